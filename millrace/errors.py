@@ -1,14 +1,14 @@
 """Errors, named after what happens next.
 
-    MillraceError
-    ├── Outcome                 ends an attempt at a job; the job runner routes by type
-    │   ├── Retryable           waits, then tries again (bounded attempts)
-    │   ├── Poison              dead letter at once: trying again cannot help
-    │   ├── Denied              parked until the budget has room
-    │   ├── Skipped             finished: there was nothing to do, and why
-    │   └── UnknownOutcome      a paid call may or may not have happened: charged, then a new attempt
-    ├── Unavailable             a part of our own is down: wait for it; never counts as an attempt
-    └── ConfigurationError      the operator must change something; the process ends with this sentence
+MillraceError
+├── Outcome                 ends an attempt at a job; the job runner routes by type
+│   ├── Retryable           waits, then tries again (bounded attempts)
+│   ├── Poison              dead letter at once: trying again cannot help
+│   ├── Denied              parked until the budget has room
+│   ├── Skipped             finished: there was nothing to do, and why
+│   └── UnknownOutcome      a paid call may or may not have happened: charged, then a new attempt
+├── Unavailable             a part of our own is down: wait for it; never counts as an attempt
+└── ConfigurationError      the operator must change something; the process ends with this sentence
 """
 
 from __future__ import annotations
