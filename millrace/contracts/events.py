@@ -30,6 +30,7 @@ CostOutcome = Literal[
     "day-opened",
     "invalid",
 ]
+HoldState = Literal["held", "unconfirmed", "released", "settled", "denied"]
 Window = Literal["hour", "day"]
 CapMode = Literal["enforce", "warn"]
 
@@ -219,6 +220,7 @@ class CostDecision(Event):
     amount_micro_usd: MicroUSD = ZERO
     actual_micro_usd: MicroUSD = ZERO
     overrun_micro_usd: MicroUSD = ZERO
+    previous: HoldState | None = None
     hour_start: AwareDatetime | None = None
     day_start: AwareDatetime | None = None
     denied_by: str | None = None
