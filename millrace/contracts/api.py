@@ -1,0 +1,213 @@
+"""Typed records of the HTTP API, shared by the gateway that writes them and the clients that read them.
+
+Money is in micro-US-dollars, times are UTC, durations and moments are milliseconds of the original media.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from millrace.contracts.events import Segment, SourceKind, StageName, TaskState, Window
+from millrace.money import ZERO, MicroUSD
+
+ShareState = Literal["queued", "running", "waiting", "parked", "done", "failed"]
+"""Of a share as a whole; `done` also when stages were skipped, each saying why."""
+SearchMode = Literal["hybrid", "semantic", "keyword"]
+MatchedBy = Literal["semantic", "keyword"]
+ContentType = Literal["video", "audio", "article", "caption", "comment", "tweet", "post"]
+
+
+class ShareRequest(BaseModel):
+    """What somebody shares: exactly one of `url`, `text` and a file (a form's part `file`, not a field)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str | None = None
+    text: str | None = None
+    title: Annotated[str, Field(max_length=500)] | None = None
+    description: Annotated[str, Field(max_length=10_000)] | None = None
+    language: Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")] | None = Field(
+        default=None, description="BCP 47 tag such as en or de-CH"
+    )
+    tags: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=50)] = []
+    content_type: ContentType | None = None
+    account: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
+        default="default", description="Who pays"
+    )
+
+
+class Answer(BaseModel):
+    """Base of every answer; a reader ignores fields that a newer gateway adds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Problem(Answer):
+    """RFC 9457 problem details; `detail` is one sentence for a person."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+
+
+class Accepted(Answer):
+    """A share was accepted; `repeated` when the idempotency key had been used for the same share before."""
+
+    share_id: str
+    href: str
+    stages: list[StageName]
+    repeated: bool = False
+
+
+class StageView(Answer):
+    """Where one stage stands; amounts and `resume_at` are set while it is parked."""
+
+    stage: StageName
+    state: TaskState
+    reason: str | None = None
+    progress: float | None = None
+    resume_at: AwareDatetime | None = None
+    needed_micro_usd: MicroUSD | None = None
+    left_micro_usd: MicroUSD | None = None
+    cap: str | None = None
+    attempt: int = 0
+    model: str | None = None
+    cost_micro_usd: MicroUSD = ZERO
+    updated_at: AwareDatetime
+
+
+class TranscriptView(Answer):
+    """What was said, or why there is no transcript."""
+
+    text: str
+    segments: list[Segment] = []
+    language: str | None = None
+    backend: str
+    model: str
+    duration_ms: int | None = None
+    billed_ms: int | None = None
+    skipped_reason: str | None = None
+
+
+class SummaryView(Answer):
+    """The summary, or why there is none."""
+
+    summary: str
+    key_points: list[str] = []
+    tags: list[str] = []
+    category: str | None = None
+    quality: float | None = None
+    backend: str
+    model: str
+    skipped_reason: str | None = None
+
+
+class EmbeddingView(Answer):
+    """How the share can be found by meaning, or why it cannot."""
+
+    backend: str
+    model: str
+    dimensions: int
+    chunker: str | None = None
+    chunk_count: int
+    skipped_reason: str | None = None
+
+
+class Receipt(Answer):
+    """One call of a model and the money behind it.
+
+    `reused`: the work had been done for another share, so this share paid nothing for it.
+    """
+
+    stage: StageName
+    model: str
+    call_no: int
+    attempt: int
+    state: str
+    hold_micro_usd: MicroUSD
+    actual_micro_usd: MicroUSD | None = None
+    reason: str | None = None
+    reused: bool = False
+    request_id: str
+    asked_at: AwareDatetime
+
+
+class ShareView(Answer):
+    """A share with its stages, its results so far and its receipts."""
+
+    share_id: str
+    account: str
+    owner: str
+    source_kind: SourceKind
+    url: str | None = None
+    filename: str | None = None
+    platform: str
+    content_type: str
+    title: str | None = None
+    description: str | None = None
+    language: str | None = None
+    tags: list[str] = []
+    created_at: AwareDatetime
+    state: ShareState
+    stages: list[StageView]
+    transcript: TranscriptView | None = None
+    summary: SummaryView | None = None
+    embedding: EmbeddingView | None = None
+    receipts: list[Receipt] = []
+    cost_micro_usd: MicroUSD = ZERO
+
+
+class SearchHit(Answer):
+    """A passage of a share; `start_ms` is its moment, None in text shares.
+
+    `score` orders the hits of one answer and means nothing beyond it; `similarity` is the cosine, -1 to 1, where
+    the passage was found by meaning.
+    """
+
+    share_id: str
+    title: str | None = None
+    url: str | None = None
+    text: str
+    start_ms: int | None = None
+    end_ms: int | None = None
+    score: float
+    similarity: float | None = None
+    matched_by: list[MatchedBy]
+
+
+class SearchAnswer(Answer):
+    """Hits, best first. `mode` is what was done; `note` says why when it is not what was asked for."""
+
+    query: str
+    mode: SearchMode
+    note: str | None = None
+    hits: list[SearchHit]
+
+
+class BudgetRow(Answer):
+    """Spend of a scope in the present hour or day; `left_micro_usd` and the cap are None where there is no cap."""
+
+    account: str
+    scope: str
+    window: Window
+    start: AwareDatetime
+    settled_micro_usd: MicroUSD
+    held_micro_usd: MicroUSD
+    unconfirmed_micro_usd: MicroUSD
+    overrun_micro_usd: MicroUSD
+    cap_micro_usd: MicroUSD | None = None
+    left_micro_usd: MicroUSD | None = None
+    calls: int
+
+
+class BudgetAnswer(Answer):
+    """What an account has spent, and what is left; `note` says so when the ledger has nothing to tell yet."""
+
+    account: str
+    as_of: AwareDatetime
+    rows: list[BudgetRow]
+    note: str | None = None
