@@ -1,0 +1,56 @@
+"""The ready file: what a started stack tells other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from millrace.embedded.paths import write_private_json
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the parts are: `kafka` host:port, `registry` Confluent API's base URL, `postgres` URL with password."""
+
+    kafka: str
+    registry: str
+    postgres: str
+    gateway: str = ""
+
+
+@dataclass(frozen=True)
+class RunningPart:
+    """A process of the stack; `ops` is the base URL of its ops endpoints, empty for Kafka, registry, PostgreSQL."""
+
+    pid: int
+    ops: str = ""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What is written: addresses that exist, and the processes by name."""
+
+    addresses: Addresses
+    processes: Mapping[str, RunningPart] = field(default_factory=dict)
+
+    def document(self) -> dict[str, object]:
+        """The JSON document; parts that do not run are left out."""
+        known = {name: value for name, value in vars(self.addresses).items() if value}
+        pids = {name: vars(part) for name, part in self.processes.items()}
+        return {**known, "pids": pids}
+
+
+@contextmanager
+def announced(ready: Ready, *paths: Path | None) -> Iterator[None]:
+    """Write the document (0600, atomically) for as long as the context is open."""
+    written = [path for path in paths if path is not None]
+    try:
+        for path in written:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_private_json(path, ready.document())
+        yield
+    finally:
+        for path in written:
+            path.unlink(missing_ok=True)
