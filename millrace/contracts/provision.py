@@ -1,0 +1,208 @@
+"""Makes a cluster and a registry hold what the catalogue says; and refuses to start when they do not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import cast
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from millrace.contracts import compat
+from millrace.contracts.catalog import Catalog
+from millrace.contracts.drift import ActualTopic, Alter, Change, Conflict, Create, changes
+from millrace.contracts.registry import FULL_TRANSITIVE, Registry
+from millrace.errors import ConfigurationError, Unavailable
+
+Report = Callable[[str], None]
+"""Told one line about each thing that was done."""
+
+_TIMEOUT_S = 10.0
+_CURE = "run `millrace topics apply`"
+
+
+async def apply_topics(
+    kafka: str, catalog: Catalog, *, replication: int | None = None, report: Report
+) -> list[Change]:
+    """Create the topics that are missing and mend settings where that is safe; returns what was done.
+
+    Idempotent. Nothing is ever deleted, shrunk or re-partitioned. `kafka` is host:port.
+
+    :raises ConfigurationError: topics differ in what a person must decide; all else has been done by then.
+    :raises Unavailable: Kafka does not answer within 10 s.
+    """
+    return await asyncio.to_thread(_apply, kafka, catalog, replication, report)
+
+
+async def verify_topics(kafka: str, catalog: Catalog, names: Iterable[str]) -> None:
+    """Check that the topics exist and are as the catalogue says, before a service starts.
+
+    :raises ConfigurationError: with everything that is missing or wrong, and the cure.
+    :raises Unavailable: Kafka does not answer within 10 s.
+    """
+    specs = [catalog.topic(name) for name in dict.fromkeys(names)]
+    actual = await asyncio.to_thread(describe_topics, kafka, [spec.name for spec in specs])
+    found = changes(specs, actual)
+    if found:
+        raise ConfigurationError(
+            f"Kafka at {kafka} is not ready for this service ({'; '.join(map(str, found))}): {_CURE}."
+        )
+
+
+def describe_topics(kafka: str, names: Iterable[str]) -> dict[str, ActualTopic]:
+    """Those of the topics that exist, with all their settings. Blocking.
+
+    :raises Unavailable: Kafka does not answer within 10 s.
+    """
+    with _answering(kafka):
+        admin = _admin(kafka)
+        # All topics are asked for: asking for one by name would create it on a cluster with auto-creation.
+        metadata = admin.list_topics(timeout=_TIMEOUT_S).topics
+        present = [name for name in names if name in metadata]
+        configs = _configs(admin, present)
+    return {
+        name: ActualTopic(
+            name,
+            partitions=len(metadata[name].partitions),
+            replication=min((len(p.replicas) for p in metadata[name].partitions.values()), default=0),
+            config=configs[name],
+        )
+        for name in present
+    }
+
+
+def register_schemas(registry_url: str, catalog: Catalog, report: Report) -> int:
+    """Register every version of every subject and hold the subjects to FULL_TRANSITIVE; how many were new. Blocking.
+
+    Idempotent.
+
+    :raises ConfigurationError: the registry refuses a schema, for instance because it is not compatible.
+    :raises Unavailable: the registry does not answer.
+    """
+    registry = Registry(registry_url)
+    new = 0
+    try:
+        for subject, versions in catalog.subjects().items():
+            for schema in versions:
+                if registry.lookup(subject, schema.text) is None:
+                    schema_id = registry.register(subject, schema.text)
+                    report(f"registered {schema} under {subject} (id {schema_id})")
+                    new += 1
+            if registry.compatibility(subject) != FULL_TRANSITIVE:
+                registry.require_compatibility(subject)
+                report(f"{subject} is held to {FULL_TRANSITIVE}")
+    finally:
+        registry.close()
+    return new
+
+
+def check_schemas(catalog: Catalog, registry_url: str | None = None) -> list[str]:
+    """What speaks against the schemas, one sentence each: offline, and to a registry when one is given. Blocking.
+
+    :raises Unavailable: the registry does not answer.
+    """
+    found = list(compat.problems(catalog))
+    if registry_url is None:
+        return found
+    registry = Registry(registry_url)
+    try:
+        for subject, versions in catalog.subjects().items():
+            found.extend(
+                f"The registry would refuse {schema} under {subject}: it is not compatible with what is there."
+                for schema in versions
+                if registry.lookup(subject, schema.text) is None and not registry.compatible(subject, schema.text)
+            )
+    finally:
+        registry.close()
+    return found
+
+
+def _apply(kafka: str, catalog: Catalog, replication: int | None, report: Report) -> list[Change]:
+    wanted = changes(catalog.topics.values(), describe_topics(kafka, catalog.topics), replication)
+    conflicts = [change for change in wanted if isinstance(change, Conflict)]
+    done: list[Change] = [change for change in wanted if not isinstance(change, Conflict)]
+    with _answering(kafka):
+        admin = _admin(kafka)
+        _create(admin, [change for change in done if isinstance(change, Create)], report)
+        _alter(admin, [change for change in done if isinstance(change, Alter)], report)
+    if conflicts:
+        raise ConfigurationError(f"Topics differ in what must be changed by hand: {'; '.join(map(str, conflicts))}.")
+    return done
+
+
+def _create(admin: AdminClient, missing: list[Create], report: Report) -> None:
+    if not missing:
+        return
+    new = [NewTopic(c.spec.name, c.spec.partitions, c.replication, config=dict(c.config)) for c in missing]
+    for name, future in admin.create_topics(new, request_timeout=_TIMEOUT_S).items():
+        try:
+            future.result(timeout=2 * _TIMEOUT_S)
+        except KafkaException as exc:
+            # Somebody else ran the same command at the same time.
+            if _error(exc).code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+        report(f"created {name}")
+
+
+def _alter(admin: AdminClient, differing: list[Alter], report: Report) -> None:
+    if not differing:
+        return
+    resources = [
+        ConfigResource(
+            ResourceType.TOPIC,
+            change.name,
+            incremental_configs=[
+                ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+                for key, value in change.config.items()
+            ],
+        )
+        for change in differing
+    ]
+    for future in admin.incremental_alter_configs(resources, request_timeout=_TIMEOUT_S).values():
+        future.result(timeout=2 * _TIMEOUT_S)
+    for change in differing:
+        report(f"changed {change.name}: {', '.join(f'{k}={v}' for k, v in change.config.items())}")
+
+
+def _configs(admin: AdminClient, names: list[str]) -> Mapping[str, dict[str, str]]:
+    if not names:
+        return {}
+    asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in names])
+    found: dict[str, dict[str, str]] = {}
+    for resource, future in asked.items():
+        entries = cast("dict[str, ConfigEntry]", future.result(timeout=2 * _TIMEOUT_S))
+        found[resource.name] = {entry.name: entry.value for entry in entries.values() if entry.value is not None}
+    return found
+
+
+def _admin(kafka: str) -> AdminClient:
+    # Connection errors are told once, as an exception, rather than by librdkafka's lines on stderr.
+    return AdminClient({"bootstrap.servers": kafka, "log_level": 0, "socket.timeout.ms": int(_TIMEOUT_S * 1000)})
+
+
+@contextmanager
+def _answering(kafka: str) -> Iterator[None]:
+    """Translate what the client raises."""
+    try:
+        yield
+    except TimeoutError as exc:
+        raise Unavailable(f"Kafka at {kafka} does not answer.") from exc
+    except KafkaException as exc:
+        error = _error(exc)
+        # Negative codes are librdkafka's own: no connection, no answer in time.
+        if error.retriable() or error.code() < 0:
+            raise Unavailable(f"Kafka at {kafka} does not answer ({error.str()}).") from exc
+        raise ConfigurationError(f"Kafka at {kafka} refuses: {error.str()}.") from exc
+
+
+def _error(exc: KafkaException) -> KafkaError:
+    return cast("KafkaError", exc.args[0])
