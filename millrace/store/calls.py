@@ -1,0 +1,139 @@
+"""Provider calls and the holds of money behind them, so that no crash forgets what was asked, called or paid.
+
+    reserving ──granted──▶ calling ──answer──▶ answered ──ledger told──▶ settled
+        │  │                 │   ╲
+        │  └─refused▶ denied │    ╲─error: nothing was paid──▶ released
+        └─takeover▶ abandoned└─error or takeover: nobody knows──▶ unconfirmed ──late answer──▶ answered
+
+`told_ledger` says whether the ledger has been sent the settle, release or unknown that the state calls for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import JsonValue
+
+from millrace.ids import RequestId, WorkKey, request_id
+from millrace.money import MicroUSD
+from millrace.store.database import Database, Record
+
+CallState = Literal["reserving", "calling", "answered", "settled", "denied", "abandoned", "released", "unconfirmed"]
+
+
+@dataclass(frozen=True)
+class CallRow:
+    """One call at one attempt; amounts in micro-US-dollars."""
+
+    request_id: RequestId
+    call_no: int
+    attempt: int
+    account: str
+    scope: str
+    state: CallState
+    told_ledger: bool
+    was_called: bool
+    hold: MicroUSD
+    actual: MicroUSD | None
+    answer: JsonValue
+
+
+def _call(row: Record) -> CallRow:
+    actual = row["actual_micro_usd"]
+    return CallRow(
+        request_id=RequestId(row["request_id"]),
+        call_no=row["call_no"],
+        attempt=row["attempt"],
+        account=row["account"],
+        scope=row["scope"],
+        state=row["state"],
+        told_ledger=row["told_ledger"],
+        was_called=row["called_at"] is not None,
+        hold=MicroUSD(row["hold_micro_usd"]),
+        actual=None if actual is None else MicroUSD(actual),
+        answer=row["answer"],
+    )
+
+
+class CallStore:
+    """Rows of `calls`; every change is a compare-and-set on the state."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def of_work(self, key: WorkKey, call_no: int | None = None) -> list[CallRow]:
+        """All attempts at the calls of a piece of work (or at one of its calls), oldest first."""
+        rows = await self._db.fetch(
+            "SELECT * FROM calls WHERE work_key = $1 AND ($2::int IS NULL OR call_no = $2) ORDER BY call_no, attempt",
+            key,
+            call_no,
+        )
+        return [_call(row) for row in rows]
+
+    async def begin(
+        self,
+        key: WorkKey,
+        call_no: int,
+        attempt: int,
+        *,
+        account: str,
+        scope: str,
+        share_id: str,
+        model: str,
+        hold: MicroUSD,
+    ) -> RequestId:
+        """Write down that money is about to be asked for, before it is."""
+        request = request_id(key, call_no, attempt)
+        await self._db.execute(
+            """
+            INSERT INTO calls (request_id, work_key, call_no, attempt, account, scope, share_id, model, state,
+                               hold_micro_usd)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'reserving', $9) ON CONFLICT (request_id) DO NOTHING
+            """,
+            request,
+            key,
+            call_no,
+            attempt,
+            account,
+            scope,
+            share_id,
+            model,
+            hold,
+        )
+        return request
+
+    async def start(self, request: RequestId) -> bool:
+        """From reserving to calling; False when a new owner has abandoned the call meanwhile."""
+        sql = "UPDATE calls SET state = 'calling', called_at = now() WHERE request_id = $1 AND state = 'reserving'"
+        return await self._db.execute(sql, request) == 1
+
+    async def answered(self, request: RequestId, answer: JsonValue, actual: MicroUSD) -> None:
+        """Keep a paid answer, whoever owns the work by now."""
+        await self._db.execute(
+            """
+            UPDATE calls SET state = 'answered', answer = $2::jsonb, actual_micro_usd = $3, answered_at = now(),
+                   told_ledger = false
+             WHERE request_id = $1 AND state IN ('calling', 'unconfirmed')
+            """,
+            request,
+            answer,
+            actual,
+        )
+
+    async def move(self, request: RequestId, before: CallState, after: CallState, reason: str | None = None) -> bool:
+        """Compare-and-set; False when the state is no longer `before`."""
+        sql = "UPDATE calls SET state = $3, reason = $4, told_ledger = false WHERE request_id = $1 AND state = $2"
+        return await self._db.execute(sql, request, before, after, reason) == 1
+
+    async def told(self, request: RequestId, state: CallState) -> None:
+        """The ledger has what the state calls for; an answered call is settled by it."""
+        await self._db.execute(
+            """
+            UPDATE calls SET told_ledger = true, settled_at = now(),
+                   state = CASE state WHEN 'answered' THEN 'settled' ELSE state END
+             WHERE request_id = $1 AND state = $2
+            """,
+            request,
+            state,
+        )

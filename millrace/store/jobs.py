@@ -1,0 +1,170 @@
+"""Where each stage of each share stands, and the work that waits for its time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from millrace.contracts.events import StageName, TaskStatus
+from millrace.store.database import Connection, Database, Record
+
+_UPSERT = """
+INSERT INTO jobs (share_id, stage, account, state, work_key, reason, progress, resume_at, needed_micro_usd,
+                  left_micro_usd, cap, attempt, model, cost_micro_usd, published, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+ON CONFLICT (share_id, stage) DO UPDATE
+   SET account = excluded.account, state = excluded.state, work_key = coalesce(excluded.work_key, jobs.work_key),
+       reason = excluded.reason, progress = excluded.progress, resume_at = excluded.resume_at,
+       needed_micro_usd = excluded.needed_micro_usd, left_micro_usd = excluded.left_micro_usd, cap = excluded.cap,
+       attempt = excluded.attempt, model = coalesce(excluded.model, jobs.model),
+       cost_micro_usd = excluded.cost_micro_usd, published = excluded.published, updated_at = excluded.updated_at
+"""
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """What is known of a job when a record about it arrives."""
+
+    work_key: str | None
+    attempt: int
+    published: bool
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A message that shall be published when it is due."""
+
+    due: datetime
+    stage: StageName
+    share_id: str
+    account: str
+    topic: str
+    key: bytes
+    value: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+    seq: int | None = None
+
+
+def _values(status: TaskStatus, published: bool) -> tuple[object, ...]:
+    return (
+        status.share_id,
+        status.stage,
+        status.account,
+        status.state,
+        status.work_key,
+        status.reason,
+        status.progress,
+        status.resume_at,
+        status.needed_micro_usd,
+        status.left_micro_usd,
+        status.cap,
+        status.attempt,
+        status.model,
+        status.cost_micro_usd,
+        published,
+        status.updated_at,
+    )
+
+
+def _waiting(row: Record) -> Waiting:
+    return Waiting(
+        due=row["due"],
+        stage=row["stage"],
+        share_id=row["share_id"],
+        account=row["account"],
+        topic=row["topic"],
+        key=row["key"],
+        value=row["value"],
+        headers=row["headers"],
+        seq=row["seq"],
+    )
+
+
+class JobStore:
+    """Rows of `jobs` and `waiting`."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def get(self, share_id: str, stage: StageName) -> JobRow | None:
+        """The job of a share's stage, if any."""
+        row = await self._db.fetchrow(
+            "SELECT work_key, attempt, published FROM jobs WHERE share_id = $1 AND stage = $2", share_id, stage
+        )
+        return None if row is None else JobRow(row["work_key"], row["attempt"], row["published"])
+
+    async def put(self, status: TaskStatus, *, published: bool = False) -> None:
+        """Write where the job stands; `published` once its event is confirmed."""
+        await self._db.execute(_UPSERT, *_values(status, published))
+
+    async def progress(self, share_id: str, stage: StageName, fraction: float) -> None:
+        """Show how far a running job is."""
+        await self._db.execute(
+            """
+            UPDATE jobs SET progress = $3, updated_at = now()
+             WHERE share_id = $1 AND stage = $2 AND state = 'running'
+            """,
+            share_id,
+            stage,
+            fraction,
+        )
+
+    async def fail_unreadable(self, share_id: str, stage: StageName, reason: str) -> None:
+        """Mark the job of a message that could not be read, where its key names a known share."""
+        await self._db.execute(
+            """
+            UPDATE jobs SET state = 'failed', reason = $3, updated_at = now()
+             WHERE share_id = $1 AND stage = $2 AND state NOT IN ('done', 'skipped')
+            """,
+            share_id,
+            stage,
+            reason,
+        )
+
+    async def wait(self, status: TaskStatus, message: Waiting) -> None:
+        """Park a job: its state and the message that wakes it, in one transaction. The latest message wins."""
+
+        async def body(connection: Connection) -> None:
+            await connection.execute(_UPSERT, *_values(status, False))
+            await connection.execute(
+                """
+                INSERT INTO waiting (due, stage, share_id, account, scope, topic, key, value, headers)
+                VALUES ($1, $2, $3, $4, $2, $5, $6, $7, $8)
+                ON CONFLICT (share_id, stage) DO UPDATE
+                   SET due = excluded.due, account = excluded.account, topic = excluded.topic, key = excluded.key,
+                       value = excluded.value, headers = excluded.headers
+                """,
+                message.due,
+                message.stage,
+                message.share_id,
+                message.account,
+                message.topic,
+                message.key,
+                message.value,
+                message.headers,
+            )
+
+        await self._db.transaction(body)
+
+    async def due(self, stage: StageName, lease: timedelta, limit: int = 50) -> list[Waiting]:
+        """Take up to `limit` messages whose time has come, oldest first.
+
+        A taken message stays in the table and falls due again after `lease`, unless `delivered` removes it: when
+        the process dies in between, the message is published again rather than lost.
+        """
+        rows = await self._db.fetch(
+            """
+            UPDATE waiting SET due = now() + $2
+             WHERE seq IN (SELECT seq FROM waiting WHERE stage = $1 AND due <= now()
+                            ORDER BY due, seq LIMIT $3 FOR UPDATE SKIP LOCKED)
+            RETURNING *
+            """,
+            stage,
+            lease,
+            limit,
+        )
+        return sorted(map(_waiting, rows), key=lambda w: w.seq or 0)
+
+    async def delivered(self, message: Waiting) -> None:
+        """Remove a message that Kafka has confirmed, unless it was replaced meanwhile."""
+        await self._db.execute("DELETE FROM waiting WHERE seq = $1 AND value = $2", message.seq, message.value)

@@ -1,0 +1,120 @@
+"""Leases on pieces of work, and their results: one running copy, finished once.
+
+`fence` grows with each owner, and only the newest owner may complete. Time is the database's own, so that the
+clocks of workers do not matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NewType
+
+from pydantic import JsonValue
+
+from millrace.contracts.events import StageName
+from millrace.ids import WorkKey
+from millrace.money import MicroUSD
+from millrace.store.database import Database, Record
+
+Fence = NewType("Fence", int)
+
+
+@dataclass(frozen=True)
+class Mine:
+    """The lease is ours."""
+
+    fence: Fence
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Somebody else holds the lease until then, unless they renew it."""
+
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Done:
+    """The work is finished."""
+
+    result: JsonValue
+    cost: MicroUSD
+    finished_at: datetime
+
+
+def _done(row: Record) -> Done:
+    return Done(row["result"], MicroUSD(row["cost_micro_usd"]), row["finished_at"])
+
+
+class WorkStore:
+    """Leases and results of work, for one owner (a process)."""
+
+    def __init__(self, database: Database, owner: str, lease: timedelta) -> None:
+        self._db = database
+        self._owner = owner
+        self._lease = lease
+
+    async def claim(self, key: WorkKey, stage: StageName) -> Mine | Busy | Done:
+        """Take the lease if it is free, expired or given back."""
+        while True:
+            row = await self._db.fetchrow(
+                """
+                INSERT INTO work (work_key, stage, owner, fence, lease_until) VALUES ($1, $2, $3, 1, now() + $4)
+                ON CONFLICT (work_key) DO UPDATE
+                   SET owner = excluded.owner, fence = work.fence + 1, lease_until = excluded.lease_until
+                 WHERE work.result IS NULL AND work.lease_until < now()
+                RETURNING fence
+                """,
+                key,
+                stage,
+                self._owner,
+                self._lease,
+            )
+            if row is not None:
+                return Mine(Fence(row["fence"]))
+            row = await self._db.fetchrow(
+                "SELECT result, cost_micro_usd, finished_at, lease_until FROM work WHERE work_key = $1", key
+            )
+            if row is not None:  # else deleted between the two statements: claim again
+                return Busy(row["lease_until"]) if row["result"] is None else _done(row)
+
+    async def renew(self, key: WorkKey, fence: Fence) -> bool:
+        """Hold on for another lease; False when somebody else has taken over or the work is finished."""
+        changed = await self._db.execute(
+            "UPDATE work SET lease_until = now() + $3 WHERE work_key = $1 AND fence = $2 AND result IS NULL",
+            key,
+            fence,
+            self._lease,
+        )
+        return changed == 1
+
+    async def give_back(self, key: WorkKey, fence: Fence) -> None:
+        """Let others take the unfinished work at once."""
+        await self._db.execute(
+            """
+            UPDATE work SET lease_until = now() - interval '1 ms'
+             WHERE work_key = $1 AND fence = $2 AND result IS NULL
+            """,
+            key,
+            fence,
+        )
+
+    async def complete(self, key: WorkKey, fence: Fence, result: JsonValue) -> Done | None:
+        """Store the result and what its calls cost; None when the fence is no longer ours.
+
+        Completing twice with the same fence is the same as once (the reply to the first may have been lost).
+        """
+        row = await self._db.fetchrow(
+            """
+            UPDATE work SET finished_at = coalesce(finished_at, now()), result = coalesce(result, $3::jsonb),
+                   cost_micro_usd = (SELECT coalesce(sum(actual_micro_usd), 0) FROM calls
+                                      WHERE calls.work_key = work.work_key AND calls.state IN ('answered', 'settled'))
+             WHERE work_key = $1 AND fence = $2
+            RETURNING result, cost_micro_usd, finished_at
+            """,
+            key,
+            fence,
+            result,
+        )
+        return None if row is None else _done(row)

@@ -1,0 +1,237 @@
+"""A stage as a process: Faust application, job pool, runner, ledger client, ops endpoints, put together.
+
+`open` happens before Faust starts, so that what is missing ends the process with one sentence and nothing was read.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Generic, TypeVar, cast
+
+import asyncpg
+import faust
+from faust.types import TP
+from pydantic import BaseModel
+
+from millrace.clock import SystemClock
+from millrace.contracts.catalog import Catalog
+from millrace.contracts.provision import verify_topics
+from millrace.contracts.registry import Registry
+from millrace.contracts.wire import Codec
+from millrace.ledger.client import open_ledger
+from millrace.settings import StageSettings
+from millrace.store.blobs import BlobStore, LocalBlobStore
+from millrace.store.calls import CallStore
+from millrace.store.database import Database
+from millrace.store.jobs import JobStore
+from millrace.store.pool import open_pool
+from millrace.store.work import WorkStore
+from millrace.stream.acks import Partition
+from millrace.stream.faust_app import FAUST_SETTINGS, FaustApp, SafeConsumer
+from millrace.stream.health import TailWatch, unready, watch
+from millrace.stream.messages import Reader, Writer
+from millrace.stream.mover import move_waiting
+from millrace.stream.pool import JobPool, Stream, die_of_gap
+from millrace.stream.producer import open_producer
+from millrace.stream.runner import JobRunner, Stores
+from millrace.stream.stage import StageHandler, StageSpec
+from millrace.stream.worker import StageWorker
+from millrace.telemetry.ops import serve_ops
+
+log = logging.getLogger(__name__)
+R = TypeVar("R", bound=BaseModel)
+
+EXIT_CRASHED = 70
+COST_TOPICS = ("cost.requests", "cost.decisions")
+STATUS_TOPIC = "task.status"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a handler may use beside its own adapters."""
+
+    pool: asyncpg.Pool[asyncpg.Record]
+    blobs: BlobStore
+
+
+HandlerFactory = Callable[[Resources], AbstractAsyncContextManager[StageHandler[R]]]
+
+
+class _FaustSource:
+    """What the pool asks of the consumer, answered by Faust."""
+
+    def __init__(self, app: FaustApp) -> None:
+        self._app = app
+
+    def generation(self) -> int:
+        return int(self._app.consumer_generation_id)
+
+    def flowing(self) -> bool:
+        return bool(self._app.flow_control.is_active())
+
+    def starts(self) -> Mapping[Partition, int]:
+        return cast(SafeConsumer, self._app.consumer).starts
+
+
+class StageApp(FaustApp, Generic[R]):
+    """Faust application of one stage."""
+
+    def __init__(self, spec: StageSpec, settings: StageSettings, handler: HandlerFactory[R]) -> None:
+        super().__init__(
+            f"millrace-{spec.name}-agent",
+            broker=f"aiokafka://{settings.kafka}",
+            Worker=StageWorker,
+            **FAUST_SETTINGS,
+        )
+        self.spec = spec
+        self.settings = settings
+        self._new_handler = handler
+        self._clock = SystemClock()
+        self._open = AsyncExitStack()
+        self._jobs: JobPool | None = None
+        self._background: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._assigned = False
+        for name in self.job_topics:
+            topic = self.topic(
+                name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True
+            )
+            self.agent(topic, name=f"{spec.name}:{name}")(self._pump)
+        self.on_partitions_assigned.connect(self._on_assigned, weak=False)
+        self.on_partitions_revoked.connect(self._on_revoked, weak=False)
+
+    @property
+    def job_topics(self) -> tuple[str, ...]:
+        """Topics whose records are jobs: events, and commands to this stage."""
+        return (*self.spec.inputs, self.spec.requested)
+
+    async def open(self) -> None:
+        """Check and connect everything that the stage needs.
+
+        :raises ConfigurationError: a topic or a schema is missing.
+        :raises Unavailable: a part does not answer.
+        """
+        try:
+            await self._connect()
+        except BaseException:
+            await self._open.aclose()
+            raise
+
+    async def _connect(self) -> None:
+        settings, spec = self.settings, self.spec
+        enter = self._open.enter_async_context
+        catalog = Catalog.load()
+        written = {spec.output, spec.requested, STATUS_TOPIC, *COST_TOPICS}
+        read = {*self.job_topics, "share.created", *COST_TOPICS}
+        await verify_topics(settings.kafka, catalog, {*written, *read, spec.dead})
+        codec = await Codec.connect(Registry(settings.registry), catalog, written)
+        await enter(serve_ops(settings.ops_host, settings.ops_port, self.unready))
+        pool = await enter(open_pool(settings.postgres.get_secret_value(), size=settings.concurrency + 6))
+        producer = await enter(open_producer(settings.kafka))
+        source = f"millrace-{spec.name}-agent"
+        ledger = await enter(open_ledger(settings.kafka, codec, requested_by=source))
+        handler = await enter(self._new_handler(Resources(pool, LocalBlobStore(settings.blobs))))
+        database = Database(pool)
+        owner = f"{socket.gethostname()}:{os.getpid()}"
+        lease = timedelta(seconds=settings.lease_s)
+        jobs = JobStore(database)
+        stores = Stores(WorkStore(database, owner, lease), CallStore(database), jobs, lease)
+        partitions = {STATUS_TOPIC: catalog.topic(STATUS_TOPIC).partitions}
+        writer = Writer(producer, codec, self._clock, source=source, partitions=partitions)
+        runner = JobRunner(
+            spec,
+            handler=handler,
+            stores=stores,
+            ledger=ledger,
+            reader=Reader(codec),
+            writer=writer,
+            clock=self._clock,
+        )
+        self._jobs = self._new_pool(runner)
+        self._background = [lambda: move_waiting(spec.name, jobs, writer), self._watch]
+
+    def _new_pool(self, runner: JobRunner[R]) -> JobPool:
+        settings = self.settings
+        return JobPool(
+            runner.execute,
+            _FaustSource(self),
+            self._clock,
+            concurrency=settings.concurrency,
+            prefetch=settings.prefetch,
+        )
+
+    @property
+    def jobs(self) -> JobPool:
+        """The pool; only after `open`."""
+        if self._jobs is None:
+            raise RuntimeError("the stage is not open")
+        return self._jobs
+
+    async def _pump(self, stream: faust.StreamT[bytes]) -> None:
+        await self.jobs.pump(cast(Stream, stream))
+
+    async def on_first_start(self) -> None:
+        """Faust would make folders for its tables here; a stage has none."""
+
+    async def on_started(self) -> None:
+        """Start the mover and the watch once Faust runs."""
+        await super().on_started()
+        for task in self._background:
+            self.add_future(self._vital(task))
+
+    async def _vital(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """A background task that ends with an error takes the process with it: the supervisor starts it anew."""
+        try:
+            await task()
+        except Exception:
+            log.critical("a background task of the %s stage failed; stopping", self.spec.name, exc_info=True)
+            os._exit(EXIT_CRASHED)
+
+    async def _watch(self) -> None:
+        await watch(self.spec, self.jobs, self._positions, self._highwater, TailWatch(self.jobs, die_of_gap))
+
+    async def _positions(self) -> dict[Partition, int]:
+        positions: dict[Partition, int] = {}
+        for tp in self.consumer.assignment():
+            if tp.topic in self.job_topics and (position := await self.consumer.position(tp)) is not None:
+                positions[Partition(tp.topic, tp.partition)] = position
+        return positions
+
+    def _highwater(self, at: Partition) -> int:
+        return int(self.consumer.highwater(TP(*at)) or 0)
+
+    async def _on_assigned(self, *_: object, **__: object) -> None:
+        self._assigned = True
+
+    async def _on_revoked(self, *sent: Any, **_: object) -> None:  # noqa: ANN401 - a signal of Faust
+        revoked: Iterable[TP] = sent[1]  # sent by Faust as (app, revoked)
+        if self._jobs is not None:
+            self._jobs.revoke(Partition(tp.topic, tp.partition) for tp in revoked)
+
+    def unready(self) -> str | None:
+        """Why the stage is not ready, or None."""
+        if self._jobs is None:
+            return "starting"
+        return unready(
+            self.spec,
+            self._clock.now(),
+            assigned=self._assigned,
+            flowing=bool(self.flow_control.is_active()),
+            oldest_start=self._jobs.oldest_start(),
+        )
+
+    async def drain(self) -> None:
+        """Take nothing more, let running jobs end for a while, give the rest back."""
+        if self._jobs is not None:
+            left = await self._jobs.drain(self.settings.drain_s)
+            log.info("%s: stopping; %d unfinished jobs are given back", self.spec.name, left)
+
+    async def on_stop(self) -> None:
+        """Stop Faust's parts, then ours."""
+        await super().on_stop()
+        await self._open.aclose()

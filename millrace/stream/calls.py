@@ -1,0 +1,176 @@
+"""Paid calls of one piece of work: granted first, kept when answered, told to the ledger, never made twice.
+
+What if the process dies at an `await`? Each state below is written before the step that it names, so the next owner
+of the work finds out how far it came, and `Calls.recover` finishes the story.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from millrace.errors import Denied, Poison, Refusal, Retryable, Unavailable, UnknownOutcome
+from millrace.ids import RequestId, WorkKey
+from millrace.ledger.port import Ledger
+from millrace.money import MicroUSD, format_usd
+from millrace.store.calls import CallRow, CallState, CallStore
+from millrace.stream.stage import Paid
+
+log = logging.getLogger(__name__)
+A = TypeVar("A", bound=BaseModel)
+
+MAX_CALLS = 3
+"""Attempts at one call that may reach the provider, over all restarts (feature A9)."""
+
+
+class LeaseLost(Exception):
+    """A newer owner has abandoned this call before it was made."""
+
+
+@dataclass(frozen=True)
+class Payer:
+    """Who pays for a job's calls, and for what."""
+
+    account: str
+    scope: str
+    share_id: str
+    work_key: WorkKey
+    hold_for: timedelta
+
+
+def refusal_sentence(refusal: Refusal) -> str:
+    """Why the ledger said no, with the amounts and when there will be room."""
+    when = (
+        f"there will be room at {refusal.room_at:%Y-%m-%d %H:%M} UTC" if refusal.room_at else "never under this cap"
+    )
+    return (
+        f"needs up to {format_usd(refusal.needed_micro_usd)}, but {format_usd(refusal.left_micro_usd)} of the "
+        f"{format_usd(refusal.cap_micro_usd)} cap {refusal.cap} is left; {when}"
+    )
+
+
+class Calls:
+    """Makes the calls of one piece of work on behalf of one job."""
+
+    def __init__(self, store: CallStore, ledger: Ledger, payer: Payer) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._payer = payer
+
+    async def recover(self) -> None:
+        """Finish what an earlier owner left open; call it once, when the work has become ours or is done."""
+        for row in await self._store.of_work(self._payer.work_key):
+            if row.state == "reserving" and await self._store.move(row.request_id, "reserving", "abandoned"):
+                await self._tell(row, "abandoned")
+            elif row.state == "calling" and await self._store.move(
+                row.request_id, "calling", "unconfirmed", "the process ended during the call"
+            ):
+                await self._tell(row, "unconfirmed")
+            elif not row.told_ledger and row.state not in ("reserving", "calling"):
+                await self._tell(row, row.state)
+
+    async def _tell(self, row: CallRow, state: CallState) -> None:
+        await self._report(row.request_id, row.account, row.scope, state, row.actual)
+
+    async def _report(
+        self, request: RequestId, account: str, scope: str, state: CallState, actual: MicroUSD | None
+    ) -> None:
+        """Send the ledger what a call's state calls for, then remember that it was sent."""
+        match state:
+            case "answered" | "settled":
+                await self._ledger.settle(request, account=account, scope=scope, actual=actual or MicroUSD(0))
+            case "unconfirmed":
+                await self._ledger.unknown(request, account=account, scope=scope)
+            case "abandoned" | "released":
+                await self._ledger.release(request, account=account, scope=scope)
+            case "denied" | "reserving" | "calling":
+                pass  # nothing is held, or nothing is known yet
+        await self._store.told(request, state)
+
+    async def call(
+        self,
+        call_no: int,
+        answer_type: type[A],
+        *,
+        model: str,
+        hold: MicroUSD,
+        do: Callable[[], Awaitable[Paid[A]]],
+    ) -> A:
+        """See `millrace.stream.stage.Run.call`."""
+        earlier = await self._store.of_work(self._payer.work_key, call_no)
+        for row in earlier:
+            if row.state in ("answered", "settled"):
+                if not row.told_ledger:
+                    await self._tell(row, row.state)
+                return answer_type.model_validate(row.answer)
+        if sum(row.was_called and row.state != "released" for row in earlier) >= MAX_CALLS:
+            raise Poison(f"the model was called {MAX_CALLS} times without an answer that could be kept")
+        attempt = max((row.attempt for row in earlier), default=0) + 1
+        request = await self._hold(call_no, attempt, model, hold)
+        return await self._make(request, do)
+
+    async def _hold(self, call_no: int, attempt: int, model: str, hold: MicroUSD) -> RequestId:
+        payer = self._payer
+        request = await self._store.begin(
+            payer.work_key,
+            call_no,
+            attempt,
+            account=payer.account,
+            scope=payer.scope,
+            share_id=payer.share_id,
+            model=model,
+            hold=hold,
+        )
+        try:
+            answer = await self._ledger.reserve(
+                request,
+                account=payer.account,
+                scope=payer.scope,
+                amount=hold,
+                hold_for=payer.hold_for,
+                share_id=payer.share_id,
+                model=model,
+                work_key=payer.work_key,
+            )
+        except Unavailable:
+            await self._store.move(request, "reserving", "abandoned", "the ledger did not answer")
+            raise
+        if isinstance(answer, Refusal):
+            sentence = refusal_sentence(answer)
+            await self._store.move(request, "reserving", "denied", sentence)
+            raise Denied(answer, sentence)
+        if not await self._store.start(request):
+            await self._report(request, payer.account, payer.scope, "abandoned", None)
+            raise LeaseLost
+        return request
+
+    async def _make(self, request: RequestId, do: Callable[[], Awaitable[Paid[A]]]) -> A:
+        try:
+            paid = await do()
+        except (Retryable, Poison) as exc:
+            await self._end(request, "released", str(exc))
+            raise
+        except asyncio.CancelledError:
+            raise  # stays `calling`: whoever goes on with the work declares it unconfirmed
+        except Exception as exc:
+            log.exception("%s: a call ended in a way that does not say whether it was billed", request)
+            reason = str(exc) if isinstance(exc, UnknownOutcome) else f"{type(exc).__name__} during the call"
+            await self._end(request, "unconfirmed", reason)
+            raise UnknownOutcome(reason) from exc
+        # Paid: from here on the answer is kept even if this job is cancelled meanwhile.
+        await asyncio.shield(self._keep(request, paid))
+        return paid.answer
+
+    async def _keep(self, request: RequestId, paid: Paid[A]) -> None:
+        await self._store.answered(request, paid.answer.model_dump(mode="json"), paid.cost)
+        await self._report(request, self._payer.account, self._payer.scope, "answered", paid.cost)
+
+    async def _end(self, request: RequestId, state: CallState, reason: str) -> None:
+        await self._store.move(request, "calling", state, reason)
+        await self._report(request, self._payer.account, self._payer.scope, state, None)

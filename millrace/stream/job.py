@@ -1,0 +1,82 @@
+"""A job: a share's stage while it is worked on, and how its state reads to people. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from millrace import ids
+from millrace.contracts.events import ShareEvent, StageName, TaskState, TaskStatus
+from millrace.errors import MillraceError, Refusal
+from millrace.money import ZERO, MicroUSD
+from millrace.stream.messages import Incoming
+from millrace.stream.stage import Plan
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that is decided about a job before it is worked on."""
+
+    stage: StageName
+    incoming: Incoming
+    plan: Plan
+    work_key: ids.WorkKey
+    attempt: int
+
+    @property
+    def event(self) -> ShareEvent:
+        """The event that the job is about."""
+        return self.plan.event
+
+    def status(
+        self,
+        state: TaskState,
+        now: datetime,
+        *,
+        reason: str | None = None,
+        attempt: int | None = None,
+        resume_at: datetime | None = None,
+        refusal: Refusal | None = None,
+        cost: MicroUSD = ZERO,
+    ) -> TaskStatus:
+        """Where the job stands; `refusal` adds the amounts that the ledger named."""
+        return TaskStatus(
+            share_id=self.event.share_id,
+            account=self.event.account,
+            stage=self.stage,
+            state=state,
+            progress=1.0 if state in ("done", "skipped") else None,
+            reason=reason,
+            resume_at=resume_at,
+            needed_micro_usd=refusal.needed_micro_usd if refusal else None,
+            left_micro_usd=refusal.left_micro_usd if refusal else None,
+            cap=refusal.cap if refusal else None,
+            attempt=self.attempt if attempt is None else attempt,
+            model=self.plan.model or None,
+            work_key=self.work_key,
+            cost_micro_usd=cost,
+            updated_at=now,
+        )
+
+
+def failed_status(
+    event: ShareEvent, stage: StageName, now: datetime, *, reason: str, attempt: int, work_key: ids.WorkKey | None
+) -> TaskStatus:
+    """Status of a job that was given up on, also when no plan could be made for it."""
+    return TaskStatus(
+        share_id=event.share_id,
+        account=event.account,
+        stage=stage,
+        state="failed",
+        reason=reason,
+        attempt=attempt,
+        work_key=work_key,
+        updated_at=now,
+    )
+
+
+def sentence(error: Exception, stage: StageName) -> str:
+    """What people read: our own errors speak for themselves; a library's text may hold internals."""
+    if isinstance(error, MillraceError):
+        return str(error)
+    return f"an unexpected {type(error).__name__} in the {stage} stage"

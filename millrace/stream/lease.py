@@ -1,0 +1,37 @@
+"""Keep a lease renewed while work goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from millrace.ids import WorkKey
+from millrace.store.work import Fence, WorkStore
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def kept_lease(work: WorkStore, key: WorkKey, fence: Fence, lease: timedelta) -> AsyncIterator[None]:
+    """Renew at a third of the lease. A lost fence is noted, not acted on: a paid call is never thrown away for it;
+    completing the work will tell who owns it.
+    """
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(lease.total_seconds() / 3)
+            if not await work.renew(key, fence):
+                log.warning("%s: somebody else took over; this run's answers are kept, its result may not be", key)
+                return
+
+    keeper = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        keeper.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await keeper

@@ -1,0 +1,150 @@
+"""What the core reads and writes: events, commands, status rows and dead letters, as typed records."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from millrace import ids
+from millrace.clock import Clock
+from millrace.contracts.events import Event, RequestReason, ShareEvent, StageName, StageRequested, TaskStatus
+from millrace.contracts.headers import TraceParent, continue_trace, headers
+from millrace.contracts.partitions import partition_for, partition_key
+from millrace.contracts.wire import Codec
+from millrace.errors import Poison
+from millrace.stream.pool import Message
+from millrace.stream.producer import Header, Producer
+
+ON_DEMAND: frozenset[RequestReason] = frozenset({"api", "replay"})
+"""Somebody asked: attempts start afresh and the result is emitted even if it was before."""
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A record that was read: the event it is about, and how it came."""
+
+    message: Message
+    event: Event
+    origin: Message
+    options: Mapping[str, str] = field(default_factory=dict)
+    reason: RequestReason | None = None
+
+    @property
+    def asked_for(self) -> bool:
+        """A person or a replay asked for it."""
+        return self.reason in ON_DEMAND
+
+    @property
+    def traceparent(self) -> bytes | None:
+        """Trace that the record belongs to."""
+        return self.message.headers.get("traceparent")
+
+    def trace_headers(self) -> dict[str, str]:
+        """The trace as text, to be kept with work that waits."""
+        trace = self.traceparent
+        return {} if trace is None else {"traceparent": trace.decode("ascii", "replace")}
+
+
+class Reader:
+    """Decodes records; a command on `<stage>.requested` is unwrapped to the event it carries."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+
+    async def read(self, message: Message) -> Incoming:
+        """Decode a record.
+
+        :raises Poison: its bytes can never be decoded.
+        :raises Unavailable: the registry does not answer.
+        """
+        event = await self._codec.decode(message.at.topic, message.value)
+        if not isinstance(event, StageRequested):
+            return Incoming(message, event, message)
+        origin = Message(
+            message.at._replace(topic=event.origin_topic),
+            message.offset,
+            event.origin_key or message.key,
+            event.origin_value,
+            event.origin_headers,
+        )
+        carried = await self._codec.decode(event.origin_topic, event.origin_value)
+        if isinstance(carried, StageRequested):
+            raise Poison("a command that carries another command")
+        return Incoming(message, carried, origin, event.options, event.reason)
+
+
+class Writer:
+    """Emits records with CloudEvents and trace headers; returns when Kafka has confirmed them."""
+
+    def __init__(
+        self, producer: Producer, codec: Codec, clock: Clock, *, source: str, partitions: Mapping[str, int]
+    ) -> None:
+        self._producer = producer
+        self._codec = codec
+        self._clock = clock
+        self._source = source
+        self._partitions = partitions
+
+    async def result(self, topic: str, event: ShareEvent, work_key: ids.WorkKey, traceparent: bytes | None) -> None:
+        """A stage's result; its id is a function of share and work, so a repeat can be recognised."""
+        event_id = ids.event_id(topic, event.share_id, work_key)
+        about = self._headers(topic, event_id, event.share_id, continue_trace(traceparent))
+        await self._producer.send(
+            topic, key=event.share_id.encode(), value=self._codec.encode(topic, event), headers=about
+        )
+
+    async def status(self, status: TaskStatus) -> None:
+        """Where a job stands."""
+        topic, key = "task.status", f"{status.share_id}|{status.stage}"
+        moment = f"{key}|{status.updated_at.isoformat()}"
+        await self._producer.send(
+            topic,
+            key=key.encode(),
+            value=self._codec.encode(topic, status),
+            headers=self._headers(topic, ids.event_id(topic, status.share_id, moment), key, continue_trace(None)),
+            partition=partition_for(partition_key(key), self._partitions[topic]),
+        )
+
+    def command(
+        self, stage: StageName, requested: str, incoming: Incoming, event: ShareEvent, reason: RequestReason
+    ) -> bytes:
+        """The command that brings a job back, with the bytes that it came with at first."""
+        request = StageRequested(
+            share_id=event.share_id,
+            account=event.account,
+            stage=stage,
+            reason=reason,
+            origin_topic=incoming.origin.at.topic,
+            origin_key=incoming.origin.key,
+            origin_value=incoming.origin.value,
+            origin_headers=dict(incoming.origin.headers),
+            options=dict(incoming.options),
+            requested_by=self._source,
+            requested_at=self._clock.now(),
+        )
+        return self._codec.encode(requested, request)
+
+    async def forward(self, topic: str, key: bytes, value: bytes, headers: Sequence[Header]) -> None:
+        """Publish bytes that are already encoded."""
+        await self._producer.send(topic, key=key, value=value, headers=headers)
+
+    async def dead_letter(self, topic: str, message: Message, error: BaseException, attempts: int) -> None:
+        """The original bytes and headers, with the evidence in more headers."""
+        stack = "".join(traceback.format_exception(error, limit=-8))[-4000:]
+        evidence = {
+            "millrace-error": type(error).__name__,
+            "millrace-reason": str(error),
+            "millrace-attempts": str(attempts),
+            "millrace-origin": f"{message.at.topic}-{message.at.partition}@{message.offset}",
+            "millrace-service": self._source,
+            "millrace-died-at": self._clock.now().isoformat(),
+            "millrace-stack": stack,
+        }
+        marked = [*message.headers.items(), *((name, text.encode()) for name, text in evidence.items())]
+        await self._producer.send(topic, key=message.key, value=message.value, headers=marked)
+
+    def _headers(self, topic: str, event_id: str, subject: str, traceparent: TraceParent) -> list[Header]:
+        return headers(
+            topic, event_id, source=self._source, subject=subject, time=self._clock.now(), traceparent=traceparent
+        )

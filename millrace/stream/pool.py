@@ -1,0 +1,236 @@
+"""The bounded pool between a Faust stream and its jobs: order per key, acknowledgement in offset order.
+
+stream.noack() ──▶ admit: judge the offset, track, wait for a place ──▶ one task a record, in order per key
+                                                                 finished ──▶ acknowledge all that may be
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NoReturn, Protocol
+
+from millrace.clock import Clock
+from millrace.stream.acks import OrderedAcks, Partition
+from millrace.stream.positions import Arrival, Positions
+
+log = logging.getLogger(__name__)
+
+EXIT_GAP = 70
+"""Exit status when records were skipped: nothing after the gap was acknowledged, so a restart fetches them again."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A record as it came from Kafka."""
+
+    at: Partition
+    offset: int
+    key: bytes
+    value: bytes
+    headers: Mapping[str, bytes]
+
+
+Execute = Callable[[Message], Awaitable[None]]
+
+
+class RawMessage(Protocol):
+    """The part of Faust's message that the pool reads."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Mapping[str, bytes] | list[tuple[str, bytes]] | None
+    generation_id: int
+
+
+class StreamEvent(Protocol):
+    """The part of Faust's event that the pool uses."""
+
+    message: RawMessage
+
+    def ack(self) -> object:
+        """Let the offset be committed."""
+        ...
+
+
+class Stream(Protocol):
+    """The part of Faust's stream that the pool uses."""
+
+    def noack(self) -> Stream:
+        """Leave acknowledging to us."""
+        ...
+
+    def events(self) -> AsyncIterator[StreamEvent]:
+        """Events as they are delivered."""
+        ...
+
+
+class Source(Protocol):
+    """What the pool needs to know of the consumer."""
+
+    def generation(self) -> int:
+        """Number of the present assignment."""
+        ...
+
+    def flowing(self) -> bool:
+        """Records are being delivered: no rebalance is under way."""
+        ...
+
+    def starts(self) -> Mapping[Partition, int]:
+        """First offset of each partition in the present assignment."""
+        ...
+
+
+def die_of_gap(at: Partition, expected: int, got: int) -> NoReturn:
+    """End the process with nothing acknowledged beyond the gap."""
+    log.critical(
+        "%s-%d: expected offset %d, got %d; stopping so that a restart fetches the gap",
+        at.topic,
+        at.partition,
+        expected,
+        got,
+    )
+    os._exit(EXIT_GAP)
+
+
+class JobPool:
+    """Runs at most `concurrency` jobs and holds at most `prefetch` more; the fetch waits beyond that."""
+
+    def __init__(
+        self,
+        execute: Execute,
+        source: Source,
+        clock: Clock,
+        *,
+        concurrency: int,
+        prefetch: int,
+        max_held: int = 1000,
+        on_gap: Callable[[Partition, int, int], None] = die_of_gap,
+    ) -> None:
+        self._execute = execute
+        self._source = source
+        self._clock = clock
+        self._slots = asyncio.Semaphore(concurrency)
+        self._room = asyncio.Semaphore(concurrency + prefetch)
+        self._max_held = max_held
+        self._on_gap = on_gap
+        self._acks: OrderedAcks[StreamEvent] = OrderedAcks()
+        self._positions = Positions()
+        self._running: dict[tuple[Partition, int], asyncio.Task[None]] = {}
+        self._started: dict[tuple[Partition, int], datetime] = {}
+        self._tails: dict[bytes, asyncio.Task[None]] = {}
+        self._pumping = 0
+        self._moved = asyncio.Event()
+        self.closing = False
+
+    @property
+    def active(self) -> int:
+        """Jobs that are running now."""
+        return len(self._started)
+
+    @property
+    def held(self) -> int:
+        """Records that are not acknowledged yet."""
+        return self._acks.unfinished()
+
+    @property
+    def idle(self) -> bool:
+        """No record is on its way into the pool."""
+        return self._pumping == 0
+
+    def oldest_start(self) -> datetime | None:
+        """When the longest-running job began."""
+        return min(self._started.values(), default=None)
+
+    def expected(self, at: Partition) -> int:
+        """Offset that must come next."""
+        return self._positions.expected(at, self._source.starts())
+
+    def revoke(self, partitions: Iterable[Partition]) -> None:
+        """Forget revoked partitions; their jobs run on, and redelivered records attach to them again."""
+        gone = list(partitions)
+        self._acks.drop(gone)
+        self._positions.drop(gone)
+
+    async def pump(self, stream: Stream) -> None:
+        """Body of a Faust agent: take every event into the pool. Nothing escapes it but cancellation."""
+        async for event in stream.noack().events():
+            self._pumping += 1
+            try:
+                await self._admit_when_room(event)
+            finally:
+                self._pumping -= 1
+
+    async def _admit_when_room(self, event: StreamEvent) -> None:
+        await self._room.acquire()
+        while self.closing or self._acks.unfinished() > self._max_held:
+            self._moved.clear()
+            await self._moved.wait()
+        if not self._admit(event):
+            self._room.release()
+
+    def _admit(self, event: StreamEvent) -> bool:
+        """True when a new task was started for the event."""
+        raw = event.message
+        if raw.generation_id != self._source.generation() or not self._source.flowing():
+            return False  # fetched before a rebalance: it is delivered again
+        at = Partition(raw.topic, raw.partition)
+        match self._positions.arrive(at, raw.offset, self._source.starts()):
+            case Arrival.GAP:
+                self._on_gap(at, self.expected(at), raw.offset)
+                return False
+            case Arrival.REPEATED:
+                return False
+            case Arrival.NEXT:
+                pass
+        self._acks.track(at, raw.offset, event)
+        place = (at, raw.offset)
+        if place in self._running:
+            return False  # still running from before a rebalance: its end acknowledges this event
+        message = Message(at, raw.offset, raw.key or b"", raw.value or b"", dict(raw.headers or {}))
+        task = asyncio.create_task(self._one(message, self._tails.get(message.key)))
+        self._running[place] = self._tails[message.key] = task
+        task.add_done_callback(lambda done: self._forget(done, message))
+        return True
+
+    async def _one(self, message: Message, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        async with self._slots:
+            self._started[message.at, message.offset] = self._clock.now()
+            await self._execute(message)
+        for event in self._acks.finish(message.at, message.offset):
+            event.ack()
+
+    def _forget(self, task: asyncio.Task[None], message: Message) -> None:
+        place = (message.at, message.offset)
+        self._running.pop(place, None)
+        self._started.pop(place, None)
+        if self._tails.get(message.key) is task:
+            del self._tails[message.key]
+        self._room.release()
+        self._moved.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # `execute` routes every error; one that escapes is a fault of ours. The record comes again.
+            log.critical("a job escaped its runner; stopping without acknowledging it", exc_info=error)
+            os._exit(EXIT_GAP)
+
+    async def drain(self, seconds: float) -> int:
+        """Admit nothing more, give running jobs `seconds`, then cancel the rest unacknowledged; returns how many."""
+        self.closing = True
+        running = list(self._running.values())
+        if running:
+            await asyncio.wait(running, timeout=seconds)
+        left = [task for task in running if not task.done()]
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=5)
+        return len(left)

@@ -1,0 +1,107 @@
+"""Confirmed output: a message is out only when the broker has said so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from millrace.errors import Poison, Unavailable
+
+log = logging.getLogger(__name__)
+Header = tuple[str, bytes]
+
+MAX_REQUEST_BYTES = 2 * 1024 * 1024
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
+
+
+class Producer:
+    """An idempotent producer (acks=all, murmur2) that does not give up while the broker is away."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._current: AIOKafkaProducer | None = None
+        self._replacing = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Connect.
+
+        :raises Unavailable: no broker answers.
+        """
+        self._current = await self._connect()
+
+    async def stop(self) -> None:
+        """Flush and close."""
+        current, self._current = self._current, None
+        if current is not None:
+            await current.stop()
+
+    async def _connect(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            enable_idempotence=True,
+            acks="all",
+            max_request_size=MAX_REQUEST_BYTES,
+            linger_ms=5,
+        )
+        try:
+            await producer.start()
+        except KafkaError as exc:
+            await producer.stop()
+            raise Unavailable(f"Kafka at {self._bootstrap} does not answer ({type(exc).__name__})") from exc
+        return producer
+
+    async def send(
+        self, topic: str, *, key: bytes, value: bytes, headers: Sequence[Header], partition: int | None = None
+    ) -> None:
+        """Send and wait until all in-sync replicas have it, for as long as that takes.
+
+        :raises Poison: the message is larger than the topic allows; sending it again cannot help.
+        """
+        wait = _FIRST_WAIT_S
+        while True:
+            current = self._current
+            if current is None:
+                raise Unavailable("the producer is closed")
+            try:
+                await current.send_and_wait(topic, value=value, key=key, headers=list(headers), partition=partition)
+            except MessageSizeTooLargeError as exc:
+                raise Poison(f"a message of {len(value)} bytes is more than {topic} takes") from exc
+            except KafkaError as exc:
+                log.warning(
+                    "%s: delivery not confirmed (%s); trying again in %.1f s", topic, type(exc).__name__, wait
+                )
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, _LONGEST_WAIT_S)
+                await self._replace(current)
+            else:
+                return
+
+    async def _replace(self, broken: AIOKafkaProducer) -> None:
+        """A producer whose batch was given up may be out of sequence for good: start a fresh one."""
+        async with self._replacing:
+            replaced_already = self._current is not broken
+            if replaced_already:
+                return
+            try:
+                fresh = await self._connect()
+            except Unavailable as exc:
+                log.warning("%s", exc)
+                return
+            self._current = fresh
+        await broken.stop()
+
+
+@asynccontextmanager
+async def open_producer(bootstrap: str) -> AsyncIterator[Producer]:
+    """A started producer, stopped at the end."""
+    producer = Producer(bootstrap)
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()

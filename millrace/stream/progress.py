@@ -1,0 +1,52 @@
+"""What the core lends to a handler while it works: paid calls, and a place to show progress."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from millrace.clock import Clock
+from millrace.contracts.events import StageName
+from millrace.money import MicroUSD
+from millrace.store.jobs import JobStore
+from millrace.stream.calls import Calls
+from millrace.stream.stage import Paid
+
+A = TypeVar("A", bound=BaseModel)
+
+SHOWN_EVERY = timedelta(seconds=0.5)
+
+
+class Progress:
+    """Implements `millrace.stream.stage.Run` for one job; writes progress at most twice a second."""
+
+    def __init__(self, calls: Calls, jobs: JobStore, share_id: str, stage: StageName, clock: Clock) -> None:
+        self._calls = calls
+        self._jobs = jobs
+        self._share_id = share_id
+        self._stage = stage
+        self._clock = clock
+        self._next_at = clock.now()
+
+    async def call(
+        self,
+        call_no: int,
+        answer_type: type[A],
+        *,
+        model: str,
+        hold: MicroUSD,
+        do: Callable[[], Awaitable[Paid[A]]],
+    ) -> A:
+        """See `Run.call`."""
+        return await self._calls.call(call_no, answer_type, model=model, hold=hold, do=do)
+
+    async def progress(self, fraction: float) -> None:
+        """See `Run.progress`."""
+        now = self._clock.now()
+        if now < self._next_at:
+            return
+        self._next_at = now + SHOWN_EVERY
+        await self._jobs.progress(self._share_id, self._stage, min(max(fraction, 0.0), 1.0))

@@ -1,0 +1,294 @@
+"""One job, start to end: read, plan, lease, work, emit; every error ends in the place that its type names.
+
+| raised                    | the job is              | the record is                                     |
+| ------------------------- | ----------------------- | ------------------------------------------------- |
+| nothing                   | done (or skipped)       | acknowledged behind the confirmed event           |
+| Skipped                   | skipped, with a result  | likewise                                          |
+| Denied                    | parked                  | acknowledged behind its row in `waiting`          |
+| Retryable, UnknownOutcome | waiting, at most 3 times| likewise; then as Poison                          |
+| Unavailable, LeaseLost    | waiting, not counted    | likewise                                          |
+| Poison, anything else     | failed                  | acknowledged behind the confirmed dead letter     |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, JsonValue
+
+from millrace import ids
+from millrace.clock import Clock
+from millrace.contracts.events import RequestReason, ShareEvent, TaskState
+from millrace.errors import Denied, MillraceError, Poison, Retryable, Skipped, Unavailable
+from millrace.ledger.port import Ledger
+from millrace.money import ZERO, MicroUSD
+from millrace.store.calls import CallStore
+from millrace.store.jobs import JobRow, JobStore, Waiting
+from millrace.store.work import Busy, Done, Mine, WorkStore
+from millrace.stream.backoff import backoff
+from millrace.stream.calls import Calls, LeaseLost, Payer
+from millrace.stream.job import Job, failed_status, sentence
+from millrace.stream.lease import kept_lease
+from millrace.stream.messages import Incoming, Reader, Writer
+from millrace.stream.pool import Message
+from millrace.stream.progress import Progress
+from millrace.stream.stage import Finished, StageHandler, StageSpec
+from millrace.telemetry import metrics
+
+log = logging.getLogger(__name__)
+R = TypeVar("R", bound=BaseModel)
+
+MAX_ATTEMPTS = 3
+"""Tries of a job, over all restarts, before it becomes a dead letter (feature A9)."""
+OUTAGE_WAIT = timedelta(seconds=10)
+"""How long a job waits for a part of our own that is down."""
+LEASE_WAIT = timedelta(seconds=5)
+"""How soon a job looks again whether another worker has finished the same work."""
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The tables behind the core."""
+
+    work: WorkStore
+    calls: CallStore
+    jobs: JobStore
+    lease: timedelta
+
+
+def _unforeseen(error: Exception) -> Exception | None:
+    """The error itself when nobody meant to raise it: its stack belongs in the log."""
+    return None if isinstance(error, MillraceError) else error
+
+
+class JobRunner(Generic[R]):
+    """Executes records of one stage. Nothing escapes `execute` but cancellation."""
+
+    def __init__(
+        self,
+        spec: StageSpec,
+        *,
+        handler: StageHandler[R],
+        stores: Stores,
+        ledger: Ledger,
+        reader: Reader,
+        writer: Writer,
+        clock: Clock,
+    ) -> None:
+        self._spec = spec
+        self._handler = handler
+        self._stores = stores
+        self._ledger = ledger
+        self._reader = reader
+        self._writer = writer
+        self._clock = clock
+
+    async def execute(self, message: Message) -> None:
+        """Bring a record to an end that is written down; returns when it may be acknowledged."""
+        started = self._clock.now()
+        with metrics.ACTIVE_TASKS.labels(self._spec.name).track_inprogress():
+            incoming = await self._read(message)
+            if incoming is not None:
+                await self._run(incoming)
+        metrics.TASK_SECONDS.labels(self._spec.name).observe((self._clock.now() - started).total_seconds())
+
+    async def _read(self, message: Message) -> Incoming | None:
+        while True:
+            try:
+                return await self._reader.read(message)
+            except Unavailable as exc:
+                log.warning("%s: %s; trying again", self._spec.name, exc)
+                await asyncio.sleep(2)
+            except Poison as exc:
+                await self._bury_unreadable(message, exc)
+                return None
+
+    async def _bury_unreadable(self, message: Message, error: Poison) -> None:
+        log.error("%s: unreadable message at %s@%d: %s", self._spec.name, message.at, message.offset, error)
+        await self._writer.dead_letter(self._spec.dead, message, error, attempts=0)
+        metrics.DEAD_LETTERS.labels(self._spec.name).inc()
+        share_id = message.key.decode("utf-8", "replace").replace("\0", "")
+        await self._stores.jobs.fail_unreadable(share_id, self._spec.name, f"the message could not be read: {error}")
+
+    async def _run(self, incoming: Incoming) -> None:
+        event = incoming.event
+        if not isinstance(event, ShareEvent):
+            await self._bury_unreadable(incoming.message, Poison(f"{type(event).__name__} is not about a share"))
+            return
+        try:
+            plan = self._handler.plan(event, incoming.options)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it ends as a dead letter with its stack
+            await self._fail(incoming, event, exc, attempt=0, work_key=None)
+            return
+        if plan is None:
+            return
+        key = plan.work_key(self._spec.name)
+        row = await self._stores.jobs.get(event.share_id, self._spec.name)
+        if self._already_out(incoming, row, key):
+            return
+        attempt = 0 if row is None or incoming.asked_for else row.attempt
+        job = Job(self._spec.name, incoming, plan, key, attempt)
+        try:
+            await self._work(job)
+        except Denied as exc:
+            await self._park(job, exc)
+        except Poison as exc:
+            await self._fail(incoming, event, exc, attempt=attempt + 1, work_key=key)
+        except (Unavailable, LeaseLost) as exc:
+            reason = str(exc) or "another worker took this over"
+            await self._wait(job, "waiting", "retry", reason, self._clock.now() + OUTAGE_WAIT)
+        except Exception as exc:  # noqa: BLE001 - Retryable, UnknownOutcome and what nobody foresaw: bounded tries
+            await self._retry(job, exc)
+
+    @staticmethod
+    def _already_out(incoming: Incoming, row: JobRow | None, key: ids.WorkKey) -> bool:
+        """Kafka delivered again what was finished, emitted and perhaps not acknowledged."""
+        return row is not None and row.published and row.work_key == key and not incoming.asked_for
+
+    async def _work(self, job: Job) -> None:
+        claim = await self._stores.work.claim(job.work_key, self._spec.name)
+        calls = Calls(self._stores.calls, self._ledger, self._payer(job))
+        match claim:
+            case Done():
+                await calls.recover()
+                await self._finish(job, claim, paid_now=False)
+            case Busy():
+                until = min(claim.until, self._clock.now() + LEASE_WAIT)
+                await self._wait(job, "waiting", "lease", "another worker is doing the same work", until)
+            case Mine():
+                done = await self._do(job, claim, calls)
+                if done is None:
+                    raise LeaseLost
+                await self._finish(job, done, paid_now=True)
+
+    async def _do(self, job: Job, mine: Mine, calls: Calls) -> Done | None:
+        """Work under the lease; None when somebody else has taken over before the result was stored."""
+        work, key = self._stores.work, job.work_key
+        try:
+            async with kept_lease(work, key, mine.fence, self._stores.lease):
+                await self._report(job, "running")
+                await calls.recover()
+                result = await self._result(job, calls)
+                return await work.complete(key, mine.fence, result)
+        except BaseException:
+            # Also when this job is cancelled: the next worker need not wait for the lease to run out.
+            await asyncio.shield(work.give_back(key, mine.fence))
+            raise
+
+    async def _result(self, job: Job, calls: Calls) -> JsonValue:
+        run = Progress(calls, self._stores.jobs, job.event.share_id, self._spec.name, self._clock)
+        try:
+            async with asyncio.timeout(self._spec.hard_limit.total_seconds()) as limit:
+                result = await self._handler.work(job.plan, run)
+        except Skipped as exc:
+            result = self._handler.skipped(job.plan, str(exc))
+        except TimeoutError as exc:
+            if not limit.expired():
+                raise  # the handler's own
+            minutes = self._spec.hard_limit.total_seconds() / 60
+            raise Retryable(f"not finished within the stage's limit of {minutes:.0f} minutes") from exc
+        encoded: JsonValue = result.model_dump(mode="json")
+        return encoded
+
+    async def _finish(self, job: Job, done: Done, *, paid_now: bool) -> None:
+        result = self._handler.result_type.model_validate(done.result)
+        finished = Finished(job.work_key, result, done.cost, done.finished_at)
+        event = self._handler.event(job.plan, finished)
+        await self._writer.result(self._spec.output, event, job.work_key, job.incoming.traceparent)
+        skipped = getattr(event, "skipped_reason", None)
+        await self._report(
+            job,
+            "skipped" if skipped else "done",
+            reason=skipped,
+            cost=done.cost if paid_now else ZERO,
+            published=True,
+        )
+
+    async def _park(self, job: Job, denied: Denied) -> None:
+        metrics.BUDGET_EXCEEDED.labels(self._spec.name, denied.refusal.cap).inc()
+        due = denied.refusal.room_at or datetime.max.replace(tzinfo=self._clock.now().tzinfo)
+        await self._wait(job, "parked", "budget", str(denied), due, denied=denied)
+
+    async def _retry(self, job: Job, error: Exception) -> None:
+        attempt = job.attempt + 1
+        if attempt >= MAX_ATTEMPTS:
+            await self._fail(job.incoming, job.event, error, attempt=attempt, work_key=job.work_key)
+            return
+        asked = error.retry_after_s if isinstance(error, Retryable) else None
+        # Jitter spreads load; nothing secret hangs on it.
+        due = self._clock.now() + backoff(attempt, random.random(), asked)  # noqa: S311
+        metrics.TASK_ERRORS.labels(self._spec.name, type(error).__name__).inc()
+        log.warning("%s %s: try %d failed", self._spec.name, job.event.share_id, attempt, exc_info=_unforeseen(error))
+        await self._wait(job, "waiting", "retry", sentence(error, self._spec.name), due, attempt=attempt)
+
+    async def _wait(
+        self,
+        job: Job,
+        state: TaskState,
+        reason: RequestReason,
+        why: str,
+        due: datetime,
+        *,
+        attempt: int | None = None,
+        denied: Denied | None = None,
+    ) -> None:
+        """Write down that the job waits and what wakes it; then its record may be acknowledged."""
+        event, spec = job.event, self._spec
+        refusal = denied.refusal if denied else None
+        forever = refusal is not None and refusal.room_at is None
+        resume_at = None if forever else due
+        status = job.status(
+            state, self._clock.now(), reason=why, attempt=attempt, resume_at=resume_at, refusal=refusal
+        )
+        message = Waiting(
+            due=due,
+            stage=spec.name,
+            share_id=event.share_id,
+            account=event.account,
+            topic=spec.requested,
+            key=event.share_id.encode(),
+            value=self._writer.command(spec.name, spec.requested, job.incoming, event, reason),
+            headers={
+                k: v.decode("utf-8", "replace") for k, v in job.incoming.message.headers.items() if k == "traceparent"
+            },
+        )
+        log.info("%s %s: %s until %s: %s", spec.name, event.share_id, state, due.isoformat(), why)
+        await self._stores.jobs.wait(status, message)
+        await self._writer.status(status)
+
+    async def _fail(
+        self, incoming: Incoming, event: ShareEvent, error: Exception, *, attempt: int, work_key: ids.WorkKey | None
+    ) -> None:
+        stage, now = self._spec.name, self._clock.now()
+        log.error("%s %s failed: %s", stage, event.share_id, error, exc_info=_unforeseen(error))
+        metrics.TASK_ERRORS.labels(stage, type(error).__name__).inc()
+        metrics.DEAD_LETTERS.labels(stage).inc()
+        await self._writer.dead_letter(self._spec.dead, incoming.origin, error, attempt)
+        status = failed_status(event, stage, now, reason=sentence(error, stage), attempt=attempt, work_key=work_key)
+        metrics.TASKS.labels(self._spec.name, "failed").inc()
+        await self._stores.jobs.put(status)
+        await self._writer.status(status)
+
+    async def _report(
+        self,
+        job: Job,
+        state: TaskState,
+        *,
+        reason: str | None = None,
+        cost: MicroUSD = ZERO,
+        published: bool = False,
+    ) -> None:
+        status = job.status(state, self._clock.now(), reason=reason, cost=cost)
+        if published:
+            metrics.TASKS.labels(self._spec.name, state).inc()
+            metrics.COST.labels(self._spec.name, job.plan.model).inc(cost / 1_000_000)
+        await self._stores.jobs.put(status, published=published)
+        await self._writer.status(status)
+
+    def _payer(self, job: Job) -> Payer:
+        return Payer(job.event.account, self._spec.name, job.event.share_id, job.work_key, self._spec.hold_for)

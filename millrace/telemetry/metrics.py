@@ -1,0 +1,20 @@
+"""Every metric of the job core, in one place; names and labels are part of the contract with dashboards."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+TASKS = Counter("ml_tasks", "Jobs that ended, by how they ended.", ["stage", "state"])
+TASK_SECONDS = Histogram(
+    "ml_task_duration_seconds",
+    "Seconds from taking a job to its end.",
+    ["stage"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 900),
+)
+TASK_ERRORS = Counter("ml_task_errors", "Tries that failed, by the error's route.", ["stage", "error"])
+ACTIVE_TASKS = Gauge("ml_active_tasks", "Jobs running now.", ["stage"])
+HELD_RECORDS = Gauge("ml_held_records", "Records read and not acknowledged yet.", ["stage"])
+LAG = Gauge("ml_consumer_lag", "Records behind the end of the topic.", ["stage", "topic", "partition"])
+COST = Counter("ml_cost_dollars", "US dollars that calls really cost.", ["stage", "model"])
+BUDGET_EXCEEDED = Counter("ml_budget_exceeded", "Holds that the ledger refused.", ["stage", "cap"])
+DEAD_LETTERS = Counter("ml_dead_letters", "Messages given up on.", ["stage"])
