@@ -9,7 +9,7 @@ from pathlib import Path
 
 from millrace.embedded.errors import EmbeddedError, StartFailed
 from millrace.embedded.paths import default_data
-from millrace.embedded.readyfile import Addresses, Ready, RunningPart, announced
+from millrace.embedded.readyfile import Ready
 from millrace.embedded.signals import until_signal
 from millrace.embedded.stack import PARTS, EmbeddedStack
 
@@ -20,12 +20,10 @@ def _say(line: str) -> None:
 
 
 async def _serve(data: Path, ready_file: Path | None, parts: list[str]) -> None:
-    async with EmbeddedStack(data, parts=parts, report=_say) as stack:
-        addresses = Addresses(kafka=stack.kafka, registry=stack.registry, postgres=stack.postgres)
-        processes = {name: RunningPart(pid) for name, pid in stack.pids.items()}
-        with announced(Ready(addresses, processes), stack.paths.run, ready_file):
-            _say("ready")
-            await asyncio.Event().wait()
+    async with EmbeddedStack(data, parts=parts, ready_file=ready_file, report=_say) as stack:
+        stack.announce(lambda: Ready(stack.addresses, stack.processes))
+        _say("ready")
+        await asyncio.Event().wait()
 
 
 def main() -> int:

@@ -35,17 +35,13 @@ class Java:
         :param program: class path or jar, main class and arguments.
         :param lock: descriptor of the data folder's lock, kept open by the process.
         """
-        shared = (f"-Xmx{heap_mib}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError")
-        quiet: tuple[str, ...] = (
-            "--enable-native-access=ALL-UNNAMED",
-            "-Duser.timezone=UTC",
-            "-Dfile.encoding=UTF-8",
-        )
+        small = (f"-Xmx{heap_mib}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError")
+        quiet = ["--enable-native-access=ALL-UNNAMED", "-Duser.timezone=UTC", "-Dfile.encoding=UTF-8"]
         if self.major >= 23:  # older ones do not know the option
-            quiet: tuple[str, ...] = (*quiet, "--sun-misc-unsafe-memory-access=allow")
+            quiet.append("--sun-misc-unsafe-memory-access=allow")
         return Command(
             name=name,
-            argv=(str(self.executable), *shared, *quiet, *flags, *program),
+            argv=(str(self.executable), *small, *quiet, *flags, *program),
             environment=server_environment(os.environ),
             log=log,
             inherit=(lock,),

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-
-from millrace.embedded.paths import write_private_json
 
 
 @dataclass(frozen=True)
@@ -40,17 +36,3 @@ class Ready:
         known = {name: value for name, value in vars(self.addresses).items() if value}
         pids = {name: vars(part) for name, part in self.processes.items()}
         return {**known, "pids": pids}
-
-
-@contextmanager
-def announced(ready: Ready, *paths: Path | None) -> Iterator[None]:
-    """Write the document (0600, atomically) for as long as the context is open."""
-    written = [path for path in paths if path is not None]
-    try:
-        for path in written:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_private_json(path, ready.document())
-        yield
-    finally:
-        for path in written:
-            path.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,12 +17,13 @@ from millrace.embedded.errors import EmbeddedError
 from millrace.embedded.java import find_java
 from millrace.embedded.kafka import KafkaPlan, kafka_answers
 from millrace.embedded.lock import FolderLock
-from millrace.embedded.paths import StackPaths, cache_folder
+from millrace.embedded.paths import StackPaths, cache_folder, write_private_json
 from millrace.embedded.ports import choose_ports, load_ports, port_is_free, save_ports
 from millrace.embedded.postgres import PostgresPlan, find_postgres, postgres_answers
 from millrace.embedded.process import Command
+from millrace.embedded.readyfile import Addresses, Ready, RunningPart
 from millrace.embedded.registry import RegistryPlan, registry_answers
-from millrace.embedded.supervise import Probe, Report, Supervised
+from millrace.embedded.supervise import Probe, Report, Supervised, all_or_none
 
 PARTS = ("kafka", "registry", "postgres")
 _PORTS_OF = {"kafka": ("kafka", "controller"), "registry": ("registry",), "postgres": ("postgres",)}
@@ -37,6 +38,7 @@ class EmbeddedStack:
 
     :param parts: which of `PARTS` to run.
     :param ports: fixed ports by name (kafka, controller, registry, postgres); others are remembered or free ones.
+    :param ready_file: where `announce` writes besides the data folder; one left by a killed process is removed.
     :raises FolderInUse: another process works on the folder.
     :raises EmbeddedError: a part cannot be installed or does not start; nothing is left running.
     """
@@ -47,6 +49,7 @@ class EmbeddedStack:
         *,
         parts: Sequence[str] = PARTS,
         ports: Mapping[str, int] | None = None,
+        ready_file: Path | None = None,
         report: Report = lambda _: None,
     ) -> None:
         unknown = set(parts) - set(PARTS)
@@ -59,13 +62,20 @@ class EmbeddedStack:
         self.postgres = ""
         self._given = dict(ports or {})
         self._report = report
+        self._announced = [self.paths.run, *([] if ready_file is None else [ready_file.absolute()])]
+        self._describe: Callable[[], Ready] | None = None
         self._lock = FolderLock(self.paths.lock)
         self._running: list[Supervised] = []
 
     @property
-    def pids(self) -> dict[str, int]:
-        """Process ids by part."""
-        return {part.name: part.pid for part in self._running if part.pid is not None}
+    def addresses(self) -> Addresses:
+        """Where the parts are; empty for those that do not run."""
+        return Addresses(kafka=self.kafka, registry=self.registry, postgres=self.postgres)
+
+    @property
+    def processes(self) -> dict[str, RunningPart]:
+        """The processes by part."""
+        return {part.name: RunningPart(part.pid) for part in self._running if part.pid is not None}
 
     async def __aenter__(self) -> Self:
         if sys.platform == "win32":
@@ -77,12 +87,37 @@ class EmbeddedStack:
                 f"The data folder {self.paths.data} cannot be written ({exc.strerror}): choose another with --data."
             ) from exc
         await self._lock.acquire()
+        self.withdraw()
         try:
             await self._start()
         except BaseException:
             await self._stop()
             raise
         return self
+
+    def announce(self, describe: Callable[[], Ready]) -> None:
+        """Write the ready file and run.json in the data folder (0600, atomically); they go when the stack stops.
+
+        :param describe: says what runs now; asked again after a part was restarted (see `refresh`).
+        :raises OSError: the ready file cannot be written.
+        """
+        self._describe = describe
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Write again what `announce` wrote, as it is now."""
+        if self._describe is None:
+            return
+        document = self._describe().document()
+        for path in self._announced:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_private_json(path, document)
+
+    def withdraw(self) -> None:
+        """Remove what `announce` wrote; harmless when there is nothing."""
+        self._describe = None
+        for path in self._announced:
+            path.unlink(missing_ok=True)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -96,20 +131,11 @@ class EmbeddedStack:
             names, given=self._given, remembered=remembered, is_free=port_is_free, folder=self.paths.data
         )
         save_ports(self.paths.ports, remembered | ports)
-        starters: dict[str, Callable[[Mapping[str, int]], Awaitable[None]]] = {
-            "kafka": self._start_kafka,
-            "registry": self._start_registry,
-            "postgres": self._start_postgres,
-        }
-        tasks = [asyncio.ensure_future(starters[part](ports)) for part in self.parts]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        starters = {"kafka": self._start_kafka, "registry": self._start_registry, "postgres": self._start_postgres}
+        await all_or_none([starters[part](ports) for part in self.parts])
 
     async def _stop(self) -> None:
+        self.withdraw()
         # Clients of the broker are gone by now; the three do not know one another, so they stop together.
         await asyncio.gather(*(part.stop() for part in self._running))
         self._running.clear()
@@ -159,7 +185,7 @@ class EmbeddedStack:
     async def _supervise(self, command: Command, probe: Probe, where: str) -> None:
         loop = asyncio.get_running_loop()
         since = loop.time()
-        part = Supervised(command, probe, ready_within_s=_READY_WITHIN_S, report=self._report)
+        part = Supervised(command, probe, ready_within_s=_READY_WITHIN_S, report=self._report, restarted=self.refresh)
         await part.start()
         self._running.append(part)
         self._report(f"{part.name} is ready at {where} ({loop.time() - since:.1f} s)")

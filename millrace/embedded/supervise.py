@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 
 from millrace.embedded.errors import StartFailed
@@ -34,14 +34,24 @@ def crashes_in_a_row(before: int, *, ran_s: float) -> int:
 class Supervised:
     """One part or service under supervision.
 
+    `restarted` is called after every start that was not asked for: the process id is another one then.
     Start and stop it from the same event loop, in a thread that outlives it (see launch.py).
     """
 
-    def __init__(self, command: Command, probe: Probe, *, ready_within_s: float, report: Report) -> None:
+    def __init__(
+        self,
+        command: Command,
+        probe: Probe,
+        *,
+        ready_within_s: float,
+        report: Report,
+        restarted: Callable[[], None] = lambda: None,
+    ) -> None:
         self.command = command
         self._probe = probe
         self._ready_within_s = ready_within_s
         self._report = report
+        self._restarted = restarted
         self._child: Child | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -106,6 +116,7 @@ class Supervised:
             await asyncio.sleep(delay)
             child = await Child.start(self.command)
             self._child = child
+            self._restarted()
             try:
                 await self._until_ready(child)
             except StartFailed as exc:
@@ -118,3 +129,14 @@ class Supervised:
 def describe_exit(code: int) -> str:
     """An exit code as a person would say it."""
     return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+async def all_or_none(work: Sequence[Coroutine[None, None, None]]) -> None:
+    """Run all at once; at the first failure cancel the others, wait for them to end, and raise that failure."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,115 @@
+"""`millrace up`: the stack, what it must hold, and the services on it, in one command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from millrace.embedded.errors import EmbeddedError
+from millrace.embedded.paths import default_data
+from millrace.embedded.ports import choose_ports, load_ports, port_is_free, save_ports
+from millrace.embedded.provision import provision
+from millrace.embedded.readyfile import Ready
+from millrace.embedded.services import GATEWAY, SERVICES, ServicePlan, service_environment
+from millrace.embedded.signals import until_signal
+from millrace.embedded.stack import EmbeddedStack
+from millrace.embedded.supervise import Report, Supervised, all_or_none
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """What to run and where.
+
+    `port` is the gateway's (None: the last one, or a free one). `services` are names out of `SERVICES`.
+    """
+
+    data: Path = field(default_factory=default_data)
+    ready_file: Path | None = None
+    port: int | None = None
+    services: Sequence[str] = SERVICES
+
+
+async def run_up(options: UpOptions, report: Report) -> None:
+    """Run everything until SIGINT or SIGTERM, then stop the services and after them the stack.
+
+    Writes the ready file (0600) when all is ready and removes it when stopping begins.
+
+    :param report: told one line per part as it becomes ready, then the gateway's address.
+    :raises EmbeddedError: something does not start; the sentence says what to do, and nothing is left running.
+    :raises MillraceError: topics, schemas or tables cannot be brought to what the catalogue says.
+    """
+    if await until_signal(_up(options, report)):
+        report("stopped")
+
+
+async def _up(options: UpOptions, report: Report) -> None:
+    async with everything(options, report) as ready:
+        if ready.addresses.gateway:
+            report(f"Millrace is ready at {ready.addresses.gateway}")
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def everything(options: UpOptions, report: Report) -> AsyncIterator[Ready]:
+    """The stack with its services, for as long as the context is open."""
+    unknown = sorted(set(options.services) - set(SERVICES))
+    if unknown:
+        raise EmbeddedError(f"There is no service {', '.join(unknown)}: the services are {', '.join(SERVICES)}.")
+    async with EmbeddedStack(options.data, ready_file=options.ready_file, report=report) as stack:
+        await provision(stack.addresses, report)
+        plans = _plans(options, stack)
+        services = [plan.supervised(report, stack.refresh) for plan in plans]
+        try:
+            await _start(services, report)
+            stack.announce(lambda: _describe(stack, plans, services))
+            yield _describe(stack, plans, services)
+        finally:
+            stack.withdraw()
+            report("stopping")
+            await asyncio.gather(*(service.stop() for service in services))
+
+
+def _plans(options: UpOptions, stack: EmbeddedStack) -> list[ServicePlan]:
+    remembered = load_ports(stack.paths.ports)
+    ports = choose_ports(
+        options.services,
+        given={} if options.port is None else {GATEWAY: options.port},
+        remembered=remembered,
+        is_free=port_is_free,
+        folder=stack.paths.data,
+    )
+    save_ports(stack.paths.ports, remembered | ports)
+    return [
+        ServicePlan(
+            name=name,
+            port=port,
+            log=stack.paths.log(name),
+            environment=service_environment(
+                name, os.environ, addresses=stack.addresses, blobs=stack.paths.blobs, port=port
+            ),
+        )
+        for name, port in ports.items()
+    ]
+
+
+async def _start(services: Sequence[Supervised], report: Report) -> None:
+    """All at once; when one fails the others are given up."""
+    loop = asyncio.get_running_loop()
+    since = loop.time()
+
+    async def start(service: Supervised) -> None:
+        await service.start()
+        report(f"{service.name} is ready ({loop.time() - since:.1f} s)")
+
+    await all_or_none([start(service) for service in services])
+
+
+def _describe(stack: EmbeddedStack, plans: Sequence[ServicePlan], services: Sequence[Supervised]) -> Ready:
+    gateway = next((plan.url for plan in plans if plan.name == GATEWAY), "")
+    running = {plan.name: plan.running(service) for plan, service in zip(plans, services, strict=True)}
+    processes = stack.processes | {name: part for name, part in running.items() if part is not None}
+    return Ready(replace(stack.addresses, gateway=gateway), processes)
