@@ -53,7 +53,10 @@ class RawMessage(Protocol):
 class StreamEvent(Protocol):
     """The part of Faust's event that the pool uses."""
 
-    message: RawMessage
+    @property
+    def message(self) -> RawMessage:
+        """The record."""
+        ...
 
     def ack(self) -> object:
         """Let the offset be committed."""
