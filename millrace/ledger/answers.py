@@ -1,0 +1,123 @@
+"""Reads the ledger's decisions and hands each to whoever waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from millrace.contracts.events import CostDecision, CostOp
+from millrace.contracts.headers import header
+from millrace.contracts.wire import Codec
+from millrace.errors import Poison, Unavailable
+from millrace.ledger.topics import DECISIONS, REQUEST_ID_HEADER
+
+log = logging.getLogger(__name__)
+
+_POLL_MS: Final = 500
+_PAUSE_S: Final = 1.0
+Answer = asyncio.Queue[CostDecision]
+
+
+class Answers:
+    """A reader of all partitions of the decisions topic, in no group, from the end: every client sees every answer.
+
+    While it is behind or broken nobody gets an answer, so whoever waits times out: it fails closed.
+    """
+
+    def __init__(self, kafka: str, topic: str, partitions: int, codec: Codec) -> None:
+        self._kafka = kafka
+        self._partitions = [TopicPartition(topic, partition) for partition in range(partitions)]
+        self._codec = codec
+        self._waiting: dict[str, list[tuple[CostOp, Answer]]] = defaultdict(list)
+        self._positions: dict[TopicPartition, int] = {}
+        self._reading: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Return when the reader's positions are fixed: no answer to a later request can be missed.
+
+        :raises Unavailable: Kafka does not answer.
+        """
+        consumer = self._consumer()
+        try:
+            await consumer.start()
+            self._positions = dict(await consumer.end_offsets(self._partitions))
+        except KafkaError as exc:
+            await consumer.stop()
+            raise Unavailable(f"Kafka at {self._kafka} does not answer ({type(exc).__name__})") from exc
+        self._reading = asyncio.create_task(self._read(consumer))
+
+    async def stop(self) -> None:
+        """Stop reading; who still waits gets no answer."""
+        if self._reading is not None:
+            self._reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reading
+
+    @contextmanager
+    def expect(self, request_id: str, op: CostOp) -> Iterator[Answer]:
+        """Collect the answers to a request while the context is open; open it before asking."""
+        answers = Answer()
+        self._waiting[request_id].append((op, answers))
+        try:
+            yield answers
+        finally:
+            left = [waiting for waiting in self._waiting.pop(request_id) if waiting[1] is not answers]
+            if left:
+                self._waiting[request_id] = left
+
+    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+        """Read for ever; a consumer that fails is replaced and goes on where it was."""
+        current: AIOKafkaConsumer | None = consumer
+        while True:
+            try:
+                if current is None:
+                    current = self._consumer()
+                    await current.start()
+                await self._read_with(current)
+            except (KafkaError, Unavailable) as exc:
+                log.warning("decisions of the ledger cannot be read (%s); trying again", exc)
+                await asyncio.sleep(_PAUSE_S)
+            finally:
+                if current is not None:
+                    await current.stop()
+                    current = None
+
+    async def _read_with(self, consumer: AIOKafkaConsumer) -> None:
+        consumer.assign(list(self._positions))
+        for tp, offset in self._positions.items():
+            consumer.seek(tp, offset)
+        while True:
+            for tp, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
+                for record in records:
+                    await self._hand_out(record)
+                    self._positions[tp] = record.offset + 1
+
+    async def _hand_out(self, record: ConsumerRecord) -> None:
+        request_id = header(record.headers, REQUEST_ID_HEADER)
+        if request_id not in self._waiting:
+            return
+        try:
+            decision = await self._codec.decode(DECISIONS, record.value or b"")
+        except Poison as exc:
+            log.warning("%s-%d@%d is not readable: %s", record.topic, record.partition, record.offset, exc)
+            return
+        if isinstance(decision, CostDecision) and decision.outcome != "day-opened":
+            for op, answers in self._waiting.get(decision.request_id, ()):
+                if op == decision.op:
+                    answers.put_nowait(decision)
+
+    def _consumer(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            bootstrap_servers=self._kafka,
+            # By default aiokafka hands out records of aborted transactions: grants that were never given.
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )

@@ -1,0 +1,278 @@
+"""Asks the cost ledger over Kafka: the implementation of `millrace.ledger.port.Ledger`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Final
+
+from millrace.clock import Clock, SystemClock
+from millrace.contracts.events import CapMode, CostDecision, CostRequest, Window
+from millrace.contracts.headers import headers, new_trace
+from millrace.contracts.provision import describe_topics
+from millrace.contracts.wire import Codec
+from millrace.errors import ConfigurationError, Refusal, Unavailable
+from millrace.ids import RequestId
+from millrace.ledger.answers import Answer, Answers
+from millrace.ledger.port import Granted
+from millrace.ledger.topics import REQUESTS, LedgerTopics
+from millrace.money import ZERO, MicroUSD
+from millrace.stream.producer import Producer
+
+log = logging.getLogger(__name__)
+
+DEFAULT_ACCOUNT: Final = "default"
+ANSWER_WITHIN_S: Final = 30.0
+ASK_AGAIN_S: Final = 3.0
+
+
+class LedgerClient:
+    """One per process; safe for concurrent use. Fails closed: no answer is `Unavailable`, never a grant."""
+
+    def __init__(
+        self,
+        answers: Answers,
+        producer: Producer,
+        codec: Codec,
+        *,
+        source: str,
+        clock: Clock,
+        topics: LedgerTopics,
+        partitions: int,
+        answer_within_s: float,
+        ask_again_s: float,
+    ) -> None:
+        self._answers = answers
+        self._producer = producer
+        self._codec = codec
+        self._source = source
+        self._clock = clock
+        self._topics = topics
+        self._partitions = partitions
+        self._answer_within_s = answer_within_s
+        self._ask_again_s = ask_again_s
+        self._letting_go: set[asyncio.Task[None]] = set()
+
+    async def reserve(
+        self,
+        request_id: RequestId,
+        *,
+        account: str,
+        scope: str,
+        amount: MicroUSD,
+        hold_for: timedelta,
+        share_id: str | None = None,
+        model: str | None = None,
+        work_key: str | None = None,
+    ) -> Granted | Refusal:
+        """Ask for a hold of at most `amount` micro-US-dollars; see `Ledger.reserve`.
+
+        :raises Unavailable: no answer within 30 s; a release follows the reserve, a late grant is ignored.
+        :raises ValueError: a negative amount, or a hold that lives no time.
+        """
+        if amount < 0 or hold_for <= timedelta(0):
+            raise ValueError("a hold has an amount of at least 0 and lives for some time")
+        request = self._request(request_id, "reserve", account, scope).model_copy(
+            update={
+                "amount_micro_usd": amount,
+                "hold_ms": int(hold_for / timedelta(milliseconds=1)),
+                "share_id": share_id,
+                "model": model,
+                "work_key": work_key,
+            }
+        )
+        try:
+            decision = await self._ask(request)
+        except (Unavailable, asyncio.CancelledError):
+            self._let_go(request_id, account, scope)
+            raise
+        if decision.outcome == "granted":
+            return Granted(request_id, decision.amount_micro_usd)
+        return Refusal(
+            cap=decision.denied_by or "unknown",
+            needed_micro_usd=decision.amount_micro_usd,
+            left_micro_usd=decision.left_micro_usd or ZERO,
+            cap_micro_usd=decision.cap_micro_usd or ZERO,
+            room_at=decision.room_at,
+        )
+
+    async def settle(
+        self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD, confirm: bool = False
+    ) -> None:
+        """Tell what the call really cost; returns when Kafka has it, with `confirm` when the ledger has decided it.
+
+        :raises Unavailable: with `confirm`, no decision within 30 s; the settlement may still be decided.
+        """
+        request = self._request(request_id, "settle", account, scope).model_copy(update={"amount_micro_usd": actual})
+        await (self._ask(request) if confirm else self._send(request))
+
+    async def release(self, request_id: RequestId, *, account: str, scope: str) -> None:
+        """Give the hold back; returns when Kafka has it."""
+        await self._send(self._request(request_id, "release", account, scope))
+
+    async def unknown(self, request_id: RequestId, *, account: str, scope: str) -> None:
+        """Say that nobody knows whether the call was billed; returns when Kafka has it."""
+        await self._send(self._request(request_id, "unknown", account, scope))
+
+    async def set_cap(
+        self,
+        request_id: RequestId,
+        *,
+        account: str,
+        scope: str,
+        window: Window,
+        cap: MicroUSD | None,
+        mode: CapMode = "enforce",
+    ) -> None:
+        """Set a cap (None: no limit); that of account `default` holds for all accounts without their own.
+
+        Returns when every partition concerned has decided it.
+
+        :raises Unavailable: no decision within 30 s; the cap may still change.
+        """
+        request = self._request(request_id, "set-cap", account, scope).model_copy(
+            update={"window": window, "cap_micro_usd": cap, "mode": mode}
+        )
+        if account != DEFAULT_ACCOUNT:
+            await self._ask(request)
+            return
+        # Answers do not carry their partition: each partition's request has its own id.
+        ids = {partition: f"{request_id}:{partition}" for partition in range(self._partitions)}
+        await asyncio.gather(
+            *(self._ask(request.model_copy(update={"request_id": one}), p) for p, one in ids.items())
+        )
+
+    async def close(self) -> None:
+        """Wait a moment for releases that are on their way."""
+        if self._letting_go:
+            await asyncio.wait(self._letting_go, timeout=5.0)
+        for task in self._letting_go:
+            task.cancel()
+
+    async def _ask(self, request: CostRequest, partition: int | None = None) -> CostDecision:
+        """Send until there is a decision; `invalid` is none: it may be that the ledger is just starting."""
+        sending: asyncio.Task[None] | None = None
+        reason = "the cost ledger does not answer"
+        with self._answers.expect(request.request_id, request.op) as answers:
+            try:
+                async with asyncio.timeout(self._answer_within_s):
+                    while True:
+                        if sending is None or sending.done():
+                            sending = asyncio.create_task(self._send(request, partition))
+                        decision = await self._next(answers, sending)
+                        if decision is None:
+                            continue
+                        if decision.outcome != "invalid":
+                            return decision
+                        reason = f"the cost ledger refuses the request: {decision.reason}"
+                        await asyncio.sleep(self._ask_again_s / 3)
+            except TimeoutError:
+                raise Unavailable(f"{reason}; nothing was called") from None
+            finally:
+                if sending is not None:
+                    sending.cancel()
+
+    async def _next(self, answers: Answer, sending: asyncio.Task[None]) -> CostDecision | None:
+        """The next decision, or None when it is time to ask again."""
+        try:
+            async with asyncio.timeout(self._ask_again_s):
+                return await answers.get()
+        except TimeoutError:
+            if sending.done():
+                sending.result()  # what went wrong with sending concerns whoever asked
+            return None
+
+    def _let_go(self, request_id: RequestId, account: str, scope: str) -> None:
+        """Release in the background, for as long as Kafka is away: the ledger then never holds this for long."""
+        task = asyncio.create_task(self.release(request_id, account=account, scope=scope))
+        self._letting_go.add(task)
+        task.add_done_callback(self._let_go_of)
+
+    def _let_go_of(self, task: asyncio.Task[None]) -> None:
+        self._letting_go.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.warning("a hold was not released (%s); it stays until it expires", task.exception())
+
+    def _request(self, request_id: RequestId, op: str, account: str, scope: str) -> CostRequest:
+        return CostRequest.model_validate(
+            {
+                "request_id": request_id,
+                "op": op,
+                "account": account,
+                "scope": scope,
+                "requested_by": self._source,
+                "requested_at": self._clock.now(),
+            }
+        )
+
+    async def _send(self, request: CostRequest, partition: int | None = None) -> None:
+        about = headers(
+            REQUESTS,
+            f"{request.request_id}:{request.op}",
+            source=self._source,
+            subject=request.account,
+            time=request.requested_at,
+            traceparent=new_trace(),
+        )
+        await self._producer.send(
+            self._topics.requests,
+            key=request.account.encode(),
+            value=self._codec.encode(REQUESTS, request),
+            headers=about,
+            partition=partition,
+        )
+
+
+async def count_partitions(kafka: str, topic: str) -> int:
+    """How many partitions a topic has.
+
+    :raises Unavailable: Kafka does not answer.
+    :raises ConfigurationError: there is no such topic.
+    """
+    found = await asyncio.to_thread(describe_topics, kafka, [topic])
+    if topic not in found:
+        raise ConfigurationError(f"Kafka at {kafka} has no topic {topic}: run `millrace topics apply`.")
+    return found[topic].partitions
+
+
+@asynccontextmanager
+async def open_ledger(
+    kafka: str,
+    codec: Codec,
+    producer: Producer,
+    *,
+    source: str,
+    clock: Clock | None = None,
+    topics: LedgerTopics | None = None,
+    answer_within_s: float = ANSWER_WITHIN_S,
+    ask_again_s: float = ASK_AGAIN_S,
+) -> AsyncIterator[LedgerClient]:
+    """A client that is ready for its first reserve.
+
+    :param codec: connected for `cost.requests`.
+    :raises Unavailable: Kafka does not answer.
+    :raises ConfigurationError: the decisions topic does not exist.
+    """
+    topics = topics or LedgerTopics()
+    partitions = await count_partitions(kafka, topics.decisions)
+    answers = Answers(kafka, topics.decisions, partitions, codec)
+    await answers.start()
+    client = LedgerClient(
+        answers,
+        producer,
+        codec,
+        source=source,
+        clock=clock or SystemClock(),
+        topics=topics,
+        partitions=partitions,
+        answer_within_s=answer_within_s,
+        ask_again_s=ask_again_s,
+    )
+    try:
+        yield client
+    finally:
+        await client.close()
+        await answers.stop()

@@ -1,0 +1,286 @@
+"""What the ledger answers to one request, given its state. Pure: no clock, no settings, no I/O.
+
+Requests are decided one after another in log order, so what a decision sees is exactly what all earlier ones left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from millrace.clock import from_millis
+from millrace.contracts.events import CostDecision, CostOutcome, CostRequest, HoldState
+from millrace.money import MicroUSD
+from services.cost_ledger.effects import NOTHING, effect, windows_of
+from services.cost_ledger.rows import DEFAULT, TOTAL, CapKey, CapRow, HoldKey, HoldRow, Key, Row, WindowKey, WindowRow
+from services.cost_ledger.windows import WINDOWS, next_start, start_of
+
+Get = Callable[[Key], Row | None]
+Owns = Callable[[str], bool]
+
+MAX_AMOUNT: Final = 10_000_000_000_000
+"""Ten million dollars a request: a bound against mistakes, so that sums stay far below a 64-bit overflow."""
+MAX_HOLD_MS: Final = 7 * 86_400_000
+MAX_TEXT: Final = 300
+LAST_CAP_AT_START: Final = CapKey(DEFAULT, TOTAL, "day")
+"""Set last when a partition first starts. Until then nothing that costs is granted: a missing cap is not "no cap"."""
+BUDGETS_FILE: Final = "budgets-file"
+"""`requested_by` of caps that come from the budgets file."""
+
+
+class Verdict(NamedTuple):
+    """An answer and the rows that it changes."""
+
+    decision: CostDecision
+    changes: dict[Key, Row]
+
+
+class _At(NamedTuple):
+    """When and where in the log a request is: broker append time in milliseconds, and offset."""
+
+    ms: int
+    offset: int
+
+
+def decide(get: Get, request: CostRequest, *, at_ms: int, offset: int, owns: Owns) -> Verdict:
+    """Answer one request.
+
+    :param get: the row of a key as all earlier requests left it.
+    :param at_ms: append time of the request, never earlier than that of an earlier request.
+    :param owns: whether an account belongs to this partition.
+    """
+    at = _At(at_ms, offset)
+    wrong = _invalid(get, request, owns)
+    if wrong is not None:
+        return Verdict(_plain(request, "invalid", at, wrong), {})
+    if request.op == "set-cap" and request.window is not None:
+        return _set_cap(get, CapKey(request.account, request.scope, request.window), request, at)
+    key = HoldKey(request.account, request.request_id)
+    hold = get(key)
+    if request.op == "reserve":
+        return _repeated(request, hold, at) if isinstance(hold, HoldRow) else _reserve(get, key, request, at)
+    if not isinstance(hold, HoldRow):
+        return _close(key, request, at) if request.op == "release" else _nothing(request, at)
+    return _move(get, key, hold, request, at)
+
+
+def undecodable(account: str, reason: str, *, at_ms: int, offset: int) -> CostDecision:
+    """The answer to bytes that are no request: nobody waits for it, but every offset is decided."""
+    return CostDecision(
+        request_id="",
+        op="reserve",
+        outcome="invalid",
+        account=account[:MAX_TEXT],
+        scope="",
+        reason=reason[:MAX_TEXT],
+        request_offset=offset,
+        decided_at=from_millis(at_ms),
+    )
+
+
+def _invalid(get: Get, request: CostRequest, owns: Owns) -> str | None:
+    """Why a request cannot be decided at all; its id stays free."""
+    texts = (request.share_id, request.model, request.work_key, request.requested_by)
+    names = (request.request_id, request.account, request.scope)
+    for_all = request.op == "set-cap" and request.account == DEFAULT
+    if any(not name or "|" in name or len(name) > MAX_TEXT for name in names):
+        return f"request id, account and scope are 1 to {MAX_TEXT} characters without |"
+    if any(text is not None and len(text) > MAX_TEXT for text in texts):
+        return f"share, model, work key and requester are at most {MAX_TEXT} characters"
+    if not for_all and not owns(request.account):
+        return "the account belongs to another partition: the partitioner has to be murmur2"
+    if not 0 <= request.amount_micro_usd <= MAX_AMOUNT or not 0 <= (request.cap_micro_usd or 0) <= MAX_AMOUNT:
+        return f"amounts are 0 to {MAX_AMOUNT} micro-US-dollars"
+    if request.op == "set-cap" and request.window is None:
+        return "a cap needs its window: hour or day"
+    return _invalid_reserve(get, request) if request.op == "reserve" else None
+
+
+def _invalid_reserve(get: Get, request: CostRequest) -> str | None:
+    if request.scope == TOTAL:
+        return "money is reserved in a stage's scope, never in total"
+    if not 0 < request.hold_ms <= MAX_HOLD_MS:
+        return f"a hold lives 1 to {MAX_HOLD_MS} ms"
+    if request.amount_micro_usd > 0 and get(LAST_CAP_AT_START) is None:
+        return "no caps are set yet: ask again once the ledger has started"
+    return None
+
+
+class _Refused(NamedTuple):
+    """A cap without room; `room_at` None: it will never have room for this amount."""
+
+    name: str
+    left: int
+    cap: int
+    room_at: int | None
+
+
+def _refusals(get: Get, request: CostRequest, at: _At) -> list[tuple[_Refused, CapRow]]:
+    """Caps that the amount would exceed, the one that refuses for longest first."""
+    found: list[tuple[_Refused, CapRow]] = []
+    amount = request.amount_micro_usd
+    for scope in (request.scope, TOTAL):
+        for window in WINDOWS:
+            row = get(CapKey(request.account, scope, window)) or get(CapKey(DEFAULT, scope, window))
+            if not isinstance(row, CapRow) or row.cap is None:
+                continue
+            used = _window(get, WindowKey(request.account, scope, window, start_of(window, at.ms))).used
+            if used + amount > row.cap:
+                room_at = next_start(window, at.ms) if amount <= row.cap else None
+                found.append((_Refused(f"{window}:{scope}", max(0, row.cap - used), row.cap, room_at), row))
+    return sorted(found, key=lambda pair: -(pair[0].room_at or 2**63))
+
+
+def _reserve(get: Get, key: HoldKey, request: CostRequest, at: _At) -> Verdict:
+    hold = HoldRow(
+        scope=request.scope,
+        state="held",
+        amount=request.amount_micro_usd,
+        hour=start_of("hour", at.ms),
+        day=start_of("day", at.ms),
+        expires_at=at.ms + request.hold_ms,
+        share_id=request.share_id,
+        model=request.model,
+        work_key=request.work_key,
+    )
+    exceeded = _refusals(get, request, at) if request.amount_micro_usd else []
+    enforced = [refused for refused, cap in exceeded if cap.mode == "enforce"]
+    if enforced:
+        name, left, cap, room_at = enforced[0]
+        hold = replace(hold, state="denied", denied_by=name, left=left, cap=cap, room_at=room_at)
+    elif exceeded:
+        hold = replace(hold, reason=f"above the cap {exceeded[0][0].name}, which only warns")
+    return _verdict(get, key, hold, _about(request, hold, "denied" if enforced else "granted", None, at))
+
+
+def _repeated(request: CostRequest, hold: HoldRow, at: _At) -> Verdict:
+    """The same answer as the first time, whatever the repeat asks for."""
+    outcome: CostOutcome = "denied" if hold.state == "denied" else "granted"
+    asked = replace(hold, actual=0, overrun=0)
+    return Verdict(_about(request, asked, outcome, hold.state, at), {})
+
+
+def _close(key: HoldKey, request: CostRequest, at: _At) -> Verdict:
+    """A release that lands before its reserve: the id is closed, so that the late reserve holds no money."""
+    closed = HoldRow(
+        scope=request.scope,
+        state="denied",
+        amount=0,
+        hour=start_of("hour", at.ms),
+        day=start_of("day", at.ms),
+        expires_at=at.ms,
+        denied_by="released",
+        left=0,
+        cap=0,
+        reason="it was released before it was asked for",
+    )
+    return Verdict(_plain(request, "released", at, "no reservation had this id yet"), {key: closed})
+
+
+def _nothing(request: CostRequest, at: _At) -> Verdict:
+    return Verdict(_plain(request, "unchanged", at, "no reservation has this id"), {})
+
+
+_MOVES: Final[dict[str, tuple[frozenset[HoldState], HoldState, CostOutcome]]] = {
+    # A late settle counts, and so does one after a release: what a provider billed was spent.
+    "settle": (frozenset({"held", "unconfirmed", "released"}), "settled", "settled"),
+    "reconcile": (frozenset({"unconfirmed"}), "settled", "reconciled"),
+    "release": (frozenset({"held", "unconfirmed"}), "released", "released"),
+    "unknown": (frozenset({"held"}), "unconfirmed", "unconfirmed"),
+    "expire": (frozenset({"held"}), "unconfirmed", "unconfirmed"),
+}
+"""By op: the states it moves a hold from, the one it moves it to, and the outcome."""
+
+
+def _move(get: Get, key: HoldKey, hold: HoldRow, request: CostRequest, at: _At) -> Verdict:
+    sources, target, outcome = _MOVES[request.op]
+    if hold.state == target:
+        return Verdict(_about(request, hold, outcome, hold.state, at), {})
+    if hold.state not in sources:
+        reason = f"the reservation is already {hold.state}"
+        return Verdict(_about(request, hold, "unchanged", hold.state, at, reason=reason), {})
+    if request.op == "expire" and at.ms < hold.expires_at:
+        return Verdict(_about(request, hold, "unchanged", hold.state, at, reason="the hold has not run out yet"), {})
+    moved = replace(hold, state=target)
+    if target == "settled":
+        covered = 0 if hold.state == "released" else hold.amount
+        actual = request.amount_micro_usd
+        moved = replace(moved, actual=actual, overrun=max(0, actual - covered))
+    return _verdict(get, key, moved, _about(request, moved, outcome, hold.state, at))
+
+
+def _set_cap(get: Get, key: CapKey, request: CostRequest, at: _At) -> Verdict:
+    old = get(key)
+    row = CapRow(request.cap_micro_usd, request.mode or "enforce", request.request_id)
+    if request.requested_by == BUDGETS_FILE:
+        row = replace(row, filed=row.cap, filed_mode=row.mode)
+    elif isinstance(old, CapRow):
+        row = replace(row, filed=old.filed, filed_mode=old.filed_mode)
+    unchanged = isinstance(old, CapRow) and old.set_by == request.request_id
+    decision = _plain(request, "unchanged" if unchanged else "cap-changed", at).model_copy(
+        update={"window": key.window, "cap_micro_usd": request.cap_micro_usd, "mode": row.mode}
+    )
+    return Verdict(decision, {} if unchanged else {key: row})
+
+
+def _verdict(get: Get, key: HoldKey, hold: HoldRow, decision: CostDecision) -> Verdict:
+    changes: dict[Key, Row] = {key: hold}
+    delta = effect(decision)
+    if delta != NOTHING:
+        changes |= {window: _window(get, window).plus(delta) for window in windows_of(decision)}
+    return Verdict(decision, changes)
+
+
+def _window(get: Get, key: WindowKey) -> WindowRow:
+    row = get(key)
+    return row if isinstance(row, WindowRow) else NOTHING
+
+
+def _plain(request: CostRequest, outcome: CostOutcome, at: _At, reason: str | None = None) -> CostDecision:
+    """An answer that is not about a hold; texts are cut to what a decision may carry."""
+    return CostDecision(
+        request_id=request.request_id[:MAX_TEXT],
+        op=request.op,
+        outcome=outcome,
+        account=request.account[:MAX_TEXT],
+        scope=request.scope[:MAX_TEXT],
+        reason=reason,
+        request_offset=at.offset,
+        decided_at=from_millis(at.ms),
+    )
+
+
+def _about(
+    request: CostRequest,
+    hold: HoldRow,
+    outcome: CostOutcome,
+    previous: HoldState | None,
+    at: _At,
+    *,
+    reason: str | None = None,
+) -> CostDecision:
+    return CostDecision(
+        request_id=request.request_id,
+        op=request.op,
+        outcome=outcome,
+        account=request.account,
+        scope=hold.scope,
+        amount_micro_usd=MicroUSD(hold.amount),
+        actual_micro_usd=MicroUSD(hold.actual),
+        overrun_micro_usd=MicroUSD(hold.overrun),
+        previous=previous,
+        hour_start=from_millis(hold.hour),
+        day_start=from_millis(hold.day),
+        denied_by=hold.denied_by,
+        left_micro_usd=None if hold.left is None else MicroUSD(hold.left),
+        cap_micro_usd=None if hold.cap is None else MicroUSD(hold.cap),
+        room_at=None if hold.room_at is None else from_millis(hold.room_at),
+        expires_at=from_millis(hold.expires_at) if outcome == "granted" else None,
+        share_id=hold.share_id,
+        model=hold.model,
+        work_key=hold.work_key,
+        reason=reason or hold.reason,
+        request_offset=at.offset,
+        decided_at=from_millis(at.ms),
+    )
