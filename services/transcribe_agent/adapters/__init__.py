@@ -1,0 +1,1 @@
+"""What the transcribe agent uses: ffmpeg, a voice detector, models."""

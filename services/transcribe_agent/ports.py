@@ -1,0 +1,54 @@
+"""What transcribing needs from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+from services.transcribe_agent.domain import Audio, Backend, Heard, Span
+
+Progress = Callable[[float], Awaitable[None]]
+"""Told how much was heard so far, 0 to 1."""
+
+
+class Decoder(Protocol):
+    """Reads the sound of a media file."""
+
+    async def decode(self, path: Path) -> Audio:
+        """The first audio stream, mixed to mono.
+
+        :raises Poison: the sound cannot be decoded.
+        :raises Retryable: decoding was cut off by this machine.
+        """
+        ...
+
+
+class SpeechDetector(Protocol):
+    """Tells speech from everything else."""
+
+    async def spans(self, audio: Audio) -> list[Span]:
+        """Where somebody speaks: in order, without overlap, pauses left out; empty when nobody does."""
+        ...
+
+
+class Transcriber(Protocol):
+    """A speech-to-text model, here or behind an API."""
+
+    @property
+    def backend(self) -> Backend:
+        """Where the model runs."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """Name of the model: a part of the work key, so another model is other work."""
+        ...
+
+    async def transcribe(self, speech: Audio, progress: Progress) -> Heard:
+        """What is said; times in milliseconds of `speech`.
+
+        :raises Retryable: the model could not be asked, nothing was paid.
+        :raises UnknownOutcome: an API was asked and its answer is not known.
+        """
+        ...

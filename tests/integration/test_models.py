@@ -1,0 +1,129 @@
+"""The bundled models and ffmpeg, for real."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import cast
+
+import asyncpg
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from millrace.errors import ConfigurationError, Poison, Skipped
+from millrace.money import MicroUSD
+from millrace.store.blobs import LocalBlobStore
+from millrace.stream.app import Resources
+from millrace.testing.media import JFK_WAV
+from millrace.testing.run import FakeRun
+from millrace.testing.samples import media_ready
+from services.transcribe_agent.adapters.whisper import load_whisper
+from services.transcribe_agent.build import build_handler
+from services.transcribe_agent.domain import TranscriptResult
+from services.transcribe_agent.handler import TranscribeHandler
+from services.transcribe_agent.settings import TranscribeSettings
+
+PHRASE = "ask not what your country can do for you"
+RATE = 16_000
+
+
+def jfk() -> NDArray[np.int16]:
+    with wave.open(str(JFK_WAV)) as speech:
+        return np.frombuffer(speech.readframes(speech.getnframes()), dtype="<i2")
+
+
+def silence(seconds: float) -> NDArray[np.int16]:
+    return np.zeros(int(seconds * RATE), dtype="<i2")
+
+
+def noise(seconds: float, level: int) -> NDArray[np.int16]:
+    return np.random.default_rng(7).integers(-level, level, int(seconds * RATE)).astype("<i2")
+
+
+def wav(path: Path, *sound: NDArray[np.int16]) -> Path:
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(RATE)
+        out.writeframes(np.concatenate(sound).tobytes())
+    return path
+
+
+def words(text: str) -> str:
+    return "".join(c for c in text.lower() if c.isalpha() or c == " ")
+
+
+class Transcribing:
+    def __init__(self, handler: TranscribeHandler, store: LocalBlobStore) -> None:
+        self.handler = handler
+        self.store = store
+        self.run = FakeRun()
+
+    async def of(self, path: Path) -> TranscriptResult:
+        await self.store.put_file("media/it", path)
+        plan = self.handler.plan(media_ready(blob_key="media/it"), {})
+        assert plan is not None
+        self.run = FakeRun()
+        return await self.handler.work(plan, self.run)
+
+
+@pytest.fixture
+async def transcribing(tmp_path: Path) -> AsyncIterator[Transcribing]:
+    settings = TranscribeSettings.model_validate(
+        {"kafka": "-", "registry": "-", "postgres": "-", "blobs": tmp_path, "transcribe_price_per_second": "0.001"}
+    )
+    store = LocalBlobStore(tmp_path)
+    resources = Resources(cast("asyncpg.Pool[asyncpg.Record]", None), store)  # no database is asked here
+    async with build_handler(settings, resources) as handler:
+        yield Transcribing(handler, store)
+
+
+async def test_real_speech_is_transcribed_with_words_and_times(transcribing: Transcribing) -> None:
+    result = await transcribing.of(JFK_WAV)
+    assert PHRASE in words(result.text)
+    assert (result.language, result.model, result.backend) == ("en", "tiny.en", "local")
+    spoken = [word for segment in result.segments for word in segment.words or []]
+    (country,) = [word for word in spoken if words(word.text) == "country"][:1]
+    assert 5500 < country.start_ms < country.end_ms < 7500  # measured by ear
+    assert all(0 <= w.start_ms <= w.end_ms <= 11_000 for w in spoken)
+    (call,) = transcribing.run.calls
+    assert call.hold == MicroUSD(11_000)
+    assert call.cost == MicroUSD(result.billed_ms)
+    assert 7000 < result.billed_ms < 11_000
+
+
+async def test_long_pauses_are_not_billed_and_times_stay_those_of_the_media(
+    transcribing: Transcribing, tmp_path: Path
+) -> None:
+    alone = await transcribing.of(JFK_WAV)
+    padded = wav(tmp_path / "padded.wav", silence(20), jfk(), silence(20))
+    result = await transcribing.of(padded)
+    assert PHRASE in words(result.text)
+    assert result.segments[0].start_ms >= 19_800
+    assert result.segments[-1].end_ms <= 31_200
+    assert abs(result.billed_ms - alone.billed_ms) < 500
+
+
+@pytest.mark.parametrize(
+    "sound", [silence(5), noise(5, 30), noise(5, 8000), silence(0.01)], ids=["digital", "faint", "loud", "10 ms"]
+)
+async def test_sound_without_speech_buys_nothing(
+    transcribing: Transcribing, tmp_path: Path, sound: NDArray[np.int16]
+) -> None:
+    with pytest.raises(Skipped, match="silent"):
+        await transcribing.of(wav(tmp_path / "sound.wav", sound))
+    assert transcribing.run.calls == []
+
+
+async def test_a_playlist_in_disguise_reads_no_other_file(transcribing: Transcribing, tmp_path: Path) -> None:
+    playlist = tmp_path / "clip.mp4"
+    playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:11\n#EXTINF:11,\n{JFK_WAV.as_uri()}\n#EXT-X-ENDLIST\n")
+    with pytest.raises(Poison, match="cannot be decoded"):
+        await transcribing.of(playlist)
+
+
+def test_a_model_that_is_not_there_is_one_clear_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"speech model '.*' cannot be loaded"):
+        load_whisper(model=str(tmp_path), device="cpu", compute_type="auto", threads=1)
