@@ -14,7 +14,7 @@ from itertools import permutations
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 from avro.schema import parse
 from fastavro import schemaless_reader, schemaless_writer
-from pydantic import ValidationError
+from fastavro.read import SchemaResolutionError
 
 from millrace import ids
 from millrace.contracts.catalog import Catalog, Example, SchemaSpec
@@ -34,7 +34,9 @@ def unreadable(reader: SchemaSpec, writer: SchemaSpec) -> list[str]:
     result = ReaderWriterCompatibilityChecker().get_compatibility(parse(reader.text), parse(writer.text))
     if result.compatibility is SchemaCompatibilityType.compatible:
         return []
-    return sorted(result.messages) or ["Avro's rules do not allow it"]
+    kinds = sorted({kind.value.replace("_", " ") for kind in result.incompatibilities})
+    where = f" at {', '.join(sorted(result.locations))}" if result.locations else ""
+    return [f"{', '.join(kinds)} ({', '.join(sorted(result.messages))}){where}"]
 
 
 def fingerprint(schema: SchemaSpec) -> str:
@@ -53,6 +55,7 @@ def read_example(example: Example, catalog: Catalog) -> tuple[object, object]:
     """The example as a record, and the same once written in its own version and read with the newest.
 
     :raises ValueError: it is no record, or cannot be written.
+    :raises SchemaResolutionError: the newest version cannot read it.
     """
     newest = catalog.schema(example.schema.name)
     record = newest.event_type.model_validate_json(example.text)
@@ -81,7 +84,7 @@ def _example_problems(catalog: Catalog) -> Iterator[str]:
     for example in catalog.examples:
         try:
             record, read = read_example(example, catalog)
-        except (ValidationError, ValueError, TypeError, KeyError) as exc:
+        except (SchemaResolutionError, ValueError, TypeError, KeyError) as exc:
             yield f"The example {example.file} does not fit its schema: {str(exc).splitlines()[0]}."
             continue
         if record != read:

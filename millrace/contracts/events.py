@@ -7,9 +7,9 @@ here they are `Literal`s, so that a service can neither write nor act on a word 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from millrace.money import ZERO, MicroUSD
 
@@ -34,11 +34,15 @@ HoldState = Literal["held", "unconfirmed", "released", "settled", "denied"]
 Window = Literal["hour", "day"]
 CapMode = Literal["enforce", "warn"]
 
+Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+"""Avro's `int`. fastavro would write more bits, which other readers refuse."""
+
 
 class Event(BaseModel):
     """Base of every record; immutable, and strict about fields it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Bytes are base64 in JSON (golden examples, rows in PostgreSQL): they are not UTF-8 in general.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
 
 
 class ShareEvent(Event):
@@ -151,9 +155,9 @@ class EmbeddingReady(ResultEvent):
     types: list[str] = []
     backend: str
     model: str
-    dimensions: int
+    dimensions: Int32
     chunker: str
-    chunk_count: int
+    chunk_count: Int32
     tokens: int = 0
 
 
@@ -183,7 +187,7 @@ class TaskStatus(ShareEvent):
     needed_micro_usd: MicroUSD | None = None
     left_micro_usd: MicroUSD | None = None
     cap: str | None = None
-    attempt: int = 0
+    attempt: Int32 = 0
     model: str | None = None
     work_key: str | None = None
     cost_micro_usd: MicroUSD = ZERO
@@ -263,7 +267,7 @@ class CostAlert(Event):
     window: Window
     start: AwareDatetime
     kind: Literal["threshold", "overrun", "forecast"]
-    percent: int
+    percent: Int32
     used_micro_usd: MicroUSD
     cap_micro_usd: MicroUSD
     exhausted_at: AwareDatetime | None = None

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterable, Mapping
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
+from fastavro.read import SchemaResolutionError
 from fastavro.schema import SchemaParseException
 from fastavro.types import Schema
 from pydantic import ValidationError
@@ -28,7 +29,7 @@ _MAGIC = 0
 #
 # What fastavro is seen to raise for bytes that do not fit: short input, bad UTF-8, a union branch or a varint out of
 # range, times beyond the calendar, a writer's schema that cannot be read as ours.
-_UNREADABLE = (EOFError, ValueError, IndexError, OverflowError, TypeError, KeyError, SchemaParseException)
+_UNREADABLE = (EOFError, ValueError, IndexError, OverflowError, TypeError, KeyError, SchemaResolutionError)
 
 
 class Codec:
