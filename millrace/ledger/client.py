@@ -20,7 +20,7 @@ from millrace.ledger.answers import Answer, Answers
 from millrace.ledger.port import Granted
 from millrace.ledger.topics import REQUESTS, LedgerTopics
 from millrace.money import ZERO, MicroUSD
-from millrace.stream.producer import Producer
+from millrace.kafka.producer import Producer
 
 log = logging.getLogger(__name__)
 

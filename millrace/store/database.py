@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import asyncpg
 
@@ -14,7 +14,7 @@ from millrace.store.pool import OUTAGES
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 Record = asyncpg.Record
-Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"  # generic in its stubs alone
 Value = object
 
 _LONGEST_WAIT_S = 5.0

@@ -38,7 +38,7 @@ from millrace.stream.health import TailWatch, unready, watch
 from millrace.stream.messages import Reader, Writer
 from millrace.stream.mover import move_waiting
 from millrace.stream.pool import JobPool, Stream, die_of_gap
-from millrace.stream.producer import open_producer
+from millrace.kafka.producer import open_producer
 from millrace.stream.runner import JobRunner, Stores
 from millrace.stream.stage import StageHandler, StageSpec
 from millrace.stream.worker import StageWorker
@@ -134,7 +134,7 @@ class StageApp(FaustApp, Generic[R]):
         pool = await enter(open_pool(settings.postgres.get_secret_value(), size=settings.concurrency + 6))
         producer = await enter(open_producer(settings.kafka))
         source = f"millrace-{spec.name}-agent"
-        ledger = await enter(open_ledger(settings.kafka, codec, requested_by=source))
+        ledger = await enter(open_ledger(settings.kafka, codec, producer, source=source))
         handler = await enter(self._new_handler(Resources(pool, LocalBlobStore(settings.blobs))))
         database = Database(pool)
         owner = f"{socket.gethostname()}:{os.getpid()}"

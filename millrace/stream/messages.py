@@ -14,7 +14,7 @@ from millrace.contracts.partitions import partition_for, partition_key
 from millrace.contracts.wire import Codec
 from millrace.errors import Poison
 from millrace.stream.pool import Message
-from millrace.stream.producer import Header, Producer
+from millrace.kafka.producer import Header, Producer
 
 ON_DEMAND: frozenset[RequestReason] = frozenset({"api", "replay"})
 """Somebody asked: attempts start afresh and the result is emitted even if it was before."""

@@ -1,0 +1,57 @@
+"""The `millrace` command."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import millrace
+from millrace.cli.budget import budget_app
+from millrace.cli.contracts import schemas_app, topics_app
+from millrace.cli.demo import demo
+from millrace.cli.doctor import doctor
+from millrace.cli.search import search
+from millrace.cli.share import share_app
+from millrace.cli.up import up
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Share media and text; get transcripts, summaries and search, with every model call granted by a ledger.",
+)
+app.command()(up)
+app.command()(demo)
+app.command()(doctor)
+app.command()(search)
+app.add_typer(share_app, name="share")
+app.add_typer(budget_app, name="budget")
+app.add_typer(topics_app, name="topics")
+app.add_typer(schemas_app, name="schemas")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"millrace {millrace.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which")] = False,
+) -> None:
+    """Options before the command."""
+
+
+def main() -> None:
+    """Entry point: an error nobody foresaw is still one line, with where to look."""
+    try:
+        app()
+    except Exception as exc:  # the last net before a person would see a traceback
+        sys.stderr.write(f"millrace: unexpected {type(exc).__name__}: {exc}. Please report this.\n")
+        raise SystemExit(70) from exc
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Fixtures over the real parts."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from millrace.embedded.readyfile import Addresses
+from millrace.store.migrate import migrate
+
+
+@pytest.fixture
+def unique() -> str:
+    """A short name that no other test uses, for topics, groups and subjects."""
+    return f"t{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+async def database(stack: Addresses, unique: str) -> AsyncIterator[str]:
+    """URL of an empty database of the test's own (no migrations applied), dropped afterwards."""
+    admin = await asyncpg.connect(stack.postgres)
+    try:
+        await admin.execute(f"CREATE DATABASE {unique}")
+        try:
+            yield urlsplit(stack.postgres)._replace(path=f"/{unique}").geturl()
+        finally:
+            await admin.execute(f"DROP DATABASE {unique} WITH (FORCE)")
+    finally:
+        await admin.close()
+
+
+@pytest.fixture(scope="session")
+async def migrated(stack: Addresses) -> AsyncIterator[str]:
+    """URL of a database with all migrations, shared by the tests of a run; each uses ids of its own."""
+    name = f"t{uuid.uuid4().hex[:10]}"
+    admin = await asyncpg.connect(stack.postgres)
+    try:
+        await admin.execute(f"CREATE DATABASE {name}")
+        url = urlsplit(stack.postgres)._replace(path=f"/{name}").geturl()
+        try:
+            migrate(url)
+            yield url
+        finally:
+            await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await admin.close()

@@ -1,0 +1,258 @@
+"""Paid calls against the real database, with the process dying at every step: what was paid is known afterwards."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+from pydantic import BaseModel
+
+from millrace.errors import Denied, Poison, Refusal, Retryable, Unavailable, UnknownOutcome
+from millrace.ids import RequestId, WorkKey
+from millrace.ledger.port import Granted
+from millrace.money import MicroUSD
+from millrace.store.calls import CallStore
+from millrace.store.database import Database
+from millrace.store.pool import open_pool
+from millrace.stream.calls import MAX_CALLS, Calls, LeaseLost, Payer
+from millrace.stream.stage import Paid
+
+
+class Answer(BaseModel):
+    text: str
+
+
+class Died(BaseException):
+    """The process ends here, in a test."""
+
+
+class Fuse:
+    """Lets `steps` steps pass, then every step dies; None: none does."""
+
+    def __init__(self, steps: int | None = None) -> None:
+        self.left = steps
+
+    def burn(self) -> None:
+        if self.left is not None:
+            if self.left == 0:
+                raise Died
+            self.left -= 1
+
+
+class DyingStore(CallStore):
+    """The real store, whose process may die before or after any statement."""
+
+    def __init__(self, database: Database, fuse: Fuse) -> None:
+        super().__init__(Dying(database, fuse))
+
+
+class Dying(Database):
+    def __init__(self, database: Database, fuse: Fuse) -> None:
+        super().__init__(database.pool)
+        self._fuse = fuse
+
+    async def execute(self, sql: str, *args: object) -> int:
+        self._fuse.burn()
+        changed = await super().execute(sql, *args)
+        self._fuse.burn()
+        return changed
+
+
+class Books:
+    """A ledger in memory with one cap; keeps what each request id came to."""
+
+    def __init__(self, cap: int = 10**9, fuse: Fuse | None = None) -> None:
+        self.cap, self.fuse = cap, fuse or Fuse()
+        self.holds: dict[str, int] = {}
+        self.ended: dict[str, str] = {}
+        self.answers = True
+
+    async def reserve(
+        self,
+        request_id: RequestId,
+        *,
+        account: str,
+        scope: str,
+        amount: MicroUSD,
+        hold_for: timedelta,
+        share_id: str | None = None,
+        model: str | None = None,
+        work_key: str | None = None,
+    ) -> Granted | Refusal:
+        self.fuse.burn()
+        if not self.answers:
+            raise Unavailable("the cost ledger does not answer")
+        if amount > self.cap:
+            return Refusal("hour:test", amount, MicroUSD(self.cap), MicroUSD(self.cap), None)
+        self.holds[request_id] = amount
+        self.fuse.burn()
+        return Granted(request_id, amount)
+
+    async def _end(self, request_id: str, how: str) -> None:
+        self.fuse.burn()
+        self.ended[request_id] = how
+        self.fuse.burn()
+
+    async def settle(self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD) -> None:
+        await self._end(request_id, f"settled {actual}")
+
+    async def release(self, request_id: RequestId, *, account: str, scope: str) -> None:
+        await self._end(request_id, "released")
+
+    async def unknown(self, request_id: RequestId, *, account: str, scope: str) -> None:
+        await self._end(request_id, "unknown")
+
+
+class Provider:
+    """Bills every call that reaches it."""
+
+    def __init__(self, fuse: Fuse | None = None) -> None:
+        self.billed, self.fuse = 0, fuse or Fuse()
+
+    async def __call__(self) -> Paid[Answer]:
+        self.fuse.burn()
+        self.billed += 1
+        self.fuse.burn()
+        return Paid(Answer(text="hello"), MicroUSD(70))
+
+
+@pytest.fixture(scope="module")
+async def database(migrated: str) -> AsyncIterator[Database]:
+    async with open_pool(migrated) as pool:
+        yield Database(pool)
+
+
+def payer() -> Payer:
+    return Payer("acme", "test", "share", WorkKey(f"test:{uuid.uuid4()}"), timedelta(minutes=5))
+
+
+async def ask(calls: Calls, do: Callable[[], Awaitable[Paid[Answer]]], hold: int = 100) -> Answer:
+    return await calls.call(0, Answer, model="m", hold=MicroUSD(hold), do=do)
+
+
+async def states(database: Database, who: Payer) -> list[str]:
+    return [row.state for row in await CallStore(database).of_work(who.work_key)]
+
+
+async def test_an_answer_is_kept_and_never_paid_again(database: Database) -> None:
+    who, books, provider = payer(), Books(), Provider()
+    for _ in range(3):
+        calls = Calls(CallStore(database), books, who)
+        await calls.recover()
+        assert (await ask(calls, provider)).text == "hello"
+    assert provider.billed == 1
+    assert list(books.ended.values()) == ["settled 70"]
+    assert await states(database, who) == ["settled"]
+
+
+@pytest.mark.parametrize("steps", range(16))
+async def test_whenever_the_process_dies_all_that_was_billed_is_in_the_books(database: Database, steps: int) -> None:
+    who, books, provider, fuse = payer(), Books(), Provider(), Fuse(steps)
+    books.fuse = provider.fuse = fuse
+    died = False
+    try:
+        await ask(Calls(DyingStore(database, fuse), books, who), provider)
+    except Died:
+        died = True
+    fuse.left = None
+    billed_before = provider.billed
+    again = Calls(CallStore(database), books, who)
+    await again.recover()
+    assert (await ask(again, provider)).text == "hello"
+
+    ends = Counter(books.ended.values())
+    assert set(books.holds) <= set(books.ended), "a hold was left open"
+    assert ends["settled 70"] == 1
+    # What was billed without an answer that could be kept stays charged as unknown: never less than the invoice.
+    assert provider.billed <= ends["settled 70"] + ends["unknown"]
+    assert provider.billed <= 2
+    if not died:
+        assert (billed_before, provider.billed) == (1, 1)
+
+
+async def test_the_steps_above_cover_the_whole_call(database: Database) -> None:
+    fuse = Fuse(16)
+    books = Books(fuse=fuse)
+    await ask(Calls(DyingStore(database, fuse), books, payer()), Provider(fuse))
+    assert fuse.left is not None
+
+
+async def test_a_refusal_calls_nothing_and_the_next_try_asks_anew(database: Database) -> None:
+    who, books, provider = payer(), Books(cap=50), Provider()
+    with pytest.raises(
+        Denied, match=r"needs up to \$0.0001, but \$0.00005 of the \$0.00005 cap hour:test is left; never"
+    ):
+        await ask(Calls(CallStore(database), books, who), provider)
+    assert provider.billed == 0
+    books.cap = 1000
+    await ask(Calls(CallStore(database), books, who), provider)
+    assert await states(database, who) == ["denied", "settled"]
+
+
+async def test_without_an_answer_from_the_ledger_nothing_is_called(database: Database) -> None:
+    who, books, provider = payer(), Books(), Provider()
+    books.answers = False
+    with pytest.raises(Unavailable):
+        await ask(Calls(CallStore(database), books, who), provider)
+    assert provider.billed == 0
+    assert await states(database, who) == ["abandoned"]
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "state", "told"),
+    [
+        (Retryable("busy"), Retryable, "released", "released"),
+        (Poison("bad request"), Poison, "released", "released"),
+        (UnknownOutcome("time-out"), UnknownOutcome, "unconfirmed", "unknown"),
+        (ValueError("a surprise"), UnknownOutcome, "unconfirmed", "unknown"),
+    ],
+)
+async def test_the_error_of_a_call_decides_what_is_charged(
+    database: Database, error: Exception, raised: type[Exception], state: str, told: str
+) -> None:
+    async def fails() -> Paid[Answer]:
+        raise error
+
+    who, books = payer(), Books()
+    with pytest.raises(raised):
+        await ask(Calls(CallStore(database), books, who), fails)
+    assert await states(database, who) == [state]
+    assert list(books.ended.values()) == [told]
+
+
+async def test_calls_of_unknown_outcome_are_bounded_over_all_restarts(database: Database) -> None:
+    async def fails() -> Paid[Answer]:
+        raise UnknownOutcome("time-out")
+
+    who, books = payer(), Books()
+    for _ in range(MAX_CALLS):
+        with pytest.raises(UnknownOutcome):
+            await ask(Calls(CallStore(database), books, who), fails)
+    with pytest.raises(Poison, match="3 times"):
+        await ask(Calls(CallStore(database), books, who), fails)
+    assert len(books.holds) == MAX_CALLS
+
+
+async def test_a_paused_owner_neither_calls_nor_loses_an_answer_after_takeover(database: Database) -> None:
+    who, books, provider = payer(), Books(), Provider()
+    store = CallStore(database)
+
+    class Paused(Books):
+        async def reserve(self, request_id: RequestId, **asked: object) -> Granted:
+            await Calls(store, books, who).recover()  # a new owner takes over while this one waits for its grant
+            return Granted(request_id, MicroUSD(100))
+
+    with pytest.raises(LeaseLost):
+        await ask(Calls(store, Paused(), who), provider)
+    assert provider.billed == 0
+
+    async def slow() -> Paid[Answer]:
+        await Calls(store, books, who).recover()  # a new owner takes over during the call
+        return await provider()
+
+    await ask(Calls(store, books, who), slow)
+    assert (await states(database, who))[-1] == "settled"
+    assert list(books.ended.values())[-1] == "settled 70", "a late answer settles what was unconfirmed"
