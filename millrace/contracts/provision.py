@@ -43,14 +43,14 @@ async def apply_topics(
     return await asyncio.to_thread(_apply, kafka, catalog, replication, report)
 
 
-async def verify_topics(kafka: str, catalog: Catalog, names: Iterable[str]) -> None:
+async def verify_topics(kafka: str, catalog: Catalog, names: Iterable[str], *, timeout_s: float = _TIMEOUT_S) -> None:
     """Check that the topics exist and are as the catalogue says, before a service starts.
 
     :raises ConfigurationError: with everything that is missing or wrong, and the cure.
-    :raises Unavailable: Kafka does not answer within 10 s.
+    :raises Unavailable: Kafka does not answer in time.
     """
     specs = [catalog.topic(name) for name in dict.fromkeys(names)]
-    actual = await asyncio.to_thread(describe_topics, kafka, [spec.name for spec in specs])
+    actual = await asyncio.to_thread(describe_topics, kafka, [spec.name for spec in specs], timeout_s=timeout_s)
     found = changes(specs, actual)
     if found:
         raise ConfigurationError(
@@ -58,15 +58,15 @@ async def verify_topics(kafka: str, catalog: Catalog, names: Iterable[str]) -> N
         )
 
 
-def describe_topics(kafka: str, names: Iterable[str]) -> dict[str, ActualTopic]:
+def describe_topics(kafka: str, names: Iterable[str], *, timeout_s: float = _TIMEOUT_S) -> dict[str, ActualTopic]:
     """Those of the topics that exist, with all their settings. Blocking.
 
-    :raises Unavailable: Kafka does not answer within 10 s.
+    :raises Unavailable: Kafka does not answer in time.
     """
     with _answering(kafka):
         admin = _admin(kafka)
         # All topics are asked for: asking for one by name would create it on a cluster with auto-creation.
-        metadata = admin.list_topics(timeout=_TIMEOUT_S).topics
+        metadata = admin.list_topics(timeout=timeout_s).topics
         present = [name for name in names if name in metadata]
         configs = _configs(admin, present)
     return {
@@ -88,9 +88,8 @@ def register_schemas(registry_url: str, catalog: Catalog, report: Report) -> int
     :raises ConfigurationError: the registry refuses a schema, for instance because it is not compatible.
     :raises Unavailable: the registry does not answer.
     """
-    registry = Registry(registry_url)
     new = 0
-    try:
+    with Registry(registry_url) as registry:
         for subject, versions in catalog.subjects().items():
             for schema in versions:
                 if registry.lookup(subject, schema.text) is None:
@@ -100,8 +99,6 @@ def register_schemas(registry_url: str, catalog: Catalog, report: Report) -> int
             if registry.compatibility(subject) != FULL_TRANSITIVE:
                 registry.require_compatibility(subject)
                 report(f"{subject} is held to {FULL_TRANSITIVE}")
-    finally:
-        registry.close()
     return new
 
 
@@ -113,16 +110,13 @@ def check_schemas(catalog: Catalog, registry_url: str | None = None) -> list[str
     found = list(compat.problems(catalog))
     if registry_url is None:
         return found
-    registry = Registry(registry_url)
-    try:
+    with Registry(registry_url) as registry:
         for subject, versions in catalog.subjects().items():
             found.extend(
                 f"The registry would refuse {schema} under {subject}: it is not compatible with what is there."
                 for schema in versions
                 if registry.lookup(subject, schema.text) is None and not registry.compatible(subject, schema.text)
             )
-    finally:
-        registry.close()
     return found
 
 

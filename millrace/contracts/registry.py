@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
@@ -41,7 +41,10 @@ class SchemaSource(Protocol):
 
 
 class Registry:
-    """A registry at its base URL, which may carry `user:password@`; answers about ids are cached."""
+    """A registry at its base URL, which may carry `user:password@`; answers about ids are cached.
+
+    Holds connections: `close` it, or use it in a `with` statement.
+    """
 
     def __init__(self, url: str, *, timeout_s: int = _TIMEOUT_S, retries: int = _RETRIES) -> None:
         self._shown = without_credentials(url)
@@ -100,6 +103,12 @@ class Registry:
         :raises Unavailable: the registry does not answer.
         """
         self._ask(lambda: self._client.set_compatibility(subject, level))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the connections; the registry cannot be used afterwards."""
