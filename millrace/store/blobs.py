@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -96,6 +97,16 @@ def content_key(prefix: str, sha256: str, suffix: str = "") -> str:
     key = f"{prefix}/{sha256[:2]}/{sha256}{suffix if _SUFFIX.fullmatch(suffix) else ''}"
     check_key(key)
     return key
+
+
+async def fingerprint(path: Path) -> tuple[str, int]:
+    """SHA-256 (64 hex digits) and size in bytes of a file."""
+
+    def read() -> tuple[str, int]:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+
+    return await asyncio.to_thread(read)
 
 
 class LocalBlobStore:

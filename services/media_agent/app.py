@@ -7,7 +7,7 @@ from datetime import timedelta
 from millrace.stream.app import StageApp
 from millrace.stream.stage import StageSpec
 from services.media_agent.build import build_handler
-from services.media_agent.handler import MediaResult
+from services.media_agent.domain import MediaResult
 from services.media_agent.settings import MediaSettings
 
 SPEC = StageSpec(

@@ -1,0 +1,139 @@
+"""The stage's handler: from a share to media in the store."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from millrace.contracts.events import Event, MediaReady, ShareCreated, ShareEvent
+from millrace.errors import Poison
+from millrace.ids import content_hash
+from millrace.money import cost_of
+from millrace.store.blobs import BlobStore, content_key, fingerprint
+from millrace.stream.stage import Finished, Plan, Run
+from services.media_agent.domain import Fetched, MediaResult, Probe, check_probe, suffix_of, target_of
+from services.media_agent.ports import Fetcher, Prober
+
+_PROBE = "probe-1"
+"""Stands where other stages name a model; a change in what is read from media changes it."""
+
+_FETCHED = 0.8  # share of the progress display that fetching takes
+
+
+class MediaHandler:
+    """Fetches media and looks into it; implements `StageHandler`. Makes no paid call.
+
+    :param allow: `host:port` pairs that are exempt from the rules about addresses.
+    :param transcribe_price_per_second: US dollars; only for the estimate in the event.
+    """
+
+    result_type = MediaResult
+
+    def __init__(
+        self,
+        *,
+        blobs: BlobStore,
+        fetcher: Fetcher,
+        prober: Prober,
+        allow: frozenset[str],
+        longest: timedelta,
+        transcribe_price_per_second: Decimal,
+    ) -> None:
+        self._blobs = blobs
+        self._fetcher = fetcher
+        self._prober = prober
+        self._allow = allow
+        self._longest = longest
+        self._price = transcribe_price_per_second
+
+    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:  # noqa: ARG002 - no options yet
+        """Uploads and URLs are media; text has none.
+
+        The same URL is fetched once: what it holds later is not looked at again unless that is asked for.
+        """
+        if not isinstance(event, ShareCreated) or event.source_kind == "text":
+            return None
+        if event.source_kind == "url":
+            target_of(event.url or "", self._allow)
+        source = f"{event.source_kind}:{event.url or event.blob_key}"
+        return Plan(event, content_hash(source), _PROBE)
+
+    async def work(self, plan: Plan, run: Run) -> MediaResult:
+        """Bring the media into the store and probe it."""
+        share = _share(plan)
+        if share.blob_key is not None:
+            async with self._blobs.local_copy(share.blob_key) as path:
+                file = await fingerprint(path)
+                probe = await self._probe(path, file)
+            return self._result(share.blob_key, Fetched(*file), probe)
+        with tempfile.TemporaryDirectory(prefix="millrace-media-", ignore_cleanup_errors=True) as folder:
+            path = Path(folder, "media")
+            fetched = await self._fetcher.fetch(share.url or "", path)
+            await run.progress(_FETCHED)
+            probe = await self._probe(path, (fetched.sha256, fetched.size_bytes))
+            key = content_key("media", fetched.sha256, suffix_of(probe.format))
+            if not await self._blobs.exists(key):
+                await self._blobs.put_file(key, path)
+        return self._result(key, fetched, probe)
+
+    def skipped(self, plan: Plan, reason: str) -> MediaResult:
+        """Never asked for: this stage has nothing to skip.
+
+        :raises Poison: always.
+        """
+        raise Poison(f"share {plan.event.share_id} has no media to go on with: {reason}")
+
+    def event(self, plan: Plan, done: Finished[MediaResult]) -> ShareEvent:
+        """`MediaReady` for the share."""
+        share, result = _share(plan), done.result
+        seconds = Decimal(result.duration_ms) / 1000 if result.audio_codec else Decimal(0)
+        return MediaReady(
+            share_id=share.share_id,
+            account=share.account,
+            blob_key=result.blob_key,
+            media_url=result.media_url,
+            sha256=result.sha256,
+            size_bytes=result.size_bytes,
+            duration_ms=result.duration_ms,
+            format=result.format,
+            has_video=result.video_codec is not None,
+            has_audio=result.audio_codec is not None,
+            audio_codec=result.audio_codec,
+            video_codec=result.video_codec,
+            title=share.title or result.tags.get("title"),
+            source_url=share.url,
+            metadata=result.tags,
+            estimated_cost_micro_usd=cost_of(seconds, self._price),
+            cost_micro_usd=done.cost,
+            work_key=done.work_key,
+            produced_at=done.finished_at,
+        )
+
+    async def _probe(self, path: Path, file: tuple[str, int]) -> Probe:
+        if file[1] == 0:
+            raise Poison("this file is empty")
+        probe = await self._prober.probe(path)
+        check_probe(probe, longest=self._longest)
+        return probe
+
+    def _result(self, key: str, file: Fetched, probe: Probe) -> MediaResult:
+        return MediaResult(
+            blob_key=key,
+            media_url=self._blobs.url(key),
+            sha256=file.sha256,
+            size_bytes=file.size_bytes,
+            duration_ms=probe.duration_ms,
+            format=probe.format,
+            audio_codec=probe.audio_codec,
+            video_codec=probe.video_codec,
+            tags=probe.tags,
+        )
+
+
+def _share(plan: Plan) -> ShareCreated:
+    if not isinstance(plan.event, ShareCreated):
+        raise Poison(f"{type(plan.event).__name__} is not a share whose media could be fetched")
+    return plan.event

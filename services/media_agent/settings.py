@@ -1,0 +1,32 @@
+"""Settings of the media agent, besides those of every agent."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from pydantic import Field
+
+from millrace.settings import StageSettings
+
+
+class MediaSettings(StageSettings):
+    """Read from `MILLRACE_…`; documented in docs/configuration.md."""
+
+    fetch_allow: str = Field(
+        default="",
+        description="host:port, separated by commas, that media may be fetched from though they are not public. "
+        "Whoever may share can make this agent read from them.",
+    )
+    fetch_max_bytes: int = Field(default=500_000_000, ge=1, description="Largest media, in bytes")
+    fetch_timeout_s: float = Field(default=300.0, gt=0, description="Longest that fetching may take")
+    fetch_idle_s: float = Field(default=20.0, gt=0, description="Longest silence of a server")
+    probe_timeout_s: float = Field(default=30.0, gt=0, description="Longest that probing may take")
+    max_media_s: int = Field(default=1800, ge=1, description="Longest media, in seconds")
+    transcribe_price_per_second: Decimal = Field(
+        default=Decimal(0), ge=0, description="The transcribe agent's price, for the estimate in media.ready"
+    )
+
+    @property
+    def allowed_hosts(self) -> frozenset[str]:
+        """`fetch_allow` as a set of `host:port`, in lower case."""
+        return frozenset(host.strip().lower() for host in self.fetch_allow.split(",") if host.strip())

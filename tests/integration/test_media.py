@@ -1,0 +1,269 @@
+"""Real media through ffmpeg and PyAV, and real HTTP over loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import imageio_ffmpeg
+import pytest
+from aiohttp import ThreadedResolver, web
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from millrace.errors import Poison, Retryable
+from millrace.testing.media import JFK_WAV
+from services.media_agent.adapters.http import HttpFetcher
+from services.media_agent.adapters.probe import AvProber
+from services.media_agent.domain import Fetched
+
+PROBER = AvProber(timeout_s=20)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def ffmpeg(*arguments: str | Path) -> None:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", "-y", *map(str, arguments)]
+    subprocess.run(command, check=True, timeout=60)
+
+
+@pytest.fixture
+def speech_video(tmp_path: Path) -> Path:
+    path = tmp_path / "speech-with-picture.mp4"
+    picture = ("-f", "lavfi", "-i", "color=c=teal:s=160x120:r=5:d=11")
+    ffmpeg(*picture, "-i", JFK_WAV, "-metadata", "title=Inaugural address", path)
+    return path
+
+
+async def test_a_video_is_probed(speech_video: Path) -> None:
+    probe = await PROBER.probe(speech_video)
+    assert (probe.format, probe.audio_codec, probe.video_codec) == ("mov,mp4,m4a,3gp,3g2,mj2", "aac", "h264")
+    assert 10_900 < probe.duration_ms < 11_400
+    assert probe.tags == {"title": "Inaugural address"}
+
+
+async def test_a_cover_is_not_moving_pictures(tmp_path: Path) -> None:
+    cover, song = tmp_path / "cover.png", tmp_path / "song.mp3"
+    ffmpeg("-f", "lavfi", "-i", "color=c=red:s=64x64", "-frames:v", "1", cover)
+    ffmpeg("-i", JFK_WAV, "-i", cover, "-map", "0", "-map", "1", "-disposition:v", "attached_pic", song)
+    probe = await PROBER.probe(song)
+    assert (probe.audio_codec, probe.video_codec) == ("mp3float", None)
+
+
+async def test_a_recording_that_does_not_say_its_length_is_measured(tmp_path: Path) -> None:
+    live = tmp_path / "live.webm"
+    ffmpeg("-i", JFK_WAV, "-c:a", "libopus", "-f", "webm", "-live", "1", live)
+    assert 10_900 < (await PROBER.probe(live)).duration_ms < 11_200
+
+
+async def test_sound_of_no_length_is_probed_as_such(tmp_path: Path) -> None:
+    nothing = tmp_path / "nothing.wav"
+    ffmpeg("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-t", "0", nothing)
+    assert (await PROBER.probe(nothing)).duration_ms == 0
+
+
+async def test_files_that_are_not_media_are_refused(tmp_path: Path, speech_video: Path) -> None:
+    texts = {
+        "text.mp4": b"These are words and not a video. " * 50,
+        "three.wav": b"abc",
+        "page.html": b"<!doctype html><title>video</title>" * 20,
+        "picture.png": b"\x89PNG\r\n\x1a\n" + bytes(100),
+        "header-only.mp4": (await asyncio.to_thread(speech_video.read_bytes))[:40],
+        "playlist.mp4": f"#EXTM3U\n#EXTINF:11,\n{JFK_WAV.as_uri()}\n#EXT-X-ENDLIST\n".encode(),
+        "concat.mp4": f"ffconcat version 1.0\nfile '{JFK_WAV}'\n".encode(),
+    }
+    for name, content in texts.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(Poison, match="not a media file"):
+            await PROBER.probe(path)
+
+
+async def test_a_probe_that_does_not_end_is_ended(tmp_path: Path, speech_video: Path) -> None:
+    with pytest.raises(Poison, match="takes more than"):
+        await AvProber(timeout_s=0.01).probe(speech_video)
+
+
+class Site:
+    """A web server on loopback, told for each path what to answer."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Handler] = {}
+        self.asked: list[str] = []
+        self.port = 0
+
+    def url(self, path: str, host: str = "127.0.0.1") -> str:
+        return f"http://{host}:{self.port}{path}"
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(request.path)
+        return await self.answers[request.path](request)
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    site = Site()
+    app = web.Application()
+    app.router.add_get("/{path:.*}", site.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    site.port = runner.addresses[0][1]
+    yield site
+    await runner.cleanup()
+
+
+def always(response: Callable[[], web.StreamResponse]) -> Handler:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return response()
+
+    return answer
+
+
+def fetcher(site: Site, *, allow: bool = True, max_bytes: int = 1_000_000, idle_s: float = 5.0) -> HttpFetcher:
+    allowed = frozenset({f"127.0.0.1:{site.port}"}) if allow else frozenset[str]()
+    return HttpFetcher(allow=allowed, max_bytes=max_bytes, timeout_s=10, idle_s=idle_s)
+
+
+async def test_a_file_is_fetched_over_redirects(site: Site, tmp_path: Path) -> None:
+    site.answers = {
+        "/old": always(lambda: web.Response(status=302, headers={"Location": "new?x=1"})),
+        "/new": always(lambda: web.Response(body=b"media", content_type="video/mp4")),
+    }
+    fetched = await fetcher(site).fetch(site.url("/old"), tmp_path / "it")
+    assert (tmp_path / "it").read_bytes() == b"media"
+    assert fetched == Fetched(hashlib.sha256(b"media").hexdigest(), 5)
+    assert site.asked == ["/old", "/new"]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "reason"),
+    [
+        (404, Poison, "nothing at this URL"),
+        (410, Poison, "nothing at this URL"),
+        (403, Poison, "does not give it out"),
+        (500, Retryable, "no answer now"),
+        (503, Retryable, "no answer now"),
+    ],
+)
+async def test_a_servers_refusal_says_whether_to_come_back(
+    site: Site, tmp_path: Path, status: int, error: type[Exception], reason: str
+) -> None:
+    site.answers = {"/it": always(lambda: web.Response(status=status))}
+    with pytest.raises(error, match=reason):
+        await fetcher(site).fetch(site.url("/it"), tmp_path / "it")
+
+
+async def test_a_busy_server_says_when(site: Site, tmp_path: Path) -> None:
+    site.answers = {"/it": always(lambda: web.Response(status=429, headers={"Retry-After": "7"}))}
+    with pytest.raises(Retryable) as later:
+        await fetcher(site).fetch(site.url("/it"), tmp_path / "it")
+    assert later.value.retry_after_s == 7
+
+
+async def test_a_web_page_is_not_media(site: Site, tmp_path: Path) -> None:
+    site.answers = {"/it": always(lambda: web.Response(text="<html>", content_type="text/html"))}
+    with pytest.raises(Poison, match="web page"):
+        await fetcher(site).fetch(site.url("/it"), tmp_path / "it")
+
+
+async def test_too_much_is_refused_when_announced_and_when_not(site: Site, tmp_path: Path) -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(bytes(100_000))
+
+    site.answers = {"/announced": always(lambda: web.Response(body=bytes(1001))), "/endless": endless}
+    for path in site.answers:
+        with pytest.raises(Poison, match="larger than"):
+            await fetcher(site, max_bytes=1000).fetch(site.url(path), tmp_path / "it")
+
+
+async def test_a_silent_a_broken_and_an_absent_server_are_tried_again(site: Site, tmp_path: Path) -> None:
+    async def silent(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(30)
+        return web.Response()
+
+    async def broken(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await response.write(b"only this")
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    site.answers = {"/silent": silent, "/broken": broken}
+    for path in site.answers:
+        with pytest.raises(Retryable, match="does not answer"):
+            await fetcher(site, idle_s=0.3).fetch(site.url(path), tmp_path / "it")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{unused.getsockname()[1]}"
+        absent = HttpFetcher(allow=frozenset({host}), max_bytes=10, timeout_s=5, idle_s=5)
+        with pytest.raises(Retryable, match="does not answer"):
+            await absent.fetch(f"http://{host}/", tmp_path / "it")
+
+
+async def test_redirects_have_an_end(site: Site, tmp_path: Path) -> None:
+    site.answers = {"/loop": always(lambda: web.Response(status=302, headers={"Location": "/loop"}))}
+    with pytest.raises(Poison, match="redirects more than 5 times"):
+        await fetcher(site).fetch(site.url("/loop"), tmp_path / "it")
+
+
+class NamesOfLoopback(AbstractResolver):
+    """A name server in the hands of an attacker: every name is this machine, beside a public address."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0)
+            for address in ("93.184.215.14", "127.0.0.1")
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "2130706433",
+        "127.1",
+        "0x7f.1",
+        "0",
+        "localhost",
+        "rebound.example",
+    ],
+)
+async def test_no_name_of_this_machine_is_ever_connected_to(site: Site, tmp_path: Path, host: str) -> None:
+    site.answers = {"/secret": always(lambda: web.Response(body=b"secret"))}
+    guarded = HttpFetcher(
+        allow=frozenset(),
+        max_bytes=1000,
+        timeout_s=5,
+        idle_s=5,
+        ports=frozenset({site.port}),
+        resolver=NamesOfLoopback if host == "rebound.example" else ThreadedResolver,
+    )
+    with pytest.raises(Poison) as refused:
+        await guarded.fetch(site.url("/secret", host), tmp_path / "it")
+    assert "127.0.0.1" not in str(refused.value)
+    assert site.asked == []
+
+
+async def test_a_redirect_from_an_allowed_host_is_checked_like_any_other(site: Site, tmp_path: Path) -> None:
+    site.answers = {
+        "/away": always(lambda: web.Response(status=302, headers={"Location": "http://localhost:8080/secret"})),
+        "/cloud": always(lambda: web.Response(status=307, headers={"Location": "http://169.254.169.254/latest"})),
+        "/file": always(lambda: web.Response(status=307, headers={"Location": "file:///etc/passwd"})),
+    }
+    for path in site.answers:
+        with pytest.raises(Poison, match=r"public internet|only http"):
+            await fetcher(site).fetch(site.url(path), tmp_path / "it")

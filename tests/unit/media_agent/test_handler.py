@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from millrace.contracts.events import MediaReady
+from millrace.errors import Poison, Retryable
+from millrace.money import MicroUSD
+from millrace.store.blobs import BlobMissing, LocalBlobStore
+from millrace.stream.stage import Finished, Plan, StageHandler
+from millrace.testing.run import FakeRun
+from millrace.testing.samples import NOW, media_ready, share_created
+from services.media_agent.domain import Fetched, MediaResult, Probe
+from services.media_agent.handler import MediaHandler
+
+CONTENT = b"not really a video"
+SHA = hashlib.sha256(CONTENT).hexdigest()
+URL = "https://example.org/clip.mp4"
+UPLOAD = share_created(source_kind="upload", blob_key="uploads/clip.mp4")
+LINK = share_created(source_kind="url", url=URL)
+
+
+class FakeFetcher:
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.fetched: list[str] = []
+        self.folders: list[Path] = []
+
+    async def fetch(self, url: str, into: Path) -> Fetched:
+        self.fetched.append(url)
+        self.folders.append(into.parent)
+        await asyncio.to_thread(into.write_bytes, CONTENT)
+        if self.error:
+            raise self.error
+        return Fetched(SHA, len(CONTENT))
+
+
+class FakeProber:
+    def __init__(self) -> None:
+        self.answer: Probe | Exception = Probe("mov,mp4,m4a,3gp,3g2,mj2", 10_000, "aac", "h264", {"title": "Inside"})
+
+    async def probe(self, path: Path) -> Probe:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class Bench:
+    def __init__(self, folder: Path) -> None:
+        self.store = LocalBlobStore(folder)
+        self.fetcher = FakeFetcher()
+        self.prober = FakeProber()
+        self.run = FakeRun()
+        self.handler: StageHandler[MediaResult] = MediaHandler(
+            blobs=self.store,
+            fetcher=self.fetcher,
+            prober=self.prober,
+            allow=frozenset(),
+            longest=timedelta(minutes=30),
+            transcribe_price_per_second=Decimal("0.0001"),
+        )
+
+    def plan(self, share: object) -> Plan:
+        assert isinstance(share, type(LINK))
+        plan = self.handler.plan(share, {})
+        assert plan is not None
+        return plan
+
+    async def work(self, share: object) -> MediaResult:
+        return await self.handler.work(self.plan(share), self.run)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path / "store")
+
+
+async def test_a_url_is_fetched_into_the_store_under_its_content(bench: Bench) -> None:
+    result = await bench.work(LINK)
+    assert bench.fetcher.fetched == [URL]
+    assert result.blob_key == f"media/{SHA[:2]}/{SHA}.mp4"
+    assert await bench.store.read(result.blob_key) == CONTENT
+    assert (result.sha256, result.size_bytes, result.duration_ms) == (SHA, len(CONTENT), 10_000)
+    assert bench.run.calls == [], "fetching is not a paid call"
+
+
+async def test_an_upload_stays_where_it_is(bench: Bench) -> None:
+    await bench.store.put_bytes("uploads/clip.mp4", CONTENT)
+    result = await bench.work(UPLOAD)
+    assert (result.blob_key, result.sha256) == ("uploads/clip.mp4", SHA)
+    assert bench.fetcher.fetched == []
+
+
+async def test_an_empty_upload_is_refused(bench: Bench) -> None:
+    await bench.store.put_bytes("uploads/clip.mp4", b"")
+    with pytest.raises(Poison, match="empty"):
+        await bench.work(UPLOAD)
+
+
+async def test_an_upload_that_is_gone_is_refused(bench: Bench) -> None:
+    with pytest.raises(BlobMissing):
+        await bench.work(UPLOAD)
+
+
+@pytest.mark.parametrize("error", [Retryable("no answer"), Poison("nothing there")])
+async def test_a_failed_fetch_leaves_nothing_behind(bench: Bench, error: Exception, tmp_path: Path) -> None:
+    bench.fetcher.error = error
+    with pytest.raises(type(error)):
+        await bench.work(LINK)
+    assert not any(folder.exists() for folder in bench.fetcher.folders)
+    assert not (tmp_path / "store").exists()
+
+
+async def test_what_is_not_media_is_not_stored(bench: Bench, tmp_path: Path) -> None:
+    bench.prober.answer = Poison("this is not a media file")
+    with pytest.raises(Poison, match="not a media file"):
+        await bench.work(LINK)
+    assert not (tmp_path / "store").exists()
+
+
+async def test_media_that_is_too_long_is_refused(bench: Bench) -> None:
+    bench.prober.answer = Probe("wav", 3_600_000, "pcm_s16le", None)
+    with pytest.raises(Poison, match="lasts 60 min; at most 30 min"):
+        await bench.work(LINK)
+
+
+async def test_the_event_tells_about_the_share_and_the_media(bench: Bench) -> None:
+    share = share_created(share_id="share-2", source_kind="url", url=URL)
+    plan = bench.plan(share)
+    event = bench.handler.event(plan, Finished(plan.work_key("media"), await bench.work(share), MicroUSD(0), NOW))
+    assert isinstance(event, MediaReady)
+    assert (event.share_id, event.account, event.title, event.source_url) == ("share-2", "acme", "Inside", URL)
+    assert (event.has_audio, event.has_video, event.estimated_cost_micro_usd) == (True, True, 1000)
+    assert event.media_url == bench.store.url(event.blob_key)
+
+
+def test_text_has_no_media_and_other_events_are_not_for_this_stage(bench: Bench) -> None:
+    assert bench.handler.plan(share_created(text="words"), {}) is None
+    assert bench.handler.plan(media_ready(), {}) is None
+
+
+def test_the_same_source_is_the_same_work_whoever_shares_it(bench: Bench) -> None:
+    again = share_created(share_id="share-2", account="other", source_kind="url", url=URL, title="Mine")
+    assert bench.plan(LINK).work_key("media") == bench.plan(again).work_key("media")
+    assert bench.plan(LINK).work_key("media") != bench.plan(UPLOAD).work_key("media")
+
+
+def test_a_url_that_is_never_fetched_is_refused_before_any_work(bench: Bench) -> None:
+    with pytest.raises(Poison, match="only http and https"):
+        bench.handler.plan(share_created(source_kind="url", url="file:///etc/passwd"), {})
