@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -21,9 +20,8 @@ from millrace.errors import ConfigurationError
 share_app = typer.Typer(no_args_is_help=True, help="Share media and text, and read the results.")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
-LOOK_EVERY_S = 0.3
-ENDED = ("done", "failed")
-"""States in which nothing more will happen by itself soon; `parked` waits for a budget and counts too."""
+PATIENCE_S = 3600.0
+"""How long `--wait` waits: longer than the limits of all stages together."""
 
 
 @share_app.command("add")
@@ -94,17 +92,14 @@ def send(client: Client, source: str, *, text: bool, title: str | None, quiet: b
 
 
 def follow(client: Client, share_id: str, *, quiet: bool) -> ShareView:
-    """Show the stages as they move until they have ended, or wait for money."""
-    view = client.share(share_id)
-    with Live(stage_table(view), console=console, refresh_per_second=8, transient=True) as live:
-        if quiet:
-            live.stop()
-        while view.state not in (*ENDED, "parked"):
-            time.sleep(LOOK_EVERY_S)
-            view = client.share(share_id)
-            if not quiet:
-                live.update(stage_table(view))
-    return view
+    """Show the stages as they move until they have ended, or wait for money.
+
+    :raises NotSettled: after an hour.
+    """
+    if quiet:
+        return client.wait(share_id, within_s=PATIENCE_S)
+    with Live(console=console, refresh_per_second=8, transient=True) as live:
+        return client.wait(share_id, within_s=PATIENCE_S, seen=lambda view: live.update(stage_table(view)))
 
 
 def _is_file(path: Path) -> bool:

@@ -1,0 +1,190 @@
+"""The gateway's API for commands: typed answers, uploads with progress, errors of one sentence."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import ValidationError
+
+from millrace.contracts.api import (
+    Accepted,
+    Answer,
+    BudgetAnswer,
+    Problem,
+    SearchAnswer,
+    SearchMode,
+    ShareRequest,
+    ShareView,
+)
+from millrace.errors import ConfigurationError, MillraceError, Unavailable
+
+A = TypeVar("A", bound=Answer)
+UploadProgress = Callable[[int, int], None]
+"""Called with the bytes that were sent and the bytes there are."""
+
+SETTLED = frozenset({"done", "failed", "parked"})
+"""States in which a share does not move on by itself soon."""
+
+_TIMEOUT = httpx.Timeout(120.0, connect=5.0)  # a large upload is copied and made durable before the answer
+
+
+class ApiError(MillraceError):
+    """The gateway refused, for the reason in its problem document."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+class NotSettled(MillraceError):
+    """A share was still being worked on when the wait was over."""
+
+
+class Client:
+    """One gateway at its base URL; use it as a context.
+
+    Every method raises `Unavailable` when the gateway does not answer and `ApiError` when it refuses.
+
+    :param transport: for tests; by default the network, past any proxy of the environment.
+    """
+
+    def __init__(self, base_url: str, *, transport: httpx.BaseTransport | None = None) -> None:
+        self._base_url = base_url
+        self._http = httpx.Client(base_url=base_url, timeout=_TIMEOUT, transport=transport, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def add(self, request: ShareRequest, *, idempotency_key: str | None = None) -> Accepted:
+        """Share a URL or a text."""
+        with self._answering():
+            response = self._http.post(
+                "/shares", json=request.model_dump(exclude_none=True), headers=_key(idempotency_key)
+            )
+        return _read(response, Accepted)
+
+    def upload(
+        self,
+        path: Path,
+        request: ShareRequest,
+        *,
+        progress: UploadProgress | None = None,
+        idempotency_key: str | None = None,
+    ) -> Accepted:
+        """Share a file; it is read as it is sent.
+
+        :raises ConfigurationError: the file cannot be opened.
+        """
+        fields: dict[str, str | list[str]] = {
+            name: value for name, value in request.model_dump(exclude_none=True).items() if value
+        }
+        try:
+            watched = _Watched(path, progress or _unseen)
+        except OSError as exc:
+            raise ConfigurationError(f"The file {path} cannot be opened ({exc.strerror}).") from exc
+        with watched as file, self._answering():
+            response = self._http.post(
+                "/shares", data=fields, files={"file": (path.name, file)}, headers=_key(idempotency_key)
+            )
+        return _read(response, Accepted)
+
+    def share(self, share_id: str) -> ShareView:
+        """A share with its stages, results and receipts."""
+        with self._answering():
+            response = self._http.get(f"/shares/{quote(share_id, safe='')}")
+        return _read(response, ShareView)
+
+    def wait(
+        self,
+        share_id: str,
+        *,
+        within_s: float,
+        every_s: float = 0.3,
+        seen: Callable[[ShareView], None] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> ShareView:
+        """Look at a share until it is done, failed or parked; `seen` gets every look at it.
+
+        :raises NotSettled: it is neither after `within_s`.
+        """
+        deadline = clock() + within_s
+        while True:
+            view = self.share(share_id)
+            if seen is not None:
+                seen(view)
+            if view.state in SETTLED:
+                return view
+            if clock() >= deadline:
+                raise NotSettled(f"The share {share_id} is still {view.state} after {within_s:.0f} s.")
+            sleep(every_s)
+
+    def search(self, query: str, *, limit: int = 10, mode: SearchMode = "hybrid") -> SearchAnswer:
+        """Passages of shares, best first."""
+        with self._answering():
+            response = self._http.get("/search", params={"q": query, "limit": limit, "mode": mode})
+        return _read(response, SearchAnswer)
+
+    def budget(self, *, account: str | None = None) -> BudgetAnswer:
+        """What was spent this hour and day, and what is left."""
+        with self._answering():
+            response = self._http.get("/budget", params={} if account is None else {"account": account})
+        return _read(response, BudgetAnswer)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TimeoutException as exc:
+            raise Unavailable(f"The gateway at {self._base_url} did not answer in time; try again.") from exc
+        except httpx.TransportError as exc:
+            raise Unavailable(
+                f"The gateway at {self._base_url} does not answer; is it running (`millrace up`)?"
+            ) from exc
+
+
+class _Watched(io.BufferedReader):
+    """A file that tells how much of it was read."""
+
+    def __init__(self, path: Path, progress: UploadProgress) -> None:
+        super().__init__(path.open("rb", buffering=0))
+        self._size = path.stat().st_size
+        self._progress = progress
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = super().read(size)
+        self._progress(self.tell(), self._size)
+        return content
+
+
+def _unseen(_sent: int, _size: int) -> None:
+    """Nobody watches."""
+
+
+def _key(idempotency_key: str | None) -> dict[str, str]:
+    return {} if idempotency_key is None else {"idempotency-key": idempotency_key}
+
+
+def _read(response: httpx.Response, kind: type[A]) -> A:
+    try:
+        if response.is_success:
+            return kind.model_validate_json(response.content)
+        raise ApiError(Problem.model_validate_json(response.content))
+    except ValidationError as exc:
+        raise Unavailable(
+            f"What answers at {response.request.url.host}:{response.request.url.port} is not a Millrace gateway "
+            f"(status {response.status_code})."
+        ) from exc
