@@ -1,29 +1,23 @@
-"""`millrace topics` and `millrace schemas`: what a cluster and a registry must hold, applied and checked.
-
-Exit codes are those of sysexits.h: 0 done, 1 a check failed, 69 a part does not answer, 78 configuration.
-"""
+"""`millrace topics` and `millrace schemas`: what a cluster and a registry must hold, applied and checked."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from millrace.cli import exits
+from millrace.cli.exits import one_sentence
 from millrace.contracts import compat
 from millrace.contracts.catalog import Catalog, schemas_root
 from millrace.contracts.drift import changes
 from millrace.contracts.provision import apply_topics, check_schemas, describe_topics, register_schemas
 from millrace.contracts.registry import without_credentials
 from millrace.contracts.topics import TopicSpec
-from millrace.errors import ConfigurationError, Unavailable
-
-EXIT_CHECK_FAILED = 1
-EXIT_UNAVAILABLE = 69
-EXIT_CONFIGURATION = 78
+from millrace.errors import ConfigurationError
 
 topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics, as schemas/topics.yaml declares them.")
 schemas_app = typer.Typer(no_args_is_help=True, help="Avro schemas and the registry that holds them.")
@@ -50,7 +44,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 @topics_app.command("apply")
 def apply(kafka: KafkaOption = None, replication: ReplicationOption = None, as_json: JsonOption = False) -> None:
     """Create missing topics and mend their settings; run it as often as you like, nothing is ever deleted."""
-    with _one_sentence():
+    with one_sentence():
         address = _required(kafka, "Kafka", "--kafka HOST:PORT", "MILLRACE_KAFKA")
         catalog = Catalog.load()
         lines = _Lines(quiet=as_json)
@@ -61,7 +55,7 @@ def apply(kafka: KafkaOption = None, replication: ReplicationOption = None, as_j
 @topics_app.command("list")
 def list_topics(kafka: KafkaOption = None, as_json: JsonOption = False) -> None:
     """List the declared topics; with a cluster's address, also how each stands there."""
-    with _one_sentence():
+    with one_sentence():
         specs = list(Catalog.load().topics.values())
         states = _states(kafka, specs) if kafka else {}
     if as_json:
@@ -76,7 +70,7 @@ def list_topics(kafka: KafkaOption = None, as_json: JsonOption = False) -> None:
 @schemas_app.command("register")
 def register(registry: RegistryOption = None, as_json: JsonOption = False) -> None:
     """Register every version of every schema and hold the subjects to FULL_TRANSITIVE; idempotent."""
-    with _one_sentence():
+    with one_sentence():
         url = _required(registry, "the schema registry", "--registry URL", "MILLRACE_REGISTRY")
         catalog = Catalog.load()
         lines = _Lines(quiet=as_json)
@@ -91,7 +85,7 @@ def check(registry: RegistryOption = None, as_json: JsonOption = False) -> None:
 
     With a registry, also that it would take what is not registered yet.
     """
-    with _one_sentence():
+    with one_sentence():
         catalog = Catalog.load()
         found = check_schemas(catalog, registry)
     versions = sum(map(len, catalog.schemas.values()))
@@ -103,13 +97,13 @@ def check(registry: RegistryOption = None, as_json: JsonOption = False) -> None:
         if not found:
             typer.echo(f"{versions} schemas and {len(catalog.examples)} examples are sound.")
     if found:
-        raise typer.Exit(EXIT_CHECK_FAILED)
+        raise typer.Exit(exits.FAILED)
 
 
 @schemas_app.command("freeze")
 def freeze(as_json: JsonOption = False) -> None:
     """Write the hashes of new versions to schemas/frozen.json; those that are there stay as they are."""
-    with _one_sentence():
+    with one_sentence():
         catalog = Catalog.load()
         hashes = compat.freeze(catalog)
         new = sorted(hashes.keys() - catalog.frozen.keys())
@@ -135,19 +129,6 @@ class _Lines:
 
     def end(self, sentence: str, **counts: int) -> None:
         typer.echo(json.dumps({**counts, "done": self._lines}, indent=2) if self._quiet else sentence)
-
-
-@contextmanager
-def _one_sentence() -> Iterator[None]:
-    """Errors end the command with their sentence and their exit code, never with a traceback."""
-    try:
-        yield
-    except Unavailable as exc:
-        typer.echo(str(exc), err=True)
-        raise typer.Exit(EXIT_UNAVAILABLE) from exc
-    except ConfigurationError as exc:
-        typer.echo(str(exc), err=True)
-        raise typer.Exit(EXIT_CONFIGURATION) from exc
 
 
 def _required(value: str | None, what: str, option: str, variable: str) -> str:
