@@ -81,7 +81,7 @@ class StageView(Answer):
 
 
 class TranscriptView(Answer):
-    """What was said, or why there is no transcript."""
+    """What was said, or why there is no transcript; `note` says so when its segments are gone."""
 
     text: str
     segments: list[Segment] = []
@@ -91,6 +91,7 @@ class TranscriptView(Answer):
     duration_ms: int | None = None
     billed_ms: int | None = None
     skipped_reason: str | None = None
+    note: str | None = None
 
 
 class SummaryView(Answer):

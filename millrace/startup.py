@@ -1,0 +1,74 @@
+"""How a service without Faust starts: settings read once, other parts waited for, one sentence when it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from millrace.errors import ConfigurationError, MillraceError, Unavailable
+from millrace.settings import CoreSettings
+
+EXIT_UNAVAILABLE = 69
+EXIT_CRASHED = 70
+EXIT_CONFIGURATION = 78
+
+S = TypeVar("S", bound=CoreSettings)
+T = TypeVar("T")
+
+
+def exit_status(error: MillraceError) -> int:
+    """Exit status after a failed start, as in sysexits.h."""
+    return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_UNAVAILABLE
+
+
+def say(name: str, text: str) -> None:
+    """One line for the operator."""
+    sys.stderr.write(f"{name}: {text}\n")
+    sys.stderr.flush()
+
+
+def load_settings(kind: type[S]) -> S:
+    """Settings from the environment.
+
+    :raises ConfigurationError: naming every setting that is missing or wrong, without its value.
+    """
+    try:
+        return kind()
+    except ValidationError as exc:
+        wrong = [
+            f"MILLRACE_{'_'.join(map(str, error['loc'])).upper()} ({error['msg'][0].lower()}{error['msg'][1:]})"
+            for error in exc.errors(include_input=False, include_url=False)
+        ]
+    raise ConfigurationError(f"Set these in the environment: {', '.join(wrong)}.")
+
+
+async def enter_patiently(
+    stack: AsyncExitStack,
+    connect: Callable[[], AbstractAsyncContextManager[T]],
+    *,
+    name: str,
+    within_s: float,
+    retry_s: float = 1.0,
+) -> T:
+    """Enter `connect()` on the stack, anew while parts are away, saying which.
+
+    :raises Unavailable: a part is still away after `within_s`.
+    :raises ConfigurationError: at once.
+    """
+    loop = asyncio.get_running_loop()
+    deadline, told = loop.time() + within_s, ""
+    while True:
+        try:
+            return await stack.enter_async_context(connect())
+        except Unavailable as exc:
+            if loop.time() > deadline:
+                raise Unavailable(f"{str(exc).rstrip('.')}; gave up after {within_s:.0f} s.") from exc
+            if str(exc) != told:
+                told = str(exc)
+                say(name, f"{told.rstrip('.')}; waiting for it")
+        await asyncio.sleep(retry_s)

@@ -1,0 +1,54 @@
+"""What an account has spent and what is left, from the ledger's journal in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import asyncpg
+
+from millrace.contracts.api import BudgetAnswer, BudgetRow
+from millrace.money import MicroUSD
+
+# An account's own cap, also that it has none, goes before that of `default`.
+_ROWS = """
+WITH spend AS (
+  SELECT scope, 'hour' AS "window", settled_micro_usd, held_micro_usd, unconfirmed_micro_usd, overrun_micro_usd, calls
+    FROM ledger_hourly WHERE account = $1 AND start = $2
+   UNION ALL
+  SELECT scope, 'day', settled_micro_usd, held_micro_usd, unconfirmed_micro_usd, overrun_micro_usd, calls
+    FROM ledger_daily WHERE account = $1 AND start = $3
+), caps AS (
+  SELECT DISTINCT ON (scope, "window") scope, "window", cap_micro_usd
+    FROM ledger_caps WHERE account IN ($1, 'default') ORDER BY scope, "window", (account = $1) DESC
+)
+SELECT scope, "window", cap_micro_usd, coalesce(settled_micro_usd, 0) AS settled_micro_usd,
+       coalesce(held_micro_usd, 0) AS held_micro_usd, coalesce(unconfirmed_micro_usd, 0) AS unconfirmed_micro_usd,
+       coalesce(overrun_micro_usd, 0) AS overrun_micro_usd, coalesce(calls, 0) AS calls
+  FROM spend FULL JOIN caps USING (scope, "window")
+ ORDER BY scope, "window" DESC
+"""
+_NOTHING = "The cost ledger has recorded nothing yet: neither caps nor spend. Is it running?"
+
+
+async def budget(pool: asyncpg.Pool[asyncpg.Record], account: str, now: datetime) -> BudgetAnswer:
+    """Every scope with a cap or with spend, for the hour and the day (UTC) that `now` lies in."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    day = hour.replace(hour=0)
+    starts = {"hour": hour, "day": day}
+    rows = [
+        BudgetRow.model_validate(
+            {**dict(row), "account": account, "start": starts[row["window"]], "left_micro_usd": left(row)}
+        )
+        for row in await pool.fetch(_ROWS, account, hour, day)
+    ]
+    return BudgetAnswer(account=account, as_of=now, rows=rows, note=None if rows else _NOTHING)
+
+
+def left(row: Mapping[str, int | None]) -> MicroUSD | None:
+    """What the ledger could still grant in a window; None without a cap, and never below zero."""
+    cap = row["cap_micro_usd"]
+    if cap is None:
+        return None
+    used = sum(row[f"{part}_micro_usd"] or 0 for part in ("settled", "held", "unconfirmed"))  # overrun is settled too
+    return MicroUSD(max(0, cap - used))

@@ -1,0 +1,77 @@
+"""Refusals of a request: each becomes a problem document whose detail is the sentence.
+
+RequestRefused
+├── BadRequest    422: it can be read, but makes no sense
+├── Unreadable    400: it cannot be read at all
+├── WrongType     415: neither JSON nor a form
+├── TooLarge      413
+├── NotFound      404
+├── Conflict      422: the idempotency key belongs to another request
+├── Forbidden     403: sent by a page of another site
+└── WrongHost     400: addressed to a host name that is not ours
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from millrace.errors import MillraceError
+
+
+class RequestRefused(MillraceError):
+    """The sender has to change something; `status` and `title` are those of the problem document."""
+
+    status: ClassVar[int] = 400
+    title: ClassVar[str] = "Bad request"
+
+
+class BadRequest(RequestRefused):
+    """The request can be read but makes no sense."""
+
+    status = 422
+    title = "Not a share that can be taken"
+
+
+class Unreadable(RequestRefused):
+    """The body is not what its content type says."""
+
+
+class WrongType(RequestRefused):
+    """The body is neither JSON nor multipart."""
+
+    status = 415
+    title = "Unsupported media type"
+
+
+class TooLarge(RequestRefused):
+    """More than a limit allows."""
+
+    status = 413
+    title = "Too large"
+
+
+class NotFound(RequestRefused):
+    """There is no such thing, or it is not the asker's."""
+
+    status = 404
+    title = "Not found"
+
+
+class Conflict(RequestRefused):
+    """The idempotency key was used for a different request."""
+
+    status = 422
+    title = "Idempotency key reused"
+
+
+class Forbidden(RequestRefused):
+    """A page of another site sent it through somebody's browser."""
+
+    status = 403
+    title = "Forbidden"
+
+
+class WrongHost(RequestRefused):
+    """The Host header names no host of this gateway (DNS rebinding)."""
+
+    title = "Unknown host"

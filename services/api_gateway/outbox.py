@@ -1,0 +1,157 @@
+"""The outbox: accepted shares become events, in the order they were accepted, however long Kafka is away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from millrace.store.database import Connection
+from millrace.store.pool import OUTAGES
+from services.api_gateway.ports import OutboxLag, OutboxMessage, OutboxRow, Publisher
+
+log = logging.getLogger(__name__)
+_LOCK = 7_215_330_119  # advisory lock: one drainer per database, so that order is kept
+_BATCH = 200
+_POLL_S = 1.0
+_FIRST_BACKOFF_S = 0.5
+_LONGEST_BACKOFF_S = 32.0
+
+
+async def enqueue(connection: Connection, message: OutboxMessage) -> None:
+    """Write a message in the caller's transaction."""
+    await connection.execute(
+        "INSERT INTO outbox (topic, key, value, headers) VALUES ($1, $2, $3, $4)",
+        message.topic,
+        message.key,
+        message.value,
+        dict(message.headers),
+    )
+
+
+async def lag(pool: asyncpg.Pool[asyncpg.Record]) -> OutboxLag:
+    """How much waits to be published."""
+    row = await pool.fetchrow("SELECT count(*) AS messages, min(created_at) AS oldest FROM outbox")
+    return OutboxLag(0, None) if row is None else OutboxLag(row["messages"], row["oldest"])
+
+
+def removable(rows: Sequence[OutboxRow], failures: Sequence[str | None]) -> list[int]:
+    """Which rows may leave the outbox: confirmed ones with no unconfirmed row of their key before them.
+
+    A confirmed row behind a failed one of its key is sent again with it, so that the last copies are in order.
+    """
+    stuck: set[tuple[str, bytes | None]] = set()
+    done = []
+    for row, failure in zip(rows, failures, strict=True):
+        lane = (row.topic, row.key)
+        if failure is not None:
+            stuck.add(lane)
+        elif lane not in stuck:
+            done.append(row.seq)
+    return done
+
+
+def backoff_s(failures: int, jitter: float) -> float:
+    """Seconds to wait after so many fruitless rounds in a row (from 1): doubling to 32 s, spread by 30 %.
+
+    :param jitter: between 0 and 1.
+    """
+    wait = min(_FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 16), _LONGEST_BACKOFF_S)
+    return wait * (0.7 + 0.6 * jitter)
+
+
+class Drainer:
+    """Publishes the outbox while `run` runs. Rows leave it only when Kafka has confirmed them, never by attempts."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool[asyncpg.Record],
+        publisher: Publisher,
+        *,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._pool = pool
+        self._publisher = publisher
+        self._jitter = jitter
+        self._woken = asyncio.Event()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End `run` after the batch under way, so that what was published also leaves the outbox."""
+        self._stopping = True
+        self._woken.set()
+
+    def wake(self) -> None:
+        """There is something new: do not wait for the next poll."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Drain until stopped; outages of Kafka and PostgreSQL are waited for."""
+        failures = 0
+        while not self._stopping:
+            try:
+                async with self._sole_drainer() as connection:
+                    while connection is not None and not self._stopping:
+                        failures = await self._round(connection, failures)
+            except OUTAGES as exc:
+                failures += 1
+                log.warning("The outbox waits: PostgreSQL is away (%s)", type(exc).__name__)
+                await self._pause(backoff_s(failures, self._jitter()))
+            else:
+                await self._pause(_POLL_S)  # another gateway drains; take over when it is gone
+
+    async def _round(self, connection: Connection, failures: int) -> int:
+        """One batch and the wait after it; returns the fruitless rounds in a row."""
+        self._woken.clear()
+        found, published, reason = await drain_once(connection, self._publisher)
+        if found and not published:
+            wait = backoff_s(failures + 1, self._jitter())
+            log.warning("The outbox waits %.1f s: Kafka has not confirmed %d messages (%s)", wait, found, reason)
+            await self._pause(wait)
+            return failures + 1
+        if found < _BATCH:
+            await self._pause(_POLL_S)  # then look anyway: another gateway may have written
+        return 0
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not while there is something new: a new share also tries what has failed before."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+    @asynccontextmanager
+    async def _sole_drainer(self) -> AsyncIterator[Connection | None]:
+        """A connection that holds the lock of the one drainer, or None while somebody else holds it.
+
+        The lock belongs to the session: when this process or its connection dies, PostgreSQL frees it.
+        """
+        async with self._pool.acquire() as connection:
+            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+                yield None
+                return
+            try:
+                yield connection
+            finally:
+                if not connection.is_closed():
+                    await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+
+
+async def drain_once(connection: Connection, publisher: Publisher) -> tuple[int, int, str | None]:
+    """Publish one batch; returns rows found, rows that left, and the first reason why one did not."""
+    records = await connection.fetch(
+        "SELECT seq, topic, key, value, headers FROM outbox ORDER BY seq LIMIT $1", _BATCH
+    )
+    rows = [OutboxRow(r["seq"], r["topic"], r["key"], r["value"], r["headers"]) for r in records]
+    if not rows:
+        return 0, 0, None
+    failures = await publisher.publish(rows)
+    done = removable(rows, failures)
+    if done:
+        await connection.execute("DELETE FROM outbox WHERE seq = ANY($1::bigint[])", done)
+    return len(rows), len(done), next((failure for failure in failures if failure is not None), None)

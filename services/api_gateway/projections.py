@@ -1,0 +1,89 @@
+"""A share as its owner sees it, read from PostgreSQL alone: stages, results and receipts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+import asyncpg
+from pydantic import BaseModel, ConfigDict
+
+from millrace.contracts.api import EmbeddingView, Receipt, ShareView, StageView, SummaryView, TranscriptView
+from millrace.contracts.events import StageName
+from millrace.errors import Poison
+from millrace.money import MicroUSD
+from millrace.store.blobs import BlobStore
+from millrace.store.transcripts import read_segments
+from services.api_gateway.domain import blocked, share_state
+from services.api_gateway.errors import NotFound
+
+_SHARE = "SELECT * FROM shares WHERE share_id = $1 AND owner = $2"
+_STAGES = """
+SELECT j.*, w.result FROM jobs j LEFT JOIN work w ON w.work_key = j.work_key AND j.state IN ('done', 'skipped')
+ WHERE j.share_id = $1
+"""
+_CALLS = """
+SELECT j.stage, c.* FROM jobs j JOIN calls c ON c.work_key = j.work_key
+ WHERE j.share_id = $1 ORDER BY c.created_at, c.call_no, c.attempt
+"""
+_ORDER: tuple[StageName, ...] = get_args(StageName)
+
+
+class _Large(BaseModel):
+    """What tells that a transcript's segments lie in the media store."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    segments_ref: str | None = None
+
+
+async def share_view(pool: asyncpg.Pool[asyncpg.Record], blobs: BlobStore, share_id: str, owner: str) -> ShareView:
+    """Everything about one share, from one snapshot of the database.
+
+    :raises NotFound: there is no such share, or it is somebody else's.
+    """
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        share = await connection.fetchrow(_SHARE, share_id, owner)
+        if share is None:
+            raise NotFound("There is no share with this id.")
+        jobs = sorted(await connection.fetch(_STAGES, share_id), key=lambda job: _ORDER.index(job["stage"]))
+        calls = await connection.fetch(_CALLS, share_id)
+    results = {job["stage"]: job["result"] for job in jobs if job["result"] is not None}
+    stages = _stages(jobs)
+    return ShareView.model_validate(
+        {
+            **dict(share),
+            "state": share_state(stage.state for stage in stages),
+            "stages": stages,
+            "transcript": await _transcript(blobs, results.get("transcribe")),
+            "summary": None if "summarize" not in results else SummaryView.model_validate(results["summarize"]),
+            "embedding": None if "embed" not in results else EmbeddingView.model_validate(results["embed"]),
+            "receipts": [_receipt(call, share_id) for call in calls],
+            "cost_micro_usd": MicroUSD(sum(stage.cost_micro_usd for stage in stages)),
+        }
+    )
+
+
+def _stages(jobs: Sequence[asyncpg.Record]) -> list[StageView]:
+    waits = blocked([(job["stage"], job["state"]) for job in jobs])
+    return [
+        StageView.model_validate({**dict(job), "reason": job["reason"] or waits.get(job["stage"])}) for job in jobs
+    ]
+
+
+def _receipt(call: asyncpg.Record, share_id: str) -> Receipt:
+    reused = call["share_id"] != share_id
+    return Receipt.model_validate({**dict(call), "asked_at": call["created_at"], "reused": reused})
+
+
+async def _transcript(blobs: BlobStore, result: Mapping[str, object] | None) -> TranscriptView | None:
+    if result is None:
+        return None
+    reference = _Large.model_validate(result).segments_ref
+    if reference is None:
+        return TranscriptView.model_validate(result)
+    try:
+        segments = await read_segments(blobs, reference)
+    except Poison as exc:  # the text is still worth showing
+        return TranscriptView.model_validate({**result, "segments": [], "note": str(exc)})
+    return TranscriptView.model_validate({**result, "segments": segments})

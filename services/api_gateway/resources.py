@@ -1,0 +1,43 @@
+"""What the routes work with, made by the composition root and handed to them by `resources`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import asyncpg
+from fastapi import Depends, Request
+
+from millrace.clock import Clock
+from millrace.store.blobs import BlobStore
+from services.api_gateway.intake import Intake
+from services.api_gateway.outbox import Drainer
+from services.api_gateway.producer import KafkaPublisher
+from services.api_gateway.search import Search
+from services.api_gateway.shares import ShareDesk
+
+
+@dataclass(frozen=True)
+class Resources:
+    """One gateway's parts. `owner` is whose shares are taken and shown, until there is sign-in."""
+
+    owner: str
+    clock: Clock
+    pool: asyncpg.Pool[asyncpg.Record]
+    blobs: BlobStore
+    publisher: KafkaPublisher
+    drainer: Drainer
+    intake: Intake
+    desk: ShareDesk
+    search: Search
+
+
+def resources(request: Request) -> Resources:
+    """The parts of the gateway that answers this request."""
+    parts = request.app.state.resources
+    if not isinstance(parts, Resources):
+        raise TypeError("the application was started without its resources")
+    return parts
+
+
+Parts = Annotated[Resources, Depends(resources)]

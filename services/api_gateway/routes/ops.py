@@ -1,0 +1,46 @@
+"""GET /healthz, /readyz."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response, status
+from pydantic import BaseModel
+
+from millrace.errors import Unavailable
+from millrace.store.pool import OUTAGES
+from services.api_gateway.outbox import lag
+from services.api_gateway.resources import Parts
+
+router = APIRouter(tags=["ops"])
+
+
+class Readiness(BaseModel):
+    """`degraded`: shares are accepted and kept, but cannot be published while Kafka is away."""
+
+    status: str
+    reason: str | None = None
+    outbox_messages: int | None = None
+    outbox_oldest_s: float | None = None
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The process runs."""
+    return {"status": "alive"}
+
+
+@router.get("/readyz", response_model_exclude_none=True)
+async def readyz(parts: Parts, response: Response) -> Readiness:
+    """Whether shares can be accepted (200; also when degraded), or not (503)."""
+    try:
+        waiting = await lag(parts.pool)
+    except OUTAGES:
+        response.status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+        return Readiness(status="not ready", reason="The database does not answer.")
+    age = None if waiting.oldest is None else (parts.clock.now() - waiting.oldest).total_seconds()
+    reason = None
+    try:
+        await parts.publisher.metadata()
+    except Unavailable as exc:
+        reason = str(exc)
+    state = "ready" if reason is None else "degraded"
+    return Readiness(status=state, reason=reason, outbox_messages=waiting.messages, outbox_oldest_s=age)

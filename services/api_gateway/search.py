@@ -1,0 +1,185 @@
+"""Search by meaning and by words. A query's embedding is a model call like any other: the ledger grants it first."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
+from typing import Protocol
+
+from millrace.contracts.api import MatchedBy, SearchAnswer, SearchHit, SearchMode
+from millrace.errors import MillraceError, Outcome, Poison, Refusal, Retryable, Unavailable
+from millrace.ids import RequestId
+from millrace.ledger.port import Ledger
+from millrace.money import MicroUSD, format_usd
+from services.api_gateway.passages import Passage
+from services.api_gateway.ranking import fuse, snippet
+
+log = logging.getLogger(__name__)
+
+SCOPE = "search"
+_HOLD_FOR = timedelta(minutes=6)  # the embedding call's own limit of one minute, and five for settling
+_DEPTH = 5  # each ranking is read this many times deeper than the answer, so that fusion has something to weigh
+_SHALLOWEST = 50
+
+
+class QueryEmbedder(Protocol):
+    """Turns a query into a vector of the model that the chunks were embedded with."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model, as the chunks carry it."""
+        ...
+
+    def most(self, query: str) -> MicroUSD:
+        """The most that embedding the query can cost."""
+        ...
+
+    async def embed(self, query: str) -> tuple[Sequence[float], MicroUSD]:
+        """The vector, and what it cost.
+
+        :raises Retryable: nothing was paid; later it may work.
+        :raises Poison: nothing was paid, and it never will work.
+        :raises UnknownOutcome: nobody knows whether it was paid.
+        """
+        ...
+
+
+class PassageStore(Protocol):
+    """Finds passages that an owner may see."""
+
+    async def by_meaning(self, owner: str, model: str, vector: Sequence[float], limit: int) -> list[Passage]:
+        """Nearest first."""
+        ...
+
+    async def by_words(self, owner: str, query: str, limit: int) -> list[Passage]:
+        """Best first."""
+        ...
+
+
+def new_request_id() -> RequestId:
+    """Every query is an effect of its own: the same words asked twice are embedded, and paid for, twice."""
+    return RequestId(f"search-{uuid.uuid4()}")
+
+
+class Search:
+    """Answers queries; falls back to words when meaning cannot be bought, and says so."""
+
+    def __init__(
+        self,
+        passages: PassageStore,
+        embedder: QueryEmbedder,
+        ledger: Ledger,
+        request_id: Callable[[], RequestId] = new_request_id,
+    ) -> None:
+        self._passages = passages
+        self._embedder = embedder
+        self._ledger = ledger
+        self._request_id = request_id
+        self._telling: set[asyncio.Task[None]] = set()
+
+    async def close(self, within_s: float = 5.0) -> None:
+        """Wait a while for what the ledger is still being told."""
+        if self._telling:
+            await asyncio.wait(self._telling, timeout=within_s)
+        for task in self._telling:
+            task.cancel()
+
+    async def answer(self, query: str, *, owner: str, account: str, limit: int, mode: SearchMode) -> SearchAnswer:
+        """The best `limit` passages that `owner` may see; `account` pays for the query's embedding."""
+        depth = max(limit * _DEPTH, _SHALLOWEST)
+        vector: Sequence[float] | None = None
+        note: str | None = None
+        if mode != "keyword":
+            try:
+                vector = await self._vector(query, account)
+            except _NoVector as exc:
+                note, mode = f"{exc} Searched by words only.", "keyword"
+        rankings: dict[MatchedBy, list[Passage]] = {}
+        if vector is not None:
+            rankings["semantic"] = await self._passages.by_meaning(owner, self._embedder.model, vector, depth)
+        if mode != "semantic":
+            rankings["keyword"] = await self._passages.by_words(owner, query, depth)
+        return SearchAnswer(query=query, mode=mode, note=note, hits=_hits(rankings, query)[:limit])
+
+    async def _vector(self, query: str, account: str) -> Sequence[float]:
+        request = self._request_id()
+        try:
+            decision = await self._ledger.reserve(
+                request,
+                account=account,
+                scope=SCOPE,
+                amount=self._embedder.most(query),
+                hold_for=_HOLD_FOR,
+                model=self._embedder.model,
+            )
+        except Unavailable as exc:
+            raise _NoVector("The cost ledger does not answer, so the query's embedding was not granted.") from exc
+        except Outcome as exc:  # no price is known: nothing was asked
+            raise _NoVector(f"The query's embedding cannot be bought: {_clause(exc)}.") from exc
+        if isinstance(decision, Refusal):
+            raise _NoVector(_why(decision))
+        try:
+            vector, cost = await self._embedder.embed(query)
+        except (Retryable, Poison) as exc:
+            self._tell(self._ledger.release(request, account=account, scope=SCOPE))
+            raise _NoVector(f"The embedding model does not work: {_clause(exc)}.") from exc
+        except MillraceError as exc:
+            self._tell(self._ledger.unknown(request, account=account, scope=SCOPE))
+            raise _NoVector(f"The embedding model did not answer: {_clause(exc)}.") from exc
+        except BaseException:
+            self._tell(self._ledger.unknown(request, account=account, scope=SCOPE))
+            raise
+        self._tell(self._ledger.settle(request, account=account, scope=SCOPE, actual=cost))
+        return vector
+
+    def _tell(self, message: Coroutine[None, None, None]) -> None:
+        """Tell the ledger how the call ended, without letting the answer wait for it.
+
+        If it is never told, the hold runs out and counts as unconfirmed.
+        """
+        task = asyncio.create_task(message)
+        self._telling.add(task)
+        task.add_done_callback(self._told)
+
+    def _told(self, task: asyncio.Task[None]) -> None:
+        self._telling.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.warning("The ledger was not told the end of a query's embedding: %s", task.exception())
+
+
+class _NoVector(MillraceError):
+    """The query has no vector; the text says why."""
+
+
+def _clause(error: MillraceError) -> str:
+    return str(error).rstrip(".")
+
+
+def _why(refusal: Refusal) -> str:
+    window, _, scope = refusal.cap.partition(":")
+    when = "" if refusal.room_at is None else f" (room again at {refusal.room_at:%Y-%m-%d %H:%M} UTC)"
+    needed, left, cap = map(format_usd, (refusal.needed_micro_usd, refusal.left_micro_usd, refusal.cap_micro_usd))
+    return f"The query's embedding needs {needed}, but {left} is left of this {window}'s {cap} for {scope}{when}."
+
+
+def _hits(rankings: dict[MatchedBy, list[Passage]], query: str) -> list[SearchHit]:
+    passages = {passage.key: passage for ranking in rankings.values() for passage in ranking}
+    similar = {passage.key: passage.rank for passage in rankings.get("semantic", [])}
+    return [
+        SearchHit(
+            share_id=passage.share_id,
+            title=passage.title,
+            url=passage.url,
+            text=snippet(passage.text, query),
+            start_ms=passage.start_ms,
+            end_ms=passage.end_ms,
+            score=round(result.score, 6),
+            similarity=similar.get(result.key),
+            matched_by=result.matched_by,
+        )
+        for result in fuse({name: [p.key for p in ranking] for name, ranking in rankings.items()})
+        for passage in (passages[result.key],)
+    ]

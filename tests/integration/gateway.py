@@ -1,0 +1,231 @@
+"""A gateway over the real Kafka, registry and PostgreSQL, in the test's own process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+import asyncpg
+import httpx
+import wordllama
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from millrace.clock import SystemClock
+from millrace.contracts.catalog import Catalog
+from millrace.contracts.provision import apply_topics, register_schemas
+from millrace.contracts.registry import Registry
+from millrace.contracts.wire import Codec
+from millrace.embedded.readyfile import Addresses
+from millrace.errors import Refusal
+from millrace.ids import RequestId
+from millrace.ledger.port import Granted
+from millrace.money import ZERO, MicroUSD
+from millrace.store.blobs import LocalBlobStore
+from millrace.store.pool import open_pool
+from services.api_gateway.app import create_app
+from services.api_gateway.forms import Limits
+from services.api_gateway.guard import LOOPBACK
+from services.api_gateway.intake import Intake
+from services.api_gateway.outbox import Drainer
+from services.api_gateway.passages import Passages
+from services.api_gateway.producer import KafkaPublisher
+from services.api_gateway.resources import Resources
+from services.api_gateway.search import Search
+from services.api_gateway.shares import TOPIC, ShareDesk
+
+MAX_UPLOAD = 3_000_000
+
+
+class _Vectors(Protocol):
+    def tolist(self) -> list[list[float]]: ...
+
+
+class _Llama(Protocol):
+    def embed(self, texts: list[str]) -> _Vectors: ...
+
+
+def load_wordllama() -> _Llama:
+    """The bundled model, without the network."""
+    folder = Path(wordllama.__file__).parent
+    model: _Llama = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
+    return model
+
+
+class BundledEmbedder:
+    """Real vectors, free of charge."""
+
+    model = "wordllama-256"
+
+    def __init__(self) -> None:
+        self._llama = load_wordllama()
+
+    def most(self, query: str) -> MicroUSD:
+        return MicroUSD(100)
+
+    async def embed(self, query: str) -> tuple[Sequence[float], MicroUSD]:
+        return self.vectors([query])[0], ZERO
+
+    def vectors(self, texts: list[str]) -> list[list[float]]:
+        return self._llama.embed(texts).tolist()
+
+
+class PocketLedger:
+    """Grants until told to refuse, and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.refusal: Refusal | None = None
+        self.settled: list[RequestId] = []
+
+    async def reserve(
+        self,
+        request_id: RequestId,
+        *,
+        account: str,
+        scope: str,
+        amount: MicroUSD,
+        hold_for: timedelta,
+        share_id: str | None = None,
+        model: str | None = None,
+        work_key: str | None = None,
+    ) -> Granted | Refusal:
+        return self.refusal or Granted(request_id, amount)
+
+    async def settle(self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD) -> None:
+        self.settled.append(request_id)
+
+    async def release(self, request_id: RequestId, *, account: str, scope: str) -> None:
+        raise AssertionError("nothing fails here")
+
+    async def unknown(self, request_id: RequestId, *, account: str, scope: str) -> None:
+        raise AssertionError("nothing fails here")
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A gateway under test; `drainer` does not run by itself. Every gateway is of an owner of its own."""
+
+    parts: Resources
+    http: httpx.AsyncClient
+    codec: Codec
+    ledger: PocketLedger
+    embedder: BundledEmbedder
+    kafka: str
+
+    @property
+    def pool(self) -> asyncpg.Pool[asyncpg.Record]:
+        return self.parts.pool
+
+
+async def provision(stack: Addresses) -> None:
+    """Topics and schemas; may be repeated."""
+    catalog = Catalog.load()
+    await apply_topics(stack.kafka, catalog, report=lambda _: None)
+    await asyncio.to_thread(register_schemas, stack.registry, catalog, lambda _: None)
+
+
+@asynccontextmanager
+async def open_gateway(
+    stack: Addresses, database: str, folder: Path, embedder: BundledEmbedder
+) -> AsyncIterator[Gateway]:
+    """Topics, schemas and the database's tables must be there."""
+    catalog = Catalog.load()
+    codec = await Codec.connect(Registry(stack.registry), catalog, [TOPIC])
+    clock, blobs, ledger = SystemClock(), LocalBlobStore(folder), PocketLedger()
+    publisher = KafkaPublisher(stack.kafka, max_message_bytes=catalog.max_message_bytes, delivery_timeout_s=5)
+    async with open_pool(database) as pool:
+        drainer = Drainer(pool, publisher)
+        search = Search(Passages(pool), embedder, ledger)
+        parts = Resources(
+            owner=f"owner-{uuid.uuid4().hex[:8]}",
+            clock=clock,
+            pool=pool,
+            blobs=blobs,
+            publisher=publisher,
+            drainer=drainer,
+            intake=Intake(blobs, folder, Limits(upload=MAX_UPLOAD, text=512 << 10)),
+            desk=ShareDesk(pool, codec, clock, drainer.wake),
+            search=search,
+        )
+        transport = httpx.ASGITransport(create_app(parts, LOOPBACK), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            yield Gateway(parts, http, codec, ledger, embedder, stack.kafka)
+        await search.close()
+        await publisher.close()
+
+
+async def published(kafka: str, share_id: str, within_s: float = 15.0) -> list[Message]:
+    """Every message about a share that is on share.created once there is at least one."""
+    return await asyncio.to_thread(_published, kafka, share_id, within_s)
+
+
+def _published(kafka: str, share_id: str, within_s: float) -> list[Message]:
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": uuid.uuid4().hex, "enable.partition.eof": True})
+    try:
+        partitions = consumer.list_topics(TOPIC, timeout=5).topics[TOPIC].partitions
+        consumer.assign([TopicPartition(TOPIC, number, 0) for number in partitions])
+        found: list[Message] = []
+        deadline = datetime.now(UTC) + timedelta(seconds=within_s)
+        ends: set[int | None] = set()
+        while datetime.now(UTC) < deadline and not (found and len(ends) == len(partitions)):
+            message = consumer.poll(0.2)
+            if message is None:
+                continue
+            if message.error() is not None:
+                ends.add(message.partition())
+            elif message.key() == share_id.encode():
+                found.append(message)
+        return found
+    finally:
+        consumer.close()
+
+
+async def add_chunks(gateway: Gateway, share_id: str, texts: Sequence[str], *, model: str | None = None) -> str:
+    """Finish the embed job of a share with these chunks, ten seconds each; returns the work's key."""
+    work_key = f"embed:{uuid.uuid4().hex}"
+    name = model or gateway.embedder.model
+    result = {
+        "backend": "local",
+        "model": name,
+        "dimensions": 256,
+        "chunker": "transcript",
+        "chunk_count": len(texts),
+    }
+    async with gateway.pool.acquire() as connection, connection.transaction():
+        await connection.execute(
+            "INSERT INTO work (work_key, stage, result, finished_at) VALUES ($1, 'embed', $2, now())",
+            work_key,
+            result,
+        )
+        for number, (text, vector) in enumerate(zip(texts, gateway.embedder.vectors(list(texts)), strict=True)):
+            await connection.execute(
+                """
+                INSERT INTO chunks (work_key, chunk_no, embedding_type, model, content_hash, text, start_ms, end_ms,
+                                    tokens, embedding)
+                VALUES ($1, $2, 'content', $3, md5($4), $4, $5, $6, 10, $7::text::vector)
+                """,
+                work_key,
+                number,
+                name,
+                text,
+                number * 10_000,
+                number * 10_000 + 9_000,
+                json.dumps(vector),
+            )
+        await finish_job(connection, share_id, "embed", work_key)
+    return work_key
+
+
+async def finish_job(
+    connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record], share_id: str, stage: str, work_key: str
+) -> None:
+    """What the job core writes when a stage is done."""
+    await connection.execute(
+        "UPDATE jobs SET state = 'done', work_key = $3 WHERE share_id = $1 AND stage = $2", share_id, stage, work_key
+    )

@@ -1,0 +1,509 @@
+"""The gateway against the real Kafka, registry and PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+
+from millrace.contracts.api import Problem, SearchAnswer, ShareView
+from millrace.contracts.events import ShareCreated
+from millrace.contracts.partitions import partition_for
+from millrace.embedded.readyfile import Addresses
+from millrace.errors import Refusal
+from millrace.money import MicroUSD
+from services.api_gateway.app import create_app
+from services.api_gateway.guard import LOOPBACK
+from services.api_gateway.outbox import Drainer, drain_once, lag
+from services.api_gateway.ports import OutboxRow
+from tests.integration.gateway import (
+    MAX_UPLOAD,
+    BundledEmbedder,
+    Gateway,
+    add_chunks,
+    finish_job,
+    open_gateway,
+    provision,
+    published,
+)
+
+
+@pytest.fixture(scope="module")
+async def embedder(stack: Addresses) -> BundledEmbedder:
+    """What all gateways of this module share, once topics and schemas are there."""
+    await provision(stack)
+    return BundledEmbedder()
+
+
+@pytest.fixture
+async def gateway(
+    stack: Addresses, migrated: str, tmp_path: Path, embedder: BundledEmbedder
+) -> AsyncIterator[Gateway]:
+    async with open_gateway(stack, migrated, tmp_path, embedder) as opened:
+        yield opened
+
+
+async def share_text(gateway: Gateway, text: str = "Some words.", **fields: str) -> str:
+    response = await gateway.http.post("/shares", json={"text": text, **fields})
+    assert response.status_code == 202, response.text
+    share_id = response.json()["share_id"]
+    assert isinstance(share_id, str)
+    return share_id
+
+
+async def drain(gateway: Gateway) -> None:
+    async with gateway.pool.acquire() as connection:
+        while (await drain_once(connection, gateway.parts.publisher))[0]:
+            pass
+
+
+async def stages_of(gateway: Gateway, share_id: str) -> dict[str, str]:
+    rows = await gateway.pool.fetch("SELECT stage, state FROM jobs WHERE share_id = $1", share_id)
+    return {row["stage"]: row["state"] for row in rows}
+
+
+def problem(response: httpx.Response, status: int) -> str:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    document = Problem.model_validate(response.json())
+    assert document.status == status
+    return document.detail
+
+
+async def test_a_text_becomes_a_row_jobs_and_an_event_with_headers(gateway: Gateway) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    response = await gateway.http.post(
+        "/shares",
+        json={"text": "Grüße aus Zürich", "title": "Hi", "tags": ["a", "b"]},
+        headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"},
+    )
+    assert response.status_code == 202
+    share_id = response.json()["share_id"]
+    assert response.headers["location"] == f"/shares/{share_id}"
+    assert response.json()["stages"] == ["summarize", "embed"]
+    assert await stages_of(gateway, share_id) == {"summarize": "queued", "embed": "queued"}
+    await drain(gateway)
+
+    (message,) = await published(gateway.kafka, share_id)
+    event = await gateway.codec.decode("share.created", message.value() or b"")
+    assert isinstance(event, ShareCreated)
+    assert (event.share_id, event.text, event.title, event.tags) == (share_id, "Grüße aus Zürich", "Hi", ["a", "b"])
+    headers = {name: (value or b"").decode() for name, value in message.headers() or []}
+    assert headers["ce_type"] == "io.millrace.share.created"
+    assert headers["ce_subject"] == share_id
+    assert headers["traceparent"].split("-")[1] == trace
+    assert message.partition() == partition_for(share_id, 4), "librdkafka must partition as Java and Faust do"
+
+
+async def test_an_upload_is_stored_once_by_its_content_and_needs_all_stages(gateway: Gateway, tmp_path: Path) -> None:
+    content = uuid.uuid4().bytes * 100_000
+    files = {"file": ("../../Ein Gespräch.WAV", content, "audio/wav")}
+    first = await gateway.http.post("/shares", files=files, data={"title": "Talk", "tags": "x, y"})
+    second = await gateway.http.post("/shares", files=files)
+    assert (first.status_code, second.status_code) == (202, 202)
+    sha256 = hashlib.sha256(content).hexdigest()
+    row = await gateway.pool.fetchrow("SELECT * FROM shares WHERE share_id = $1", first.json()["share_id"])
+    assert row is not None
+    assert row["blob_key"] == f"uploads/{sha256[:2]}/{sha256}.wav"
+    assert (row["filename"], row["content_type"], row["tags"]) == ("Ein Gespräch.WAV", "audio", ["x", "y"])
+    assert await gateway.parts.blobs.read(row["blob_key"]) == content
+    assert first.json()["share_id"] != second.json()["share_id"]
+    assert set(await stages_of(gateway, first.json()["share_id"])) == {"media", "transcribe", "summarize", "embed"}
+    left = await asyncio.to_thread(lambda: [p for p in tmp_path.rglob("*") if p.is_file()])
+    assert len(left) == 1, "one blob, and no temporary file"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "sentence"),
+    [
+        ({"text": "x" * 10_000_000}, 413, "10.0 MB of text is more than the 512 KiB that a text share may have"),
+        ({"text": "x" * 600_000}, 413, "600.0 kB of text is more than the 512 KiB"),
+        ({"text": ""}, 422, "The text is empty"),
+        ({}, 422, "exactly one of url, text and file, but none of them"),
+        ({"url": "https://example.org/a", "text": "b"}, 422, "but url and text was sent"),
+        ({"url": "file:///etc/passwd"}, 422, "Only http and https"),
+        ({"text": "a", "titel": "b"}, 422, "no field titel"),
+        ({"text": "a", "account": "a|b"}, 422, "The field account is not valid"),
+        ({"text": 5}, 422, "The field text is not valid"),
+        ([], 422, "a JSON object"),
+    ],
+)
+async def test_a_bad_share_is_one_clear_sentence_and_leaves_nothing(
+    gateway: Gateway, body: object, status: int, sentence: str
+) -> None:
+    assert sentence in problem(await gateway.http.post("/shares", json=body), status)
+    assert await gateway.pool.fetchval("SELECT count(*) FROM shares WHERE owner = $1", gateway.parts.owner) == 0
+
+
+async def test_bodies_that_cannot_be_read_are_refused(gateway: Gateway) -> None:
+    json = {"content-type": "application/json"}
+    assert "not JSON" in problem(await gateway.http.post("/shares", content=b"{", headers=json), 400)
+    assert "multipart" in problem(await gateway.http.post("/shares", content=b"x"), 415)
+    empty = {"file": ("a.mp4", b"")}
+    assert "file is empty" in problem(await gateway.http.post("/shares", files=empty), 422)
+    large = {"file": ("a.mp4", b"x" * (MAX_UPLOAD + 1))}
+    assert "larger than the 3 MB" in problem(await gateway.http.post("/shares", files=large), 413)
+
+
+async def test_three_bytes_of_text_are_a_share(gateway: Gateway) -> None:
+    assert await stages_of(gateway, await share_text(gateway, "abc")) == {"summarize": "queued", "embed": "queued"}
+
+
+async def test_a_repeated_idempotency_key_is_the_same_share_also_when_sent_at_once(gateway: Gateway) -> None:
+    headers = {"idempotency-key": uuid.uuid4().hex}
+
+    async def send(text: str) -> httpx.Response:
+        return await gateway.http.post("/shares", json={"text": text}, headers=headers)
+
+    answers = await asyncio.gather(*(send("once") for _ in range(5)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["share_id"] for answer in answers}) == 1
+    assert sorted(answer.json()["repeated"] for answer in answers) == [False, True, True, True, True]
+    count = "SELECT count(*) FROM shares WHERE owner = $1"
+    assert await gateway.pool.fetchval(count, gateway.parts.owner) == 1
+    assert "another share" in problem(await send("something else"), 422)
+
+
+class DyingPublisher:
+    """The process dies after Kafka has the messages and before anybody knows."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def publish(self, rows: Sequence[OutboxRow]) -> Sequence[str | None]:
+        await self._gateway.parts.publisher.publish(rows)
+        raise KeyboardInterrupt
+
+
+async def test_a_share_outlives_a_crash_between_its_commit_and_its_confirmation(gateway: Gateway) -> None:
+    share_id = await share_text(gateway)
+    connection = await gateway.pool.acquire()
+    with pytest.raises(KeyboardInterrupt):
+        await drain_once(connection, DyingPublisher(gateway))
+    await gateway.pool.release(connection)
+    assert (await lag(gateway.pool)).messages >= 1
+    await drain(gateway)
+    messages = await published(gateway.kafka, share_id)
+    assert len(messages) == 2
+    assert len({dict(message.headers() or [])["ce_id"] for message in messages}) == 1, "a repeat can be recognised"
+    assert (await lag(gateway.pool)).messages == 0
+
+
+class AwayThenBack:
+    """Kafka is away for the first rounds."""
+
+    def __init__(self, gateway: Gateway, rounds: int) -> None:
+        self._gateway = gateway
+        self.left = rounds
+
+    async def publish(self, rows: Sequence[OutboxRow]) -> Sequence[str | None]:
+        if self.left:
+            self.left -= 1
+            return ["timed out"] * len(rows)
+        return await self._gateway.parts.publisher.publish(rows)
+
+
+async def test_the_drainer_keeps_rows_while_kafka_is_away_and_stops_cleanly(gateway: Gateway) -> None:
+    publisher = AwayThenBack(gateway, rounds=2)
+    drainer = Drainer(gateway.pool, publisher, jitter=lambda: 0.0)
+    running = asyncio.create_task(drainer.run())
+    share_id = await share_text(gateway)
+    drainer.wake()
+    assert len(await published(gateway.kafka, share_id)) == 1
+    assert publisher.left == 0
+    drainer.stop()
+    await asyncio.wait_for(running, 5)
+
+
+async def until_one_drains(gateway: Gateway) -> None:
+    sql = """
+    SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+     WHERE locktype = 'advisory' AND datname = current_database()
+    """
+    async with asyncio.timeout(5):
+        while await gateway.pool.fetchval(sql) != 1:  # noqa: ASYNC110 - the database has no event to wait for
+            await asyncio.sleep(0.02)
+
+
+async def test_only_one_of_two_drainers_publishes_and_the_other_takes_over(gateway: Gateway) -> None:
+    first, second = (Drainer(gateway.pool, gateway.parts.publisher) for _ in range(2))
+    running = asyncio.create_task(first.run())
+    await until_one_drains(gateway)
+    other = asyncio.create_task(second.run())
+    ids = [await share_text(gateway, f"Text {n}") for n in range(5)]
+    first.wake()
+    second.wake()
+    assert [len(await published(gateway.kafka, share_id)) for share_id in ids] == [1] * 5
+    first.stop()
+    await asyncio.wait_for(running, 5)
+    late = await share_text(gateway)
+    assert len(await published(gateway.kafka, late)) == 1
+    second.stop()
+    await asyncio.wait_for(other, 5)
+
+
+async def test_a_broker_that_does_not_answer_is_told_apart_row_by_row(gateway: Gateway) -> None:
+    rows = [OutboxRow(1, "media.dead", b"k", b"v", {}), OutboxRow(2, "no.such.topic", b"k", b"v", {})]
+    outcomes = await gateway.parts.publisher.publish(rows)
+    assert outcomes[0] is None
+    assert outcomes[1]
+
+
+async def test_a_share_shows_stages_results_and_receipts(gateway: Gateway) -> None:
+    text = "Ask not what your country can do for you."
+    first, second = await share_text(gateway, text), await share_text(gateway, text, title="Again")
+    work_key = f"summarize:{uuid.uuid4().hex}"
+    result = {"source": "text", "summary": "A question.", "key_points": ["k"], "backend": "extractive", "model": "m"}
+    async with gateway.pool.acquire() as connection:
+        await connection.execute(
+            """
+            INSERT INTO work (work_key, stage, result, finished_at, cost_micro_usd)
+            VALUES ($1, 'summarize', $2, now(), 40)
+            """,
+            work_key,
+            result,
+        )
+        await connection.execute(
+            """
+            INSERT INTO calls (request_id, work_key, call_no, attempt, account, scope, share_id, model, state,
+                               hold_micro_usd, actual_micro_usd, created_at, reason)
+            VALUES ($1 || '1', $2, 0, 1, 'default', 'summarize', $3, 'm', 'denied', 90, NULL, now(), 'hour'),
+                   ($1 || '2', $2, 0, 2, 'default', 'summarize', $3, 'm', 'settled', 90, 40, now(), NULL)
+            """,
+            work_key,
+            work_key,
+            first,
+        )
+        for share_id in (first, second):
+            await finish_job(connection, share_id, "summarize", work_key)
+        await connection.execute(
+            "UPDATE jobs SET cost_micro_usd = 40 WHERE share_id = $1 AND stage = 'summarize'", first
+        )
+        await connection.execute(
+            """
+            UPDATE jobs SET state = 'parked', cap = 'day:embed', needed_micro_usd = 5, left_micro_usd = 1,
+                            resume_at = '2030-01-02T00:00Z' WHERE share_id = $1 AND stage = 'embed'
+            """,
+            second,
+        )
+
+    view = ShareView.model_validate((await gateway.http.get(f"/shares/{first}")).json())
+    assert (view.state, view.cost_micro_usd) == ("running", 40)
+    assert view.summary is not None
+    assert (view.summary.summary, view.summary.backend) == ("A question.", "extractive")
+    assert view.transcript is None
+    assert [(r.stage, r.state, r.hold_micro_usd, r.actual_micro_usd, r.reused) for r in view.receipts] == [
+        ("summarize", "denied", 90, None, False),
+        ("summarize", "settled", 90, 40, False),
+    ]
+
+    again = ShareView.model_validate((await gateway.http.get(f"/shares/{second}")).json())
+    assert (again.state, again.cost_micro_usd, again.title) == ("parked", 0, "Again")
+    assert [receipt.reused for receipt in again.receipts] == [True, True]
+    embed = again.stages[-1]
+    assert (embed.cap, embed.needed_micro_usd, embed.left_micro_usd) == ("day:embed", 5, 1)
+    assert embed.resume_at == datetime(2030, 1, 2, tzinfo=UTC)
+
+
+async def test_a_transcript_shows_its_segments_and_why_later_stages_wait(gateway: Gateway) -> None:
+    response = await gateway.http.post("/shares", json={"url": "https://example.org/speech.mp3"})
+    share_id = response.json()["share_id"]
+    work_key = f"transcribe:{uuid.uuid4().hex}"
+    segment = {"start_ms": 300, "end_ms": 2100, "text": "Ask not", "words": None}
+    result = {
+        "text": "Ask not",
+        "segments": [segment],
+        "language": "en",
+        "duration_ms": 11_000,
+        "billed_ms": 9_000,
+        "backend": "local",
+        "model": "tiny.en",
+        "segments_ref": None,
+        "skipped_reason": None,
+    }
+    async with gateway.pool.acquire() as connection:
+        await connection.execute(
+            "INSERT INTO work (work_key, stage, result, finished_at) VALUES ($1, 'transcribe', $2, now())",
+            work_key,
+            result,
+        )
+        await finish_job(connection, share_id, "transcribe", work_key)
+    view = ShareView.model_validate((await gateway.http.get(f"/shares/{share_id}")).json())
+    assert view.transcript is not None
+    assert (view.transcript.text, view.transcript.language, view.transcript.model) == ("Ask not", "en", "tiny.en")
+    assert (view.transcript.segments[0].start_ms, view.transcript.segments[0].text) == (300, "Ask not")
+    assert [stage.stage for stage in view.stages] == ["media", "transcribe", "summarize", "embed"]
+
+    await gateway.pool.execute("UPDATE jobs SET state = 'failed' WHERE share_id = $1 AND stage = 'media'", share_id)
+    failed = ShareView.model_validate((await gateway.http.get(f"/shares/{share_id}")).json())
+    assert failed.state == "failed"
+    assert failed.stages[2].reason == "needs media, which failed"
+
+
+async def test_a_share_of_somebody_else_does_not_exist(gateway: Gateway) -> None:
+    share_id = await share_text(gateway)
+    await gateway.pool.execute("UPDATE shares SET owner = 'somebody' WHERE share_id = $1", share_id)
+    assert "no share with this id" in problem(await gateway.http.get(f"/shares/{share_id}"), 404)
+    assert "no share with this id" in problem(await gateway.http.get("/shares/unknown"), 404)
+
+
+SPEECH = [
+    "And so, my fellow Americans, ask not what your country can do for you, ask what you can do for your country.",
+    "Bake the bread for forty minutes until the crust is golden brown.",
+    "The broker keeps every record of the log until its retention has passed.",
+]
+
+
+async def search(gateway: Gateway, q: str, **params: str | int) -> SearchAnswer:
+    response = await gateway.http.get("/search", params={"q": q, **params})
+    assert response.status_code == 200, response.text
+    return SearchAnswer.model_validate(response.json())
+
+
+async def test_search_finds_by_meaning_by_words_and_by_both(gateway: Gateway) -> None:
+    share_id = await share_text(gateway, "Speech", title="Three things")
+    await add_chunks(gateway, share_id, SPEECH)
+
+    meant = await search(gateway, "how long does the loaf stay in the oven", mode="semantic", limit=1)
+    assert (meant.hits[0].text, meant.hits[0].start_ms, meant.hits[0].end_ms) == (SPEECH[1], 10_000, 19_000)
+    assert meant.hits[0].matched_by == ["semantic"]
+
+    said = await search(gateway, '"your country" -bread', mode="keyword")
+    assert [hit.text for hit in said.hits] == [SPEECH[0]]
+    assert said.hits[0].title == "Three things"
+
+    both = await search(gateway, "country")
+    assert (both.mode, both.note) == ("hybrid", None)
+    assert both.hits[0].text == SPEECH[0]
+    assert both.hits[0].matched_by == ["semantic", "keyword"]
+    assert len(gateway.ledger.settled) == 2, "a keyword search buys nothing"
+
+
+async def test_search_answers_a_passage_once_and_never_from_others_or_unfinished_shares(gateway: Gateway) -> None:
+    mine, theirs, unfinished = [await share_text(gateway, f"Speech {n}") for n in range(3)]
+    work_key = await add_chunks(gateway, mine, SPEECH)
+    await add_chunks(gateway, theirs, SPEECH)
+    await add_chunks(gateway, unfinished, SPEECH)
+    await gateway.pool.execute(
+        """
+        INSERT INTO chunks (work_key, chunk_no, embedding_type, model, content_hash, text, tokens, embedding)
+        SELECT work_key, chunk_no, 'summary', model, content_hash, text, tokens, embedding
+          FROM chunks WHERE work_key = $1
+        """,
+        work_key,
+    )
+    await gateway.pool.execute("UPDATE shares SET owner = 'somebody' WHERE share_id = $1", theirs)
+    await gateway.pool.execute("UPDATE jobs SET state = 'running' WHERE share_id = $1", unfinished)
+    answer = await search(gateway, "country", limit=100)
+    assert {hit.share_id for hit in answer.hits} == {mine}
+    assert len({hit.text for hit in answer.hits}) == len(answer.hits)
+
+
+async def test_vectors_of_another_model_are_not_compared(gateway: Gateway) -> None:
+    share_id = await share_text(gateway)
+    await add_chunks(gateway, share_id, SPEECH, model="another-model")
+    assert (await search(gateway, "loaf in the oven", mode="semantic")).hits == []
+    assert (await search(gateway, "country", mode="hybrid")).hits[0].matched_by == ["keyword"]
+
+
+async def test_a_query_or_a_chunk_without_meaning_matches_nothing_by_meaning(gateway: Gateway) -> None:
+    share_id = await share_text(gateway)
+    await add_chunks(gateway, share_id, [SPEECH[0], ""])
+    assert [hit.text for hit in (await search(gateway, "country", mode="semantic")).hits] == [SPEECH[0]]
+
+
+async def test_a_denied_search_goes_by_words_and_says_so(gateway: Gateway) -> None:
+    await add_chunks(gateway, await share_text(gateway), SPEECH)
+    gateway.ledger.refusal = Refusal("day:search", MicroUSD(100), MicroUSD(0), MicroUSD(0), None)
+    answer = await search(gateway, "country")
+    assert answer.mode == "keyword"
+    assert "needs $0.0001, but $0.00 is left of this day's $0.00 for search" in (answer.note or "")
+    assert [hit.text for hit in answer.hits] == [SPEECH[0]]
+    assert gateway.ledger.settled == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/search", "/search?q=", "/search?q=%20", "/search?q=a&limit=0", "/search?q=a&mode=x"]
+)
+async def test_a_search_that_makes_no_sense_is_one_sentence(gateway: Gateway, path: str) -> None:
+    assert problem(await gateway.http.get(path), 422).count(". ") == 0
+
+
+async def test_the_budget_shows_caps_and_spend_of_this_hour_and_day(gateway: Gateway, unique: str) -> None:
+    now = gateway.parts.clock.now()
+    hour, day = now.replace(minute=0, second=0, microsecond=0), now.replace(hour=0, minute=0, second=0, microsecond=0)
+    entries: list[tuple[str, str | None, int | None, int, int]] = [
+        ("cap-changed", "hour", 1000, 0, 0),
+        ("granted", None, None, 0, 300),
+        ("settled", None, None, 250, -300),
+    ]
+    for offset, (outcome, window, cap, settled, held) in enumerate(entries):
+        await gateway.pool.execute(
+            """
+            INSERT INTO ledger_entries (partition, request_offset, decision_offset, request_id, op, outcome, account,
+                scope, hour_start, day_start, amount_micro_usd, actual_micro_usd, overrun_micro_usd, settled_change,
+                held_change, unconfirmed_change, overrun_change, calls_change, cap_window, cap_micro_usd, decided_at)
+            VALUES ($10, $1, $1, $11, 'x', $2, $3, 'transcribe', $4, $5, 0, 0, 0, $6, $7, 0, 0, 0, $8, $9, now())
+            """,
+            offset,
+            outcome,
+            unique,
+            hour if window is None else None,
+            day if window is None else None,
+            settled,
+            held,
+            window,
+            cap,
+            int(unique[1:6], 16),
+            unique,
+        )
+    rows = (await gateway.http.get("/budget", params={"account": unique})).json()["rows"]
+    seen = {
+        (r["scope"], r["window"]): (r["settled_micro_usd"], r["held_micro_usd"], r["left_micro_usd"]) for r in rows
+    }
+    assert seen[("transcribe", "hour")] == (250, 0, 750)
+    assert seen[("transcribe", "day")] == (250, 0, None)
+    assert seen[("total", "day")] == (250, 0, None)
+
+
+async def test_the_documentation_needs_no_other_host(gateway: Gateway) -> None:
+    page = (await gateway.http.get("/docs")).text
+    assert "https://" not in page
+    script = page.split('<script src="')[1].split('"')[0]
+    assert "swagger" in script
+    assert (await gateway.http.get(script)).status_code == 200
+    body = (await gateway.http.get("/openapi.json")).json()["paths"]["/shares"]["post"]["requestBody"]["content"]
+    assert set(body) == {"application/json", "multipart/form-data"}
+
+
+async def test_other_hosts_pages_and_paths_are_refused(gateway: Gateway) -> None:
+    assert "host name" in problem(await gateway.http.get("/healthz", headers={"host": "evil.example"}), 400)
+    foreign = {"origin": "https://evil.example"}
+    assert "other sites" in problem(await gateway.http.post("/shares", json={"text": "a"}, headers=foreign), 403)
+    assert "/docs" in problem(await gateway.http.get("/nothing"), 404)
+    assert "method" in problem(await gateway.http.delete("/shares"), 405)
+
+
+async def test_readiness_tells_what_waits(gateway: Gateway) -> None:
+    await drain(gateway)
+    await share_text(gateway)
+    ready = (await gateway.http.get("/readyz")).json()
+    assert (ready["status"], ready["outbox_messages"]) == ("ready", 1)
+    assert ready["outbox_oldest_s"] >= 0
+
+
+async def test_a_database_that_is_away_is_a_503_with_a_sentence(gateway: Gateway) -> None:
+    async with asyncpg.create_pool("postgresql://nobody:secret@127.0.0.1:1/none", min_size=0) as away:
+        app = create_app(replace(gateway.parts, pool=away), LOOPBACK)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
+            expected = "The database does not answer; try again in a few seconds."
+            assert problem(await http.get("/shares/x"), 503) == expected
+            assert (await http.get("/readyz")).status_code == 503

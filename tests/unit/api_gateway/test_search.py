@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from millrace.contracts.api import SearchMode
+from millrace.errors import Refusal, Retryable, Unavailable, UnknownOutcome
+from millrace.ids import RequestId
+from millrace.ledger.port import Granted
+from millrace.money import MicroUSD
+from services.api_gateway.passages import Passage
+from services.api_gateway.search import Search
+
+REQUEST = RequestId("search-1")
+REFUSAL = Refusal(
+    "hour:search", MicroUSD(200), MicroUSD(50), MicroUSD(1_000_000), datetime(2030, 1, 1, 15, tzinfo=UTC)
+)
+
+
+def passage(name: str, rank: float = 0.5) -> Passage:
+    return Passage("share", None, None, name, f"text of {name}", 1000, 2000, rank)
+
+
+class Passages:
+    async def by_meaning(self, owner: str, model: str, vector: Sequence[float], limit: int) -> list[Passage]:
+        assert (owner, model, vector) == ("local", "tiny", [1.0])
+        return [passage("both", 0.9), passage("meant", 0.4)]
+
+    async def by_words(self, owner: str, query: str, limit: int) -> list[Passage]:
+        return [passage("said"), passage("both")]
+
+
+class Embedder:
+    model = "tiny"
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.calls = 0
+
+    def most(self, query: str) -> MicroUSD:
+        return MicroUSD(200)
+
+    async def embed(self, query: str) -> tuple[Sequence[float], MicroUSD]:
+        self.calls += 1
+        if self.error is not None:
+            raise self.error
+        return [1.0], MicroUSD(120)
+
+
+class FakeLedger:
+    def __init__(self, answer: Refusal | Unavailable | None = None) -> None:
+        self.answer = answer
+        self.told: list[tuple[str, int]] = []
+
+    async def reserve(
+        self,
+        request_id: RequestId,
+        *,
+        account: str,
+        scope: str,
+        amount: MicroUSD,
+        hold_for: timedelta,
+        share_id: str | None = None,
+        model: str | None = None,
+        work_key: str | None = None,
+    ) -> Granted | Refusal:
+        assert (request_id, account, scope, model) == (REQUEST, "default", "search", "tiny")
+        self.told.append(("reserve", amount))
+        if isinstance(self.answer, Unavailable):
+            raise self.answer
+        return self.answer or Granted(request_id, amount)
+
+    async def settle(self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD) -> None:
+        self.told.append(("settle", actual))
+
+    async def release(self, request_id: RequestId, *, account: str, scope: str) -> None:
+        self.told.append(("release", 0))
+
+    async def unknown(self, request_id: RequestId, *, account: str, scope: str) -> None:
+        self.told.append(("unknown", 0))
+
+
+def searching(embedder: Embedder, ledger: FakeLedger) -> Search:
+    return Search(Passages(), embedder, ledger, lambda: REQUEST)
+
+
+async def ask(search: Search, mode: SearchMode = "hybrid") -> tuple[str, str | None, list[str]]:
+    try:
+        answer = await search.answer("words", owner="local", account="default", limit=3, mode=mode)
+    finally:
+        await search.close()
+    return answer.mode, answer.note, [hit.text.removeprefix("text of ") for hit in answer.hits]
+
+
+async def test_hybrid_reserves_embeds_settles_and_fuses() -> None:
+    ledger = FakeLedger()
+    assert await ask(searching(Embedder(), ledger)) == ("hybrid", None, ["both", "said", "meant"])
+    assert ledger.told == [("reserve", 200), ("settle", 120)]
+
+
+async def test_hits_say_how_they_were_found_and_how_near_they_are() -> None:
+    answer = await searching(Embedder(), FakeLedger()).answer(
+        "words", owner="local", account="default", limit=1, mode="hybrid"
+    )
+    assert answer.hits[0].matched_by == ["semantic", "keyword"]
+    assert answer.hits[0].similarity == 0.9
+
+
+async def test_keyword_search_asks_nobody_for_money() -> None:
+    ledger, embedder = FakeLedger(), Embedder()
+    assert await ask(searching(embedder, ledger), "keyword") == ("keyword", None, ["said", "both"])
+    assert ledger.told == []
+    assert embedder.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (REFUSAL, r"needs \$0.0002, but \$0.00005 is left of this hour's \$1.00 for search .*2030-01-01 15:00 UTC"),
+        (Unavailable("down"), "ledger does not answer"),
+    ],
+)
+async def test_without_a_grant_nothing_is_called_and_words_are_searched(
+    answer: Refusal | Unavailable, words: str
+) -> None:
+    ledger, embedder = FakeLedger(answer), Embedder()
+    mode, note, hits = await ask(searching(embedder, ledger), "semantic")
+    assert (mode, hits) == ("keyword", ["said", "both"])
+    assert re.search(words, note or "")
+    assert embedder.calls == 0
+    assert [op for op, _ in ledger.told] == ["reserve"]
+
+
+@pytest.mark.parametrize(
+    ("error", "end"), [(Retryable("no answer"), "release"), (UnknownOutcome("cut off"), "unknown")]
+)
+async def test_a_failed_call_is_told_to_the_ledger_for_what_it_was(error: Exception, end: str) -> None:
+    ledger = FakeLedger()
+    mode, note, _ = await ask(searching(Embedder(error), ledger))
+    assert mode == "keyword"
+    assert note is not None
+    assert str(error) in note
+    assert [op for op, _ in ledger.told] == ["reserve", end]
+
+
+async def test_a_bug_in_the_model_leaves_the_money_unconfirmed_rather_than_free() -> None:
+    ledger = FakeLedger()
+    with pytest.raises(ZeroDivisionError):
+        await ask(searching(Embedder(ZeroDivisionError()), ledger))
+    assert [op for op, _ in ledger.told] == ["reserve", "unknown"]
