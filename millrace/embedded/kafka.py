@@ -36,8 +36,6 @@ Configuration:
     Logger:
       - name: kafka.server.KafkaRaftServer
         level: info
-      - name: org.apache.kafka.storage.internals.log
-        level: info
 """
 
 
@@ -95,6 +93,7 @@ class KafkaPlan:
             code = await tool.wait()
         except asyncio.CancelledError:
             tool.kill()
+            await tool.wait()
             raise
         if code != 0:
             raise StartFailed(f"Kafka's storage could not be formatted: see {self.log}.", last_lines(self.log))

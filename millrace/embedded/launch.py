@@ -63,10 +63,12 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--death-signal", type=int, required=True)
     parser.add_argument("--watch-fd", type=int, help="read end of the parent's pipe, where the kernel cannot watch")
+    parser.add_argument("--nice", type=int, default=0)
     parser.add_argument("--uid", type=int)
     parser.add_argument("--gid", type=int)
     options = parser.parse_args(argv[:split])
     program = argv[split + 1 :]
+    os.nice(options.nice)
     _become(options.uid, options.gid)
     if options.watch_fd is not None:
         _watch_parent(options.watch_fd, options.death_signal)

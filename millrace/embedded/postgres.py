@@ -99,6 +99,9 @@ class PostgresPlan:
             await self._create()
         if self.account is not None:
             give(self.cluster, self.account)
+        # We hold the folder's lock, which every server process inherits, so none is left: the file is of a killed
+        # one, and PostgreSQL would refuse to start if that process id belongs to somebody else by now.
+        (self.cluster / "postmaster.pid").unlink(missing_ok=True)
         (self.cluster / "pg_hba.conf").write_text(_HBA, encoding="utf-8")
         return opened
 

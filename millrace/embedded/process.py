@@ -36,6 +36,7 @@ class Command:
     death_signal: signal.Signals = signal.SIGKILL
     stop_within_s: float = 15.0
     inherit: tuple[int, ...] = ()
+    niceness: int = 0
 
 
 def launcher_argv(
@@ -43,6 +44,7 @@ def launcher_argv(
     *,
     account: Account | None = None,
     death_signal: int = signal.SIGKILL,
+    niceness: int = 0,
     watch: int | None = None,
 ) -> list[str]:
     """The command line of the launcher that becomes the program; it holds no environment, so no secret.
@@ -54,6 +56,8 @@ def launcher_argv(
     argv += ["--death-signal", str(int(death_signal))]
     if watch is not None:
         argv += ["--watch-fd", str(watch)]
+    if niceness:
+        argv += ["--nice", str(niceness)]
     if account is not None:
         argv += ["--uid", str(account.uid), "--gid", str(account.gid)]
     return [*argv, "--", *program]
@@ -100,7 +104,11 @@ class Child:
         try:
             process = await asyncio.create_subprocess_exec(
                 *launcher_argv(
-                    command.argv, account=command.account, death_signal=command.death_signal, watch=reader
+                    command.argv,
+                    account=command.account,
+                    death_signal=command.death_signal,
+                    niceness=command.niceness,
+                    watch=reader,
                 ),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,

@@ -11,10 +11,11 @@ from types import TracebackType
 from typing import Self
 
 from millrace.embedded.account import unprivileged_account
+from millrace.embedded.archive import Archive
 from millrace.embedded.artifacts import load_packages
 from millrace.embedded.download import download
 from millrace.embedded.errors import EmbeddedError
-from millrace.embedded.java import find_java
+from millrace.embedded.java import Java, find_java
 from millrace.embedded.kafka import KafkaPlan, kafka_answers
 from millrace.embedded.lock import FolderLock
 from millrace.embedded.paths import StackPaths, cache_folder, write_private_json
@@ -66,6 +67,8 @@ class EmbeddedStack:
         self._describe: Callable[[], Ready] | None = None
         self._lock = FolderLock(self.paths.lock)
         self._running: list[Supervised] = []
+        self._archives: list[tuple[Archive, Command]] = []
+        self._archiving: asyncio.Task[None] | None = None
 
     @property
     def addresses(self) -> Addresses:
@@ -133,9 +136,13 @@ class EmbeddedStack:
         save_ports(self.paths.ports, remembered | ports)
         starters = {"kafka": self._start_kafka, "registry": self._start_registry, "postgres": self._start_postgres}
         await all_or_none([starters[part](ports) for part in self.parts])
+        self._archiving = asyncio.create_task(self._make_archives())
 
     async def _stop(self) -> None:
         self.withdraw()
+        if self._archiving is not None:
+            self._archiving.cancel()
+            await asyncio.gather(self._archiving, return_exceptions=True)
         # Clients of the broker are gone by now; the three do not know one another, so they stop together.
         await asyncio.gather(*(part.stop() for part in self._running))
         self._running.clear()
@@ -154,7 +161,9 @@ class EmbeddedStack:
         plan.prepare()
         await plan.format_if_new()
         self.kafka = plan.address
-        await self._supervise(plan.command(), lambda: kafka_answers(plan.address), plan.address)
+        await self._supervise(
+            self._archived(plan.command(), plan.jars, plan.java), lambda: kafka_answers(plan.address), plan.address
+        )
 
     async def _start_registry(self, ports: Mapping[str, int]) -> None:
         plan = RegistryPlan(
@@ -166,7 +175,9 @@ class EmbeddedStack:
             lock=self._lock.descriptor,
         )
         self.registry = plan.url
-        await self._supervise(plan.command(), lambda: registry_answers(plan.url), plan.url)
+        await self._supervise(
+            self._archived(plan.command(), plan.program, plan.java), lambda: registry_answers(plan.url), plan.url
+        )
 
     async def _start_postgres(self, ports: Mapping[str, int]) -> None:
         plan = PostgresPlan(
@@ -189,6 +200,18 @@ class EmbeddedStack:
         await part.start()
         self._running.append(part)
         self._report(f"{part.name} is ready at {where} ({loop.time() - since:.1f} s)")
+
+    def _archived(self, part: Command, package: Path, java: Java) -> Command:
+        archive = Archive.of(part.name, package=package, java=java, data=self.paths.data)
+        self._archives.append((archive, part))
+        return archive.use(part)
+
+    async def _make_archives(self) -> None:
+        for archive, part in self._archives:
+            try:
+                await archive.make(part, self._report)
+            except OSError as exc:
+                self._report(f"{part.name} has no class archive and starts slower: {exc}")
 
     async def _installed(self, name: str) -> Path:
         cache = cache_folder(os.environ)
