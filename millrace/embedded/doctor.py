@@ -32,16 +32,16 @@ _PACKAGES = {
 
 
 @dataclass(frozen=True)
-class Check:
-    """One finding; `advice` says what to do and is empty when all is well."""
+class Finding:
+    """One finding; `what_to_do` says what to do and is empty when all is well."""
 
     name: str
     ok: bool
     detail: str
-    advice: str = ""
+    what_to_do: str = ""
 
 
-def run_checks(data: Path, environment: Mapping[str, str] = os.environ) -> list[Check]:
+def examine(data: Path, environment: Mapping[str, str] = os.environ) -> list[Finding]:
     """All checks of this machine; starts nothing and changes nothing."""
     paths = StackPaths(data.absolute())
     return [
@@ -57,92 +57,94 @@ def run_checks(data: Path, environment: Mapping[str, str] = os.environ) -> list[
     ]
 
 
-def check_python(version: tuple[int, int, int]) -> Check:
+def check_python(version: tuple[int, int, int]) -> Finding:
     """Whether this interpreter is new enough."""
     text = ".".join(map(str, version))
     oldest = ".".join(map(str, OLDEST_PYTHON))
-    advice = "" if version >= OLDEST_PYTHON else f"Install Python {oldest} or newer and make the environment with it."
-    return Check("python", not advice, text, advice)
+    what_to_do = (
+        "" if version >= OLDEST_PYTHON else f"Install Python {oldest} or newer and make the environment with it."
+    )
+    return Finding("python", not what_to_do, text, what_to_do)
 
 
-def check_packages(installed: Callable[[str], bool]) -> Check:
+def check_packages(installed: Callable[[str], bool]) -> Finding:
     """Whether the packages of every extra are there (speech and embedding models come as packages too)."""
     missing = [name for name in _PACKAGES if not installed(name)]
     if not missing:
-        return Check("packages", True, f"{len(_PACKAGES)} found")
+        return Finding("packages", True, f"{len(_PACKAGES)} found")
     extras = ",".join(sorted({_PACKAGES[name] for name in missing}))
-    return Check("packages", False, f"missing: {', '.join(missing)}", f"Install millrace[{extras}].")
+    return Finding("packages", False, f"missing: {', '.join(missing)}", f"Install millrace[{extras}].")
 
 
-def check_java() -> Check:
+def check_java() -> Finding:
     """Whether a Java runtime is there for Kafka and the registry."""
     try:
         java = find_java()
     except EmbeddedError as exc:
-        return Check("java", False, "none", str(exc))
-    return Check("java", True, f"{java.version} ({java.executable})")
+        return Finding("java", False, "none", str(exc))
+    return Finding("java", True, f"{java.version} ({java.executable})")
 
 
-def check_postgres() -> Check:
+def check_postgres() -> Finding:
     """Whether PostgreSQL's programs are there."""
     try:
-        return Check("postgres", True, str(find_postgres()))
+        return Finding("postgres", True, str(find_postgres()))
     except EmbeddedError as exc:
-        return Check("postgres", False, "none", str(exc))
+        return Finding("postgres", False, "none", str(exc))
 
 
-def check_ffmpeg() -> Check:
+def check_ffmpeg() -> Finding:
     """Whether ffmpeg is there: the wheel's, or one on the PATH."""
     if importlib.util.find_spec("imageio_ffmpeg") is not None:
         from imageio_ffmpeg import get_ffmpeg_exe  # noqa: PLC0415 - an extra; may be missing
 
         try:
-            return Check("ffmpeg", True, get_ffmpeg_exe())
+            return Finding("ffmpeg", True, get_ffmpeg_exe())
         except RuntimeError as exc:
-            return Check("ffmpeg", False, str(exc), "Install ffmpeg, or the extra millrace[transcribe].")
+            return Finding("ffmpeg", False, str(exc), "Install ffmpeg, or the extra millrace[transcribe].")
     found = shutil.which("ffmpeg")
     if found is None:
-        return Check("ffmpeg", False, "none", "Install ffmpeg, or the extra millrace[transcribe].")
-    return Check("ffmpeg", True, found)
+        return Finding("ffmpeg", False, "none", "Install ffmpeg, or the extra millrace[transcribe].")
+    return Finding("ffmpeg", True, found)
 
 
-def check_cache(cache: Path) -> Check:
+def check_cache(cache: Path) -> Finding:
     """Which packages are downloaded; missing ones are no fault, the first start fetches them."""
     packages = load_packages().values()
     missing = [package for package in packages if not package.folder(cache).exists()]
     if not missing:
-        return Check("downloads", True, f"complete in {cache}")
+        return Finding("downloads", True, f"complete in {cache}")
     size = sum(package.size for package in missing) >> 20
     titles = " and ".join(package.title for package in missing)
-    return Check("downloads", True, f"{titles} will be downloaded at the first start ({size} MiB)")
+    return Finding("downloads", True, f"{titles} will be downloaded at the first start ({size} MiB)")
 
 
-def check_disk(data: Path, free_bytes: int) -> Check:
+def check_disk(data: Path, free_bytes: int) -> Finding:
     """Whether there is room."""
     detail = f"{free_bytes / 10**9:.1f} GB free at {data}"
     if free_bytes >= NEEDED_BYTES:
-        return Check("disk", True, detail)
-    return Check("disk", False, detail, f"Free {NEEDED_BYTES // 10**9} GB, or choose another folder with --data.")
+        return Finding("disk", True, detail)
+    return Finding("disk", False, detail, f"Free {NEEDED_BYTES // 10**9} GB, or choose another folder with --data.")
 
 
-def check_data(data: Path) -> Check:
+def check_data(data: Path) -> Finding:
     """Whether the data folder exists or could be made."""
     nearest = _existing(data)
     if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
-        return Check("data", True, str(data))
-    return Check("data", False, f"{data} cannot be written", "Choose another folder with --data.")
+        return Finding("data", True, str(data))
+    return Finding("data", False, f"{data} cannot be written", "Choose another folder with --data.")
 
 
-def check_ports(remembered: Mapping[str, int], is_free: Callable[[int], bool], *, running: bool) -> Check:
+def check_ports(remembered: Mapping[str, int], is_free: Callable[[int], bool], *, running: bool) -> Finding:
     """Whether the ports of the last start are still free; taken ones are no fault, others will be chosen."""
     if running:
-        return Check("ports", True, "a stack is running on this data folder, or was killed")
+        return Finding("ports", True, "a stack is running on this data folder, or was killed")
     taken: Sequence[str] = [f"{name} {port}" for name, port in remembered.items() if not is_free(port)]
     if taken:
-        return Check(
+        return Finding(
             "ports", True, f"taken by others since the last start, new ones will be chosen: {', '.join(taken)}"
         )
-    return Check("ports", True, "free ones are chosen" if not remembered else "those of the last start are free")
+    return Finding("ports", True, "free ones are chosen" if not remembered else "those of the last start are free")
 
 
 def _existing(path: Path) -> Path:

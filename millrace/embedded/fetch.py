@@ -66,7 +66,7 @@ def _download(package: Package, staging: Path, report: Report, mirror: str | Non
     )
     content = staging / "content"
     content.mkdir()
-    with _progress(package, staging / "maven", report), ThreadPoolExecutor(_PARALLEL) as pool:
+    with _progress(package, staging, report), ThreadPoolExecutor(_PARALLEL) as pool:
         for path in pool.map(lambda artifact: _one(context, artifact), package.artifacts):
             if path.name.endswith(".tar.gz"):
                 _unpack(path, content)

@@ -10,14 +10,14 @@ from millrace.embedded import doctor
 def test_an_old_python_is_named_with_its_cure() -> None:
     check = doctor.check_python((3, 10, 9))
     assert not check.ok
-    assert check.advice == "Install Python 3.11 or newer and make the environment with it."
+    assert check.what_to_do == "Install Python 3.11 or newer and make the environment with it."
     assert doctor.check_python((3, 11, 0)).ok
 
 
 def test_missing_packages_are_named_with_the_extras_that_bring_them() -> None:
     check = doctor.check_packages(lambda name: name not in {"fastapi", "uvicorn", "av"})
     assert check.detail == "missing: fastapi, uvicorn, av"
-    assert check.advice == "Install millrace[gateway,media]."
+    assert check.what_to_do == "Install millrace[gateway,media]."
 
 
 def test_too_little_room_is_a_fault_and_missing_downloads_are_not(tmp_path: Path) -> None:
@@ -34,5 +34,5 @@ def test_a_data_folder_below_something_that_is_no_folder_is_a_fault(tmp_path: Pa
 
 
 def test_every_check_of_a_whole_machine_answers(tmp_path: Path) -> None:
-    checks = doctor.run_checks(tmp_path, {"MILLRACE_CACHE": str(tmp_path)})
-    assert all(check.ok or check.advice for check in checks)
+    checks = doctor.examine(tmp_path, {"MILLRACE_CACHE": str(tmp_path)})
+    assert all(check.ok or check.what_to_do for check in checks)
