@@ -16,11 +16,11 @@ from millrace.contracts.provision import describe_topics
 from millrace.contracts.wire import Codec
 from millrace.errors import ConfigurationError, Refusal, Unavailable
 from millrace.ids import RequestId
+from millrace.kafka.producer import Producer
 from millrace.ledger.answers import Answer, Answers
 from millrace.ledger.port import Granted
 from millrace.ledger.topics import REQUESTS, LedgerTopics
 from millrace.money import ZERO, MicroUSD
-from millrace.kafka.producer import Producer
 
 log = logging.getLogger(__name__)
 

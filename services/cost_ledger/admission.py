@@ -22,8 +22,8 @@ from millrace.contracts.headers import header, headers, new_trace
 from millrace.contracts.partitions import partition_for
 from millrace.contracts.wire import Codec
 from millrace.errors import Poison, Unavailable
+from millrace.kafka.producer import Producer
 from millrace.ledger.topics import REQUESTS
-from millrace.stream.producer import Producer
 from services.cost_ledger import metrics
 from services.cost_ledger.budgets import Cap, differences
 from services.cost_ledger.log import Broken, LogSetup, PartitionLog

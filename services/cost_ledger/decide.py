@@ -71,9 +71,9 @@ def undecodable(account: str, reason: str, *, at_ms: int, offset: int) -> CostDe
         request_id="",
         op="reserve",
         outcome="invalid",
-        account=account[:MAX_TEXT],
+        account=_shown(account),
         scope="",
-        reason=reason[:MAX_TEXT],
+        reason=_shown(reason),
         request_offset=offset,
         decided_at=from_millis(at_ms),
     )
@@ -84,10 +84,10 @@ def _invalid(get: Get, request: CostRequest, owns: Owns) -> str | None:
     texts = (request.share_id, request.model, request.work_key, request.requested_by)
     names = (request.request_id, request.account, request.scope)
     for_all = request.op == "set-cap" and request.account == DEFAULT
-    if any(not name or "|" in name or len(name) > MAX_TEXT for name in names):
-        return f"request id, account and scope are 1 to {MAX_TEXT} characters without |"
-    if any(text is not None and len(text) > MAX_TEXT for text in texts):
-        return f"share, model, work key and requester are at most {MAX_TEXT} characters"
+    if any(not name or "|" in name or len(name) > MAX_TEXT or not name.isprintable() for name in names):
+        return f"request id, account and scope are 1 to {MAX_TEXT} printable characters without |"
+    if any(text is not None and (len(text) > MAX_TEXT or not text.isprintable()) for text in texts):
+        return f"share, model, work key and requester are at most {MAX_TEXT} printable characters"
     if not for_all and not owns(request.account):
         return "the account belongs to another partition: the partitioner has to be murmur2"
     if not 0 <= request.amount_micro_usd <= MAX_AMOUNT or not 0 <= (request.cap_micro_usd or 0) <= MAX_AMOUNT:
@@ -237,14 +237,19 @@ def _window(get: Get, key: WindowKey) -> WindowRow:
     return row if isinstance(row, WindowRow) else NOTHING
 
 
+def _shown(text: str) -> str:
+    """Text that every reader of a decision can store: no control characters, and not too much of it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:MAX_TEXT])
+
+
 def _plain(request: CostRequest, outcome: CostOutcome, at: _At, reason: str | None = None) -> CostDecision:
-    """An answer that is not about a hold; texts are cut to what a decision may carry."""
+    """An answer that is not about a hold."""
     return CostDecision(
-        request_id=request.request_id[:MAX_TEXT],
+        request_id=_shown(request.request_id),
         op=request.op,
         outcome=outcome,
-        account=request.account[:MAX_TEXT],
-        scope=request.scope[:MAX_TEXT],
+        account=_shown(request.account),
+        scope=_shown(request.scope),
         reason=reason,
         request_offset=at.offset,
         decided_at=from_millis(at.ms),

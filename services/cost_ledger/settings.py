@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field
 
 from millrace.ledger.topics import LedgerTopics
+from millrace.settings import CoreSettings
 
 
-class LedgerSettings(BaseSettings):
-    """Where the other parts are, and the budgets. The ledger needs no media store, so it is not told of one."""
+class LedgerSettings(CoreSettings):
+    """What the ledger has besides the addresses of the other parts."""
 
-    model_config = SettingsConfigDict(env_prefix="MILLRACE_", frozen=True, extra="ignore")
-
-    kafka: str = Field(description="Bootstrap address, host:port")
-    registry: str = Field(description="Base URL of the schema registry's Confluent API")
-    postgres: SecretStr = Field(description="PostgreSQL URL with its password")
-    log_level: str = Field(default="INFO", description="Least severe log level that is written")
+    blobs: Path = Field(default=Path(), description="Not used: the ledger keeps no media")
     ops_port: int = Field(default=0, description="Port of /healthz, /readyz and /metrics; 0: any free one")
     ops_host: str = Field(default="127.0.0.1", description="Address the ops endpoints listen on")
+    drain_s: float = Field(default=5.0, ge=0, description="How long a stop waits for the batch in flight")
     budgets: Path | None = Field(default=None, description="Budgets file; by default the one that is packaged")
     ledger_app_id: str = Field(
         default="millrace-cost-ledger",

@@ -1,0 +1,193 @@
+"""Puts the cost ledger together: a Faust application with the admission core as its service.
+
+The core decides (`admission.py`); the application's agent keeps the tables of what was spent (`recorder.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any, Final, NoReturn, cast
+
+import faust
+
+from millrace.clock import SystemClock
+from millrace.contracts.catalog import Catalog
+from millrace.contracts.events import CostDecision
+from millrace.contracts.partitions import partition_for
+from millrace.contracts.provision import verify_topics
+from millrace.contracts.registry import Registry
+from millrace.contracts.wire import Codec
+from millrace.errors import Poison, Unavailable
+from millrace.kafka.producer import open_producer
+from millrace.ledger.topics import DECISIONS, REQUESTS, SPEND
+from millrace.store.migrate import migrate
+from millrace.store.pool import open_pool
+from millrace.stream.faust_app import FAUST_SETTINGS, FaustApp
+from millrace.stream.pool import Stream
+from millrace.stream.worker import StageWorker, say
+from millrace.telemetry.ops import serve_ops
+from services.cost_ledger import budgets, tables
+from services.cost_ledger.admission import Admission
+from services.cost_ledger.journal import Journal
+from services.cost_ledger.log import LogSetup
+from services.cost_ledger.recorder import Arrived, Recorder
+from services.cost_ledger.settings import LedgerSettings
+from services.cost_ledger.spend import Decided, Rows, SpendBook
+from services.cost_ledger.topics import DAILY, HOURLY, ledger_catalog
+
+log = logging.getLogger(__name__)
+
+NAME: Final = "millrace-cost-ledger"
+EXIT_CRASHED: Final = 70
+RECORDING_STALLED: Final = timedelta(seconds=30)
+_AWAY_S: Final = 1.0
+
+
+def die(sentence: str) -> NoReturn:
+    """Crash-only: say why and end at once, with nothing half done; a restart takes the truth from the log."""
+    say(NAME, sentence)
+    os._exit(EXIT_CRASHED)
+
+
+class LedgerApp(FaustApp):
+    """Faust application of the cost ledger; nothing is connected before it is opened."""
+
+    def __init__(self, settings: LedgerSettings) -> None:
+        super().__init__(
+            settings.ledger_app_id,
+            broker=f"aiokafka://{settings.kafka}",
+            Worker=StageWorker,
+            **FAUST_SETTINGS,
+        )
+        self.settings = settings
+        self._clock = SystemClock()
+        self._open = AsyncExitStack()
+        self._catalog = Catalog.load()
+        self._partitions = self._catalog.topic(DECISIONS).partitions
+        self.hourly_spend: Rows = tables.declare(self, HOURLY, self._partitions, self._home)
+        self.daily_spend: Rows = tables.declare(self, DAILY, self._partitions, self._home)
+        self._admission: Admission | None = None
+        self._recorder: Recorder | None = None
+        self._codec: Codec | None = None
+        decisions = self.topic(
+            settings.topics.decisions,
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
+            allow_empty=True,
+        )
+        self.agent(decisions, name="spend")(self._spend)
+        self.on_partitions_revoked.connect(self._on_revoked, weak=False)
+
+    def _new_transport(self) -> tables.ReadCommittedTransport:
+        return tables.ReadCommittedTransport(self.conf.broker_consumer, self)
+
+    def _home(self, account: str) -> int:
+        return partition_for(account, self._partitions)
+
+    async def open(self) -> None:
+        """Check and connect everything that the ledger needs.
+
+        :raises ConfigurationError: a topic or a schema is missing, or the budgets file is wrong.
+        :raises Unavailable: a part does not answer.
+        """
+        try:
+            await self._connect()
+        except BaseException:
+            await self._open.aclose()
+            raise
+
+    async def _connect(self) -> None:
+        settings, topics = self.settings, self.settings.topics
+        enter = self._open.enter_async_context
+        caps = budgets.load(settings.budgets or budgets.PACKAGED)
+        own = ledger_catalog(self._catalog, settings)
+        await verify_topics(settings.kafka, own, own.topics)
+        codec = await Codec.connect(Registry(settings.registry), self._catalog, (REQUESTS, DECISIONS, SPEND))
+        dsn = settings.postgres.get_secret_value()
+        pool = await enter(open_pool(dsn, size=2))
+        await asyncio.to_thread(migrate, dsn)
+        producer = await enter(open_producer(settings.kafka))
+        await enter(serve_ops(settings.ops_host, settings.ops_port, self.unready))
+        setup = LogSetup(
+            settings.kafka, topics, settings.ledger_app_id, f"{socket.gethostname()}:{os.getpid()}", codec
+        )
+        self._codec = codec
+        self._admission = Admission(
+            setup, codec, producer, caps, partitions=self._partitions, clock=self._clock, fatal=die
+        )
+        self._recorder = Recorder(
+            (SpendBook("hour", self.hourly_spend, self._home), SpendBook("day", self.daily_spend, self._home)),
+            Journal(pool),
+            tables.KafkaDecisions(settings.kafka, topics.decisions, codec),
+            tables.SpendPublisher(producer, codec, topics.spend, self._home),
+            clock=self._clock,
+            fatal=die,
+        )
+
+    async def on_first_start(self) -> None:
+        """Faust would make folders for its tables here; these live in memory and in Kafka."""
+
+    async def on_start(self) -> None:
+        """Start the recorder and the core first: granting need not wait until Faust has recovered its tables."""
+        await super().on_start()
+        await self.add_runtime_dependency(self._opened(self._recorder))
+        await self.add_runtime_dependency(self._opened(self._admission))
+
+    def _opened(self, part: Any) -> Any:  # noqa: ANN401  # whichever part was asked for
+        if part is None:
+            raise RuntimeError("the ledger is not open")
+        return part
+
+    async def _spend(self, stream: faust.StreamT[bytes]) -> None:
+        """The agent: hands every committed decision to the recorder, which acknowledges it when it is recorded."""
+        recorder: Recorder = self._opened(self._recorder)
+        async for event in cast(Stream, stream).noack().events():
+            message = event.message
+            decision = await self._decode(message.value or b"")
+            await recorder.put(Arrived(Decided(message.partition, message.offset, decision), event.ack))
+
+    async def _decode(self, raw: bytes) -> CostDecision:
+        codec: Codec = self._opened(self._codec)
+        while True:
+            try:
+                return cast(CostDecision, await codec.decode(DECISIONS, raw))
+            except Unavailable as exc:
+                log.warning("decisions wait: %s", exc)
+                await asyncio.sleep(_AWAY_S)
+            except Poison as exc:
+                die(f"A decision of our own cannot be read: {exc}")
+
+    async def _on_revoked(self, *_: object, **__: object) -> None:
+        if self._recorder is not None:
+            await self._recorder.forget()
+
+    def unready(self) -> str | None:
+        """Why the ledger is not ready, or None."""
+        if self._admission is None or self._recorder is None:
+            return "starting"
+        since = self._recorder.working_since()
+        if since is not None and self._clock.now() - since > RECORDING_STALLED:
+            return f"spend has not been recorded since {since:%H:%M:%S} UTC"
+        return self._admission.unready()
+
+    async def drain(self) -> None:
+        """Hand the partitions over: the batch in flight is finished, no further one begins."""
+        if self._admission is not None:
+            await self._admission.stop()
+
+    async def on_stop(self) -> None:
+        """Stop Faust's parts, then ours."""
+        await super().on_stop()
+        await self._open.aclose()
+
+
+def build(settings: LedgerSettings) -> LedgerApp:
+    """The ledger's application."""
+    return LedgerApp(settings)

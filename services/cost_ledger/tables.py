@@ -1,0 +1,138 @@
+"""Faust's side of the ledger: the application's transport, its tables, and re-reading the decisions topic."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, ClassVar, Final, cast
+
+import faust
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+
+from millrace.contracts.events import CostDecision, CostSpend
+from millrace.contracts.headers import headers, new_trace
+from millrace.contracts.partitions import row_key
+from millrace.contracts.wire import Codec
+from millrace.kafka.producer import Producer
+from millrace.ledger.topics import DECISIONS, SPEND
+from millrace.stream.faust_app import SafeConsumer, SafeTransport
+from services.cost_ledger.spend import Decided, Home, JsonRow, Rows, partition_of
+
+_CHUNK: Final = 1000
+
+
+class ReadCommittedThread(AIOKafkaConsumerThread):
+    """Faust's consumer thread, reading committed.
+
+    Faust reads committed only under `exactly_once`; otherwise it hands out grants of aborted transactions. The one
+    thing it asks when it makes its consumer is this flag.
+    """
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:  # noqa: ANN401  # Faust's transport
+        self.consumer.in_transaction = True
+        try:
+            return super()._create_worker_consumer(transport)
+        finally:
+            self.consumer.in_transaction = False
+
+
+class ReadCommittedConsumer(SafeConsumer):
+    """The safe consumer on that thread."""
+
+    def _new_consumer_thread(self) -> ReadCommittedThread:
+        return ReadCommittedThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class ReadCommittedTransport(SafeTransport):
+    """Faust's transport with that consumer."""
+
+    Consumer: ClassVar[type[ReadCommittedConsumer]] = ReadCommittedConsumer
+
+
+class SpendTable(faust.Table[str, JsonRow]):
+    """A table whose keys say which partition they belong to, so that it can be written in batches."""
+
+    def __init__(self, app: faust.App, *, home: Home, **options: Any) -> None:  # noqa: ANN401  # Faust's options
+        super().__init__(app, **options)
+        self._home = home
+
+    def partition_for_key(self, key: str) -> int:
+        """The partition of the key's account."""
+        return partition_of(key, self._home)
+
+
+def declare(app: faust.App, name: str, partitions: int, home: Home) -> Rows:
+    """Add a table of spend rows to an application, seen as what it is to us: a mapping."""
+    table = SpendTable(app, home=home, name=name, partitions=partitions, key_type=str)
+    return cast(Rows, app.tables.add(table))
+
+
+class KafkaDecisions:
+    """Re-reads committed decisions from Kafka."""
+
+    def __init__(self, kafka: str, topic: str, codec: Codec) -> None:
+        self._kafka = kafka
+        self._topic = topic
+        self._codec = codec
+
+    async def between(self, partition: int, start: int, stop: int) -> AsyncIterator[list[Decided]]:
+        """See `DecisionLog.between`; there has to be a record at `stop`."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._kafka,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
+        tp = TopicPartition(self._topic, partition)
+        await consumer.start()
+        try:
+            consumer.assign([tp])
+            consumer.seek(tp, start)
+            offset = start - 1
+            while offset < stop - 1:
+                found = await consumer.getmany(tp, timeout_ms=1000, max_records=_CHUNK)
+                chunk = []
+                for record in found.get(tp, []):
+                    offset = record.offset
+                    if offset < stop:
+                        chunk.append(Decided(partition, offset, await self._decode(record.value)))
+                if chunk:
+                    yield chunk
+        finally:
+            await consumer.stop()
+
+    async def _decode(self, raw: bytes) -> CostDecision:
+        return cast(CostDecision, await self._codec.decode(DECISIONS, raw))
+
+
+class SpendPublisher:
+    """Writes rows of the spend topic, keyed `account|scope|window|start`, beside their account's decisions."""
+
+    def __init__(self, producer: Producer, codec: Codec, topic: str, home: Home) -> None:
+        self._producer = producer
+        self._codec = codec
+        self._topic = topic
+        self._home = home
+
+    async def publish(self, rows: Sequence[CostSpend]) -> None:
+        """Send, and wait until all are confirmed; the rows of one call are about different windows."""
+        await asyncio.gather(*(self._send(row) for row in rows))
+
+    async def _send(self, row: CostSpend) -> None:
+        key = row_key(row.account, row.scope, row.window, f"{row.start:%Y-%m-%dT%H:%M:%SZ}")
+        about = headers(
+            SPEND,
+            f"{key}@{row.as_of_offset}",
+            source="cost_ledger",
+            subject=key,
+            time=row.updated_at,
+            traceparent=new_trace(),
+        )
+        await self._producer.send(
+            self._topic,
+            key=key.encode(),
+            value=self._codec.encode(SPEND, row),
+            headers=about,
+            partition=self._home(row.account),
+        )
