@@ -74,6 +74,16 @@ def test_every_record_has_a_schema_and_every_schema_a_record() -> None:
     assert Catalog.load().schemas.keys() == EVENT_TYPES.keys()
 
 
+def test_what_is_written_is_named_by_the_topic_and_what_reads_is_the_newest(folder: Path) -> None:
+    _copy("avro/media.ready.v1.avsc", "avro/media.ready.v2.avsc")(folder)
+    catalog = Catalog.load(folder)
+    assert catalog.written_schema_for("media.ready").version == 1
+    assert catalog.schema_for("media.ready").version == 2
+    assert [schema.version for schema in catalog.subjects()["media.ready-value"]] == [1, 2]
+    with pytest.raises(ConfigurationError, match=r"no schemas/avro/media\.ready\.v3\.avsc"):
+        catalog.schema_for("media.ready", 3)
+
+
 def _edit(old: str, new: str) -> Callable[[Path], None]:
     def edit(folder: Path) -> None:
         file = folder / "topics.yaml"
