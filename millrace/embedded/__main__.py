@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from millrace.embedded.errors import EmbeddedError, StartFailed
+from millrace.embedded.errors import EmbeddedError
 from millrace.embedded.paths import default_data
 from millrace.embedded.readyfile import Ready
 from millrace.embedded.signals import until_signal
@@ -36,8 +36,6 @@ def main() -> int:
     try:
         asyncio.run(until_signal(_serve(options.data, options.ready_file, options.parts.split(","))))
     except EmbeddedError as exc:
-        if isinstance(exc, StartFailed):
-            sys.stderr.writelines(f"  {line}\n" for line in exc.log_tail)
         sys.stderr.write(f"{exc}\n")
         return 1
     return 0

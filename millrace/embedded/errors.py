@@ -20,7 +20,7 @@ class DownloadFailed(EmbeddedError):
 class StartFailed(EmbeddedError):
     """A part did not become ready.
 
-    `log_tail` holds the last lines of its log, oldest first, for printing below the sentence.
+    `log_tail` holds the last lines of its log, oldest first; they have been reported when this reaches a caller.
     """
 
     def __init__(self, sentence: str, log_tail: tuple[str, ...] = ()) -> None:

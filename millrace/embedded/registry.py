@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from millrace.embedded.java import Java
 from millrace.embedded.ports import LOOPBACK
+from millrace.embedded.probe import answers_ok
 from millrace.embedded.process import Command
 
 _HEAP_MIB = 128
@@ -52,9 +51,4 @@ class RegistryPlan:
 
 async def registry_answers(url: str) -> bool:
     """Whether the registry lists its subjects."""
-    async with httpx.AsyncClient(timeout=5.0, trust_env=False) as client:
-        try:
-            answer = await client.get(f"{url}/subjects")
-        except httpx.HTTPError:
-            return False
-    return answer.status_code == httpx.codes.OK
+    return await answers_ok(f"{url}/subjects")

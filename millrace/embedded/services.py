@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from millrace.embedded.ports import LOOPBACK
+from millrace.embedded.probe import answers_ok
 from millrace.embedded.process import Command
 from millrace.embedded.readyfile import Addresses, RunningPart
 from millrace.embedded.supervise import Report, Supervised
@@ -47,7 +46,7 @@ class ServicePlan:
         )
         return Supervised(
             command,
-            lambda: is_ready(self.url),
+            lambda: answers_ok(f"{self.url}/readyz"),
             ready_within_s=READY_WITHIN_S,
             report=report,
             restarted=restarted,
@@ -77,16 +76,6 @@ def service_environment(
     else:
         listens = {"MILLRACE_OPS_HOST": LOOPBACK, "MILLRACE_OPS_PORT": str(port)}
     return {**caller, **ours, **listens}
-
-
-async def is_ready(url: str) -> bool:
-    """Whether the service says it makes progress."""
-    async with httpx.AsyncClient(timeout=5.0, trust_env=False) as client:
-        try:
-            answer = await client.get(f"{url}/readyz")
-        except httpx.HTTPError:
-            return False
-    return answer.status_code == httpx.codes.OK
 
 
 def _isolation(cwd: Path) -> tuple[str, ...]:

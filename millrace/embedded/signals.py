@@ -1,4 +1,4 @@
-"""End a program's work at SIGINT or SIGTERM, at any moment, in one order."""
+"""End a program's work at SIGINT, SIGTERM or SIGHUP (its terminal closed), at any moment, in one order."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import asyncio
 import signal
 from collections.abc import Coroutine
 
-_STOP = (signal.SIGINT, signal.SIGTERM)
+
+def _stop_signals() -> list[signal.Signals]:
+    """Under nohup SIGHUP is ignored, and stays so."""
+    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGINT, signal.SIGTERM, *hangup]
 
 
 async def until_signal(work: Coroutine[None, None, None]) -> bool:
-    """Run `work` and cancel it at the first SIGINT or SIGTERM; its `finally` blocks then do the stopping.
+    """Run `work` and cancel it at the first of these signals; its `finally` blocks then do the stopping.
 
     Further signals change nothing: stopping takes bounded time, and cutting it short is what kill -9 is for.
 
@@ -27,7 +31,8 @@ async def until_signal(work: Coroutine[None, None, None]) -> bool:
             signalled = True
             task.cancel()
 
-    for number in _STOP:
+    numbers = _stop_signals()
+    for number in numbers:
         loop.add_signal_handler(number, stop)
     try:
         await task
@@ -35,6 +40,6 @@ async def until_signal(work: Coroutine[None, None, None]) -> bool:
         if not signalled:
             raise
     finally:
-        for number in _STOP:
+        for number in numbers:
             loop.remove_signal_handler(number)
     return signalled

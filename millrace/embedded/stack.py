@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +23,7 @@ from millrace.embedded.postgres import PostgresPlan, find_postgres, postgres_ans
 from millrace.embedded.process import Command
 from millrace.embedded.readyfile import Addresses, Ready, RunningPart
 from millrace.embedded.registry import RegistryPlan, registry_answers
-from millrace.embedded.supervise import Probe, Report, Supervised, all_or_none
+from millrace.embedded.supervise import Probe, Report, Supervised, all_or_none, log_shown
 
 PARTS = ("kafka", "registry", "postgres")
 _PORTS_OF = {"kafka": ("kafka", "controller"), "registry": ("registry",), "postgres": ("postgres",)}
@@ -81,8 +80,6 @@ class EmbeddedStack:
         return {part.name: RunningPart(part.pid) for part in self._running if part.pid is not None}
 
     async def __aenter__(self) -> Self:
-        if sys.platform == "win32":
-            raise EmbeddedError("The embedded stack needs Linux or macOS: on Windows, run Millrace inside WSL.")
         try:
             self.paths.create()
         except OSError as exc:
@@ -92,7 +89,8 @@ class EmbeddedStack:
         await self._lock.acquire()
         self.withdraw()
         try:
-            await self._start()
+            with log_shown(self._report):
+                await self._start()
         except BaseException:
             await self._stop()
             raise

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from millrace.embedded.errors import StartFailed
 from millrace.embedded.process import Child, Command, last_lines
@@ -124,6 +124,17 @@ class Supervised:
                 child.kill()  # one that hangs is started anew like one that ended
             else:
                 self._report(f"{self.name} is ready again")
+
+
+@contextmanager
+def log_shown(report: Report) -> Iterator[None]:
+    """Report the last lines of a part's log when it does not start; the error goes on."""
+    try:
+        yield
+    except StartFailed as exc:
+        for line in exc.log_tail:
+            report(f"  | {line}")
+        raise
 
 
 def describe_exit(code: int) -> str:

@@ -17,7 +17,7 @@ from millrace.embedded.readyfile import Ready
 from millrace.embedded.services import GATEWAY, SERVICES, ServicePlan, service_environment
 from millrace.embedded.signals import until_signal
 from millrace.embedded.stack import EmbeddedStack
-from millrace.embedded.supervise import Report, Supervised, all_or_none
+from millrace.embedded.supervise import Report, Supervised, all_or_none, log_shown
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,8 @@ async def _start(services: Sequence[Supervised], report: Report) -> None:
         await service.start()
         report(f"{service.name} is ready ({loop.time() - since:.1f} s)")
 
-    await all_or_none([start(service) for service in services])
+    with log_shown(report):
+        await all_or_none([start(service) for service in services])
 
 
 def _describe(stack: EmbeddedStack, plans: Sequence[ServicePlan], services: Sequence[Supervised]) -> Ready:
