@@ -15,7 +15,8 @@ from millrace.errors import Poison, Unavailable
 log = logging.getLogger(__name__)
 Header = tuple[str, bytes]
 
-MAX_REQUEST_BYTES = 2 * 1024 * 1024
+MAX_REQUEST_BYTES = 4 * 1024 * 1024 + 64 * 1024
+"""Beyond the largest message of any topic (schemas/topics.yaml), with its headers; the topic's own limit decides."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
 
 

@@ -24,6 +24,7 @@ from millrace.contracts.catalog import Catalog
 from millrace.contracts.provision import verify_topics
 from millrace.contracts.registry import Registry
 from millrace.contracts.wire import Codec
+from millrace.kafka.producer import open_producer
 from millrace.ledger.client import open_ledger
 from millrace.settings import StageSettings
 from millrace.store.blobs import BlobStore, LocalBlobStore
@@ -38,7 +39,6 @@ from millrace.stream.health import TailWatch, unready, watch
 from millrace.stream.messages import Reader, Writer
 from millrace.stream.mover import move_waiting
 from millrace.stream.pool import JobPool, Stream, die_of_gap
-from millrace.kafka.producer import open_producer
 from millrace.stream.runner import JobRunner, Stores
 from millrace.stream.stage import StageHandler, StageSpec
 from millrace.stream.worker import StageWorker

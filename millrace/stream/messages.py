@@ -13,8 +13,8 @@ from millrace.contracts.headers import TraceParent, continue_trace, headers
 from millrace.contracts.partitions import partition_for, partition_key
 from millrace.contracts.wire import Codec
 from millrace.errors import Poison
-from millrace.stream.pool import Message
 from millrace.kafka.producer import Header, Producer
+from millrace.stream.pool import Message
 
 ON_DEMAND: frozenset[RequestReason] = frozenset({"api", "replay"})
 """Somebody asked: attempts start afresh and the result is emitted even if it was before."""

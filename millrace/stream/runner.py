@@ -134,11 +134,21 @@ class JobRunner(Generic[R]):
         attempt = 0 if row is None or incoming.asked_for else row.attempt
         job = Job(self._spec.name, incoming, plan, key, attempt)
         try:
-            await self._work(job)
-        except Denied as exc:
-            await self._park(job, exc)
+            await self._attempt(job)
         except Poison as exc:
             await self._fail(incoming, event, exc, attempt=attempt + 1, work_key=key)
+
+    async def _attempt(self, job: Job) -> None:
+        """Work, and let the job wait where its error asks for that.
+
+        :raises Poison: trying again cannot help; also when what would be waited with is too large to be written.
+        """
+        try:
+            await self._work(job)
+        except Poison:
+            raise
+        except Denied as exc:
+            await self._park(job, exc)
         except (Unavailable, LeaseLost) as exc:
             reason = str(exc) or "another worker took this over"
             await self._wait(job, "waiting", "retry", reason, self._clock.now() + OUTAGE_WAIT)

@@ -1,0 +1,49 @@
+"""The whole of Millrace, started by its own command, for all end-to-end tests of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from millrace.cli.client import Client
+from tests.e2e.harness import Running, millrace_up
+
+PRICE_PER_SECOND = "0.0001"
+"""US dollars a second, configured for the local speech model so that its work costs something."""
+BUDGETS = """
+[default.transcribe]
+hour = "1.00"
+day = "10.00"
+
+[accounts.poor.transcribe]
+hour = "0.0001"
+day = "0.0005"
+
+[accounts.spent.transcribe]
+hour = "0.0020"
+day = "10.00"
+"""
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Everything, with local models; speech has a price."""
+    folder = tmp_path_factory.mktemp("millrace")
+    budgets = folder / "budgets.toml"
+    budgets.write_text(BUDGETS)
+    environment = {
+        "MILLRACE_TRANSCRIBE_PRICE_PER_SECOND": PRICE_PER_SECOND,
+        "MILLRACE_BUDGETS": str(budgets),
+        "MILLRACE_LEASE_S": "6",
+        "OPENAI_API_KEY": "",
+    }
+    with millrace_up(folder, environment) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def client(running: Running) -> Iterator[Client]:
+    """A client of the running gateway."""
+    with Client(running.addresses["gateway"]) as made:
+        yield made

@@ -1,0 +1,124 @@
+"""The whole of Millrace, started by its own command: how tests start it, look into it and hurt it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+import psycopg
+import psycopg.rows
+import pytest
+
+from millrace.contracts.api import ShareView
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A process of the stack."""
+
+    pid: int
+    ops: str
+
+
+class Running:
+    """A started `millrace up`."""
+
+    def __init__(self, ready_file: Path, process: subprocess.Popen[bytes], log: Path, took_s: float) -> None:
+        self.ready_file = ready_file
+        self.process = process
+        self.log = log
+        self.took_s = took_s
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Addresses as the ready file has them."""
+        document: dict[str, str] = json.loads(self.ready_file.read_text())
+        return document
+
+    def part(self, name: str) -> Part:
+        """The present process of a part; it has a new pid after a restart."""
+        found = json.loads(self.ready_file.read_text())["pids"][name]
+        return Part(found["pid"], found["ops"])
+
+    def kill(self, name: str) -> int:
+        """kill -9 a service; the supervisor starts it again. Returns the pid that is gone."""
+        pid = self.part(name).pid
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def wait_restarted(self, name: str, old_pid: int) -> None:
+        """Wait until the service runs again and says that it makes progress."""
+        until(lambda: self.part(name).pid != old_pid and _ready(self.part(name).ops), f"{name} to be back", 60)
+
+    def sql(self, query: str, *args: object) -> list[dict[str, object]]:
+        """Rows of the database."""
+        with psycopg.connect(self.addresses["postgres"], row_factory=psycopg.rows.dict_row) as connection:
+            return connection.execute(query.encode(), args).fetchall()
+
+
+def _ready(ops: str) -> bool:
+    try:
+        return httpx.get(f"{ops}/readyz", timeout=5, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def until(condition: Callable[[], T], what: str, within_s: float = 60.0) -> T:
+    """Wait until a condition gives something true, and return that."""
+    deadline = time.monotonic() + within_s
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {within_s:.0f} s for {what}", pytrace=False)
+        time.sleep(0.1)
+    return found
+
+
+@contextmanager
+def millrace_up(folder: Path, environment: dict[str, str]) -> Iterator[Running]:
+    """`millrace up` in a folder, stopped by SIGTERM."""
+    ready_file, log = folder / "ready.json", folder / "up.log"
+    argv = [
+        sys.executable,
+        "-m",
+        "millrace.cli.main",
+        "up",
+        "--data",
+        str(folder / "data"),
+        "--ready-file",
+        str(ready_file),
+    ]
+    began = time.monotonic()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment}
+        )
+    try:
+        while not ready_file.exists():
+            if process.poll() is not None or time.monotonic() - began > 300:
+                pytest.fail(f"millrace up did not become ready:\n{log.read_text()}", pytrace=False)
+            time.sleep(0.05)
+        yield Running(ready_file, process, log, time.monotonic() - began)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            pytest.fail(f"millrace up did not stop:\n{log.read_text()[-3000:]}", pytrace=False)
+
+
+def stage(view: ShareView, name: str) -> str:
+    """State of a stage."""
+    return next(s.state for s in view.stages if s.stage == name)

@@ -1,0 +1,157 @@
+"""The whole way of a share, on the real parts."""
+
+from __future__ import annotations
+
+import subprocess
+import wave
+from pathlib import Path
+
+import imageio_ffmpeg
+import psutil
+import pytest
+
+from millrace.cli.client import Client
+from millrace.cli.demo import make_video
+from millrace.contracts.api import ShareRequest, ShareView
+from millrace.testing.media import ARTICLE, JFK_WAV
+from tests.e2e.harness import Running, stage, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+WORDS = "ask not what your country can do for you"
+WITHIN_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def video(client: Client, tmp_path_factory: pytest.TempPathFactory) -> ShareView:
+    made = make_video(tmp_path_factory.mktemp("video"))
+    accepted = client.upload(made, ShareRequest(title="Inaugural address"))
+    return client.wait(accepted.share_id, within_s=WITHIN_S)
+
+
+def repeated_speech(folder: Path, times: int, name: str = "long.wav") -> Path:
+    """The speech several times over, as one WAV."""
+    target = folder / name
+    with wave.open(str(JFK_WAV)) as source, wave.open(str(target), "wb") as out:
+        out.setparams(source.getparams())
+        frames = source.readframes(source.getnframes())
+        for _ in range(times):
+            out.writeframes(frames)
+    return target
+
+
+def test_real_speech_becomes_a_transcript_with_times(video: ShareView) -> None:
+    assert video.state == "done", video.stages
+    assert video.transcript is not None
+    assert WORDS in video.transcript.text.lower()
+    assert video.transcript.segments[0].start_ms < 2000
+    assert 8000 < video.transcript.segments[-1].end_ms <= 11_100
+
+
+def test_every_stage_left_a_receipt_and_the_ledger_agrees(running: Running, video: ShareView) -> None:
+    paid = {r.stage: r for r in video.receipts}
+    assert set(paid) == {"transcribe", "summarize", "embed"}
+    assert all(r.state == "settled" for r in video.receipts)
+    speech = paid["transcribe"]
+    assert 0 < (speech.actual_micro_usd or 0) <= speech.hold_micro_usd
+
+    def entries() -> list[dict[str, object]]:
+        return running.sql(
+            "SELECT * FROM ledger_entries WHERE request_id = %s AND outcome = 'settled'", speech.request_id
+        )
+
+    (entry,) = until(entries, "the journal to have the settlement")
+    assert entry["actual_micro_usd"] == speech.actual_micro_usd
+    assert video.cost_micro_usd == speech.actual_micro_usd
+
+
+def test_it_is_found_again_with_its_moment(client: Client, video: ShareView) -> None:
+    found = client.search("what can you do for your country", limit=5)
+    assert found.mode == "hybrid"
+    hit = next(h for h in found.hits if h.share_id == video.share_id)
+    assert hit.start_ms is not None
+    assert "country" in hit.text
+
+
+def test_a_text_is_summarised_and_found(client: Client) -> None:
+    accepted = client.add(ShareRequest(text=ARTICLE.read_text(), title="Millrace", content_type="article"))
+    view = client.wait(accepted.share_id, within_s=WITHIN_S)
+    assert view.state == "done"
+    assert {s.stage for s in view.stages} == {"summarize", "embed"}
+    assert view.summary is not None
+    assert view.summary.backend == "extractive"
+    assert 20 < len(view.summary.summary) < len(ARTICLE.read_text())
+    hits = client.search("who opened the gate at night", limit=3).hits
+    assert view.share_id in [h.share_id for h in hits]
+
+
+def test_the_same_words_again_cost_nothing(client: Client, video: ShareView, tmp_path: Path) -> None:
+    again = client.upload(make_video(tmp_path), ShareRequest(title="The same"))
+    view = client.wait(again.share_id, within_s=WITHIN_S)
+    assert view.state == "done"
+    assert view.cost_micro_usd == 0
+    assert all(r.reused for r in view.receipts)
+
+
+def test_money_that_is_not_there_is_not_spent(running: Running, client: Client, tmp_path: Path) -> None:
+    speech = repeated_speech(tmp_path, 3)
+    accepted = client.upload(speech, ShareRequest(account="poor"))
+    view = client.wait(accepted.share_id, within_s=WITHIN_S)
+    assert view.state == "parked"
+    parked = next(s for s in view.stages if s.stage == "transcribe")
+    assert parked.cap == "hour:transcribe"
+    assert parked.left_micro_usd == 100
+    assert (parked.needed_micro_usd or 0) > 100
+    assert parked.resume_at is None
+    assert "never under this cap" in (parked.reason or "")
+    (call,) = running.sql("SELECT * FROM calls WHERE share_id = %s", accepted.share_id)
+    assert call["state"] == "denied"
+    assert call["called_at"] is None
+
+
+def test_a_spent_hour_says_when_there_will_be_room(running: Running, client: Client, tmp_path: Path) -> None:
+    """A cap that holds the first speech and not a second one: parked until the next hour."""
+    first = client.upload(repeated_speech(tmp_path, 1, "a.wav"), ShareRequest(account="spent"))
+    second = client.upload(repeated_speech(tmp_path, 2, "b.wav"), ShareRequest(account="spent"))
+    one = client.wait(first.share_id, within_s=WITHIN_S)
+    two = client.wait(second.share_id, within_s=WITHIN_S)
+    parked = next(s for view in (one, two) for s in view.stages if s.state == "parked")
+    assert parked.resume_at is not None
+    assert (parked.resume_at.minute, parked.resume_at.second) == (0, 0)
+    assert "there will be room at" in (parked.reason or "")
+
+
+def silent_video(folder: Path) -> Path:
+    target = folder / "silent.mp4"
+    source = [
+        "-f",
+        "lavfi",
+        "-i",
+        "anullsrc=r=16000:cl=mono",
+        "-f",
+        "lavfi",
+        "-i",
+        "color=size=64x64:rate=5",
+        "-t",
+        "5",
+    ]
+    subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *source, str(target)], check=True, timeout=60
+    )
+    return target
+
+
+def test_silence_buys_nothing(running: Running, client: Client, tmp_path: Path) -> None:
+    accepted = client.upload(silent_video(tmp_path), ShareRequest())
+    view = client.wait(accepted.share_id, within_s=WITHIN_S)
+    assert stage(view, "transcribe") == "skipped"
+    assert view.transcript is not None
+    assert view.transcript.skipped_reason == "silent"
+    assert view.transcript.text == ""
+    assert running.sql("SELECT 1 FROM calls WHERE share_id = %s", accepted.share_id) == []
+
+
+def test_everything_together_stays_within_its_memory(running: Running, video: ShareView) -> None:
+    """Resident memory after work was done; the figure is what operators plan with."""
+    parent = psutil.Process(running.process.pid)
+    megabytes = {p.pid: p.memory_info().rss / 1e6 for p in [parent, *parent.children(recursive=True)]}
+    assert sum(megabytes.values()) < 2500, megabytes

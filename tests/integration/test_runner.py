@@ -1,0 +1,406 @@
+"""Jobs against the real database: where each error leads, and what a dying process leaves behind."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import BaseModel
+
+from millrace.clock import SystemClock
+from millrace.contracts.events import Event, ShareCreated, ShareEvent, StageRequested, SummaryReady, TaskStatus
+from millrace.contracts.wire import Codec
+from millrace.errors import Denied, Poison, Refusal, Retryable, Skipped, Unavailable
+from millrace.ids import RequestId, content_hash
+from millrace.ledger.port import Granted
+from millrace.money import MicroUSD
+from millrace.store.calls import CallStore
+from millrace.store.database import Database, Record
+from millrace.store.jobs import JobStore
+from millrace.store.pool import open_pool
+from millrace.store.work import WorkStore
+from millrace.stream.acks import Partition
+from millrace.stream.messages import Reader, Writer
+from millrace.stream.pool import Message
+from millrace.stream.runner import MAX_ATTEMPTS, JobRunner, Stores
+from millrace.stream.stage import Finished, Paid, Plan, Run, StageSpec
+from millrace.testing.registry import codec_in_memory
+
+SPEC = StageSpec(
+    name="summarize",
+    inputs=("share.created",),
+    output="summary.ready",
+    soft_limit=timedelta(minutes=1),
+    hard_limit=timedelta(minutes=2),
+)
+LEASE = timedelta(seconds=30)
+
+
+class Died(BaseException):
+    """The process ends here, in a test."""
+
+
+class Text(BaseModel):
+    text: str
+    skipped_reason: str | None = None
+
+
+class Toy:
+    """A stage whose work is one paid call, or whatever error the test wants."""
+
+    result_type = Text
+
+    def __init__(self) -> None:
+        self.raises: list[Exception] = []
+        self.billed = 0
+
+    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:
+        if not isinstance(event, ShareCreated) or event.text is None:
+            return None
+        return Plan(event, content_hash(event.text), "toy")
+
+    async def work(self, plan: Plan, run: Run) -> Text:
+        if self.raises:
+            raise self.raises.pop(0)
+        return await run.call(0, Text, model="toy", hold=MicroUSD(10), do=self._bill)
+
+    async def _bill(self) -> Paid[Text]:
+        self.billed += 1
+        return Paid(Text(text="short"), MicroUSD(7))
+
+    def skipped(self, plan: Plan, reason: str) -> Text:
+        return Text(text="", skipped_reason=reason)
+
+    def event(self, plan: Plan, done: Finished[Text]) -> ShareEvent:
+        return SummaryReady(
+            share_id=plan.event.share_id,
+            account=plan.event.account,
+            cost_micro_usd=done.cost,
+            work_key=done.work_key,
+            produced_at=done.finished_at,
+            skipped_reason=done.result.skipped_reason,
+            source="text",
+            summary=done.result.text,
+            backend="toy",
+            model="toy",
+        )
+
+
+@dataclass(frozen=True)
+class Sent:
+    topic: str
+    key: bytes
+    value: bytes
+    headers: dict[str, bytes]
+
+
+@dataclass
+class Outbox:
+    """A producer that confirms at once and remembers; it may die before or after."""
+
+    sent: list[Sent] = field(default_factory=list)
+    step: Callable[[], None] = lambda: None
+
+    async def send(
+        self,
+        topic: str,
+        *,
+        key: bytes,
+        value: bytes,
+        headers: Sequence[tuple[str, bytes]],
+        partition: int | None = None,
+    ) -> None:
+        self.step()
+        self.sent.append(Sent(topic, key, value, dict(headers)))
+        self.step()
+
+    def to(self, topic: str) -> list[Sent]:
+        return [sent for sent in self.sent if sent.topic == topic]
+
+
+class Generous:
+    """A ledger that grants everything and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.held: set[str] = set()
+        self.ended: dict[str, str] = {}
+
+    async def reserve(self, request_id: RequestId, *, amount: MicroUSD, **_: object) -> Granted:
+        self.held.add(request_id)
+        return Granted(request_id, amount)
+
+    async def settle(self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD) -> None:
+        self.ended[request_id] = "settled"
+
+    async def release(self, request_id: RequestId, *, account: str, scope: str) -> None:
+        self.ended[request_id] = "released"
+
+    async def unknown(self, request_id: RequestId, *, account: str, scope: str) -> None:
+        self.ended[request_id] = "unknown"
+
+
+class DyingDatabase(Database):
+    """The real database; the process may die before or after any statement."""
+
+    def __init__(self, database: Database, step: Callable[[], None]) -> None:
+        super().__init__(database.pool)
+        self._step = step
+
+    async def fetchrow(self, sql: str, *args: object) -> Record | None:
+        self._step()
+        row = await super().fetchrow(sql, *args)
+        self._step()
+        return row
+
+    async def execute(self, sql: str, *args: object) -> int:
+        self._step()
+        changed = await super().execute(sql, *args)
+        self._step()
+        return changed
+
+
+class Bench:
+    """A runner over the real database with its own share."""
+
+    def __init__(self, database: Database, codec: Codec) -> None:
+        self.database, self.codec = database, codec
+        self.toy, self.outbox, self.ledger = Toy(), Outbox(), Generous()
+        self.share = str(uuid.uuid4())
+        event = ShareCreated(
+            share_id=self.share,
+            owner="o",
+            source_kind="text",
+            text=f"words of {self.share}",
+            platform="web",
+            content_type="article",
+            created_at=datetime.now(UTC),
+        )
+        self.message = Message(
+            Partition("share.created", 0), 5, self.share.encode(), codec.encode("share.created", event), {"h": b"1"}
+        )
+
+    def runner(self, database: Database | None = None, owner: str = "one") -> JobRunner[Text]:
+        db = database or self.database
+        stores = Stores(WorkStore(db, owner, LEASE), CallStore(db), JobStore(db), LEASE)
+        clock = SystemClock()
+        writer = Writer(self.outbox, self.codec, clock, source="test", partitions={"task.status": 4})
+        return JobRunner(
+            SPEC,
+            handler=self.toy,
+            stores=stores,
+            ledger=self.ledger,
+            reader=Reader(self.codec),
+            writer=writer,
+            clock=clock,
+        )
+
+    async def job(self) -> Record:
+        row = await self.database.fetchrow("SELECT * FROM jobs WHERE share_id = $1", self.share)
+        assert row is not None
+        return row
+
+    async def waiting(self) -> list[Record]:
+        return list(await self.database.fetch("SELECT * FROM waiting WHERE share_id = $1", self.share))
+
+    async def wake(self) -> Message:
+        """The message that the mover would publish."""
+        (row,) = await self.waiting()
+        await self.database.execute("DELETE FROM waiting WHERE share_id = $1", self.share)
+        return Message(Partition(row["topic"], 0), 0, row["key"], row["value"], {})
+
+    async def expire_leases(self) -> None:
+        await self.database.execute("UPDATE work SET lease_until = now() - interval '1 s' WHERE result IS NULL")
+
+
+@pytest.fixture(scope="module")
+async def database(migrated: str) -> AsyncIterator[Database]:
+    async with open_pool(migrated) as pool:
+        yield Database(pool)
+
+
+@pytest.fixture
+async def bench(database: Database) -> Bench:
+    return Bench(database, await codec_in_memory())
+
+
+async def test_finished_work_is_emitted_with_its_cost_and_told_to_the_ledger(bench: Bench) -> None:
+    await bench.runner().execute(bench.message)
+    (out,) = bench.outbox.to("summary.ready")
+    event = await bench.codec.decode("summary.ready", out.value)
+    assert isinstance(event, SummaryReady)
+    assert (event.summary, event.cost_micro_usd) == ("short", 7)
+    assert (await bench.job())["state"] == "done"
+    assert list(bench.ledger.ended.values()) == ["settled"]
+    statuses = [await bench.codec.decode("task.status", sent.value) for sent in bench.outbox.to("task.status")]
+    assert [s.state for s in statuses if isinstance(s, TaskStatus)] == ["running", "done"]
+
+
+async def test_a_record_delivered_again_is_neither_paid_nor_emitted_twice(bench: Bench) -> None:
+    for _ in range(2):
+        await bench.runner().execute(bench.message)
+    assert bench.toy.billed == 1
+    assert len(bench.outbox.to("summary.ready")) == 1
+
+
+async def test_the_same_words_of_another_share_reuse_the_work(bench: Bench) -> None:
+    await bench.runner().execute(bench.message)
+    other = Bench(bench.database, bench.codec)
+    event = await bench.codec.decode("share.created", bench.message.value)
+    again = event.model_copy(update={"share_id": other.share})
+    other.toy = bench.toy
+    message = Message(Partition("share.created", 0), 9, b"k", bench.codec.encode("share.created", again), {})
+    await other.runner().execute(message)
+    assert bench.toy.billed == 1
+    assert (await other.job())["cost_micro_usd"] == 0
+    assert len(other.outbox.to("summary.ready")) == 1
+
+
+async def test_a_refusal_parks_the_job_with_the_amounts_until_there_is_room(bench: Bench) -> None:
+    room_at = datetime.now(UTC) + timedelta(minutes=20)
+    refusal = Refusal("hour:summarize", MicroUSD(10), MicroUSD(3), MicroUSD(5), room_at)
+    bench.toy.raises = [Denied(refusal, "no money")]
+    await bench.runner().execute(bench.message)
+    job, (row,) = await bench.job(), await bench.waiting()
+    assert (job["state"], job["cap"], job["needed_micro_usd"], job["left_micro_usd"]) == (
+        "parked",
+        "hour:summarize",
+        10,
+        3,
+    )
+    assert job["resume_at"] == row["due"] == room_at
+    await bench.runner().execute(await bench.wake())
+    assert (await bench.job())["state"] == "done"
+
+
+async def test_waiting_work_carries_the_bytes_it_came_with(bench: Bench) -> None:
+    bench.toy.raises = [Retryable("busy"), Retryable("still busy")]
+    await bench.runner().execute(bench.message)
+    await bench.runner().execute(await bench.wake())
+    (row,) = await bench.waiting()
+    command = await bench.codec.decode("summarize.requested", row["value"])
+    assert isinstance(command, StageRequested)
+    assert command.origin_value == bench.message.value
+    assert command.origin_topic == "share.created"
+    assert command.origin_headers == {"h": b"1"}
+
+
+@pytest.mark.parametrize("error", [Retryable("the host does not answer"), ValueError("secret internals")])
+async def test_tries_are_bounded_and_end_in_a_dead_letter_with_the_original_bytes(
+    bench: Bench, error: Exception
+) -> None:
+    bench.toy.raises = [error] * MAX_ATTEMPTS
+    message = bench.message
+    for _ in range(MAX_ATTEMPTS - 1):
+        await bench.runner().execute(message)
+        assert (await bench.job())["state"] == "waiting"
+        message = await bench.wake()
+    await bench.runner().execute(message)
+    job, (dead,) = await bench.job(), bench.outbox.to("summarize.dead")
+    assert (job["state"], job["attempt"]) == ("failed", MAX_ATTEMPTS)
+    assert "secret" not in job["reason"]
+    assert dead.value == bench.message.value
+    assert dead.headers["h"] == b"1"
+    assert dead.headers["millrace-error"] == type(error).__name__.encode()
+    assert await bench.waiting() == []
+
+
+async def test_poison_is_a_dead_letter_at_once(bench: Bench) -> None:
+    bench.toy.raises = [Poison("never")]
+    await bench.runner().execute(bench.message)
+    assert (await bench.job())["reason"] == "never"
+    assert len(bench.outbox.to("summarize.dead")) == 1
+
+
+async def test_a_skip_is_a_result_with_its_reason(bench: Bench) -> None:
+    bench.toy.raises = [Skipped("too-short")]
+    await bench.runner().execute(bench.message)
+    assert (await bench.job())["state"] == "skipped"
+    event = await bench.codec.decode("summary.ready", bench.outbox.to("summary.ready")[0].value)
+    assert isinstance(event, SummaryReady)
+    assert event.skipped_reason == "too-short"
+
+
+async def test_an_outage_of_our_own_parts_does_not_count_as_a_try(bench: Bench) -> None:
+    bench.toy.raises = [Unavailable("the ledger does not answer")] * 5
+    message = bench.message
+    for _ in range(5):
+        await bench.runner().execute(message)
+        message = await bench.wake()
+    await bench.runner().execute(message)
+    assert (await bench.job())["state"] == "done"
+
+
+async def test_work_that_another_worker_does_is_waited_for_and_its_result_used(bench: Bench) -> None:
+    plan = bench.toy.plan(await bench.codec.decode("share.created", bench.message.value), {})
+    assert plan is not None
+    key = plan.work_key("summarize")
+    other = WorkStore(bench.database, "other", LEASE)
+    claim = await other.claim(key, "summarize")
+    await bench.runner().execute(bench.message)
+    assert (await bench.job())["reason"] == "another worker is doing the same work"
+    assert bench.toy.billed == 0
+    await other.complete(key, claim.fence, {"text": "theirs"})  # type: ignore[union-attr]  # it was free
+    await bench.runner().execute(await bench.wake())
+    assert bench.toy.billed == 0
+    event = await bench.codec.decode("summary.ready", bench.outbox.to("summary.ready")[0].value)
+    assert isinstance(event, SummaryReady)
+    assert event.summary == "theirs"
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x00\x00\x00\x00\x01", b"nonsense" * 9])
+async def test_bytes_that_cannot_be_read_are_kept_and_shown(bench: Bench, raw: bytes) -> None:
+    await bench.database.execute(
+        "INSERT INTO jobs (share_id, stage, account, state) VALUES ($1, 'summarize', 'a', 'queued')", bench.share
+    )
+    bad = Message(Partition("share.created", 0), 1, bench.share.encode(), raw, {})
+    await bench.runner().execute(bad)
+    (dead,) = bench.outbox.to("summarize.dead")
+    assert dead.value == raw
+    assert (await bench.job())["state"] == "failed"
+
+
+async def test_an_event_for_another_stage_leaves_no_trace(bench: Bench) -> None:
+    event = await bench.codec.decode("share.created", bench.message.value)
+    upload = event.model_copy(update={"text": None, "source_kind": "upload", "blob_key": "k"})
+    message = Message(Partition("share.created", 0), 2, b"k", bench.codec.encode("share.created", upload), {})
+    await bench.runner().execute(message)
+    assert bench.outbox.sent == []
+
+
+STEPS = 60
+
+
+@pytest.mark.parametrize("steps", range(STEPS))
+async def test_whenever_the_process_dies_the_next_one_finishes_the_job(bench: Bench, steps: int) -> None:
+    """Dies before or after a statement or a delivery; then the record is delivered again, as Kafka does."""
+    left = steps
+
+    def step() -> None:
+        nonlocal left
+        if left == 0:
+            raise Died
+        left -= 1
+
+    bench.outbox.step = step
+    died = False
+    try:
+        await bench.runner(DyingDatabase(bench.database, step), owner="first").execute(bench.message)
+    except Died:
+        died = True
+    bench.outbox.step = lambda: None
+    await bench.expire_leases()
+    await bench.runner(owner="second").execute(bench.message)
+
+    assert (await bench.job())["state"] == "done"
+    outputs = bench.outbox.to("summary.ready")
+    assert {o.headers["ce_id"] for o in outputs} == {outputs[0].headers["ce_id"]}
+    assert 1 <= len(outputs) <= (2 if died else 1)
+    assert bench.ledger.held <= set(bench.ledger.ended), "a hold was left open"
+    ends = list(bench.ledger.ended.values())
+    assert ends.count("settled") == 1
+    assert bench.toy.billed <= 1 + ends.count("unknown")
+    if steps == STEPS - 1:
+        assert not died, "there are more steps than are tried"
