@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
@@ -27,6 +28,7 @@ Report = Callable[[str], None]
 """Told one line about each thing that was done."""
 
 _TIMEOUT_S = 10.0
+_POLL_S = 0.1
 _CURE = "run `millrace topics apply`"
 
 
@@ -77,6 +79,7 @@ def describe_topics(kafka: str, names: Iterable[str], *, timeout_s: float = _TIM
             config=configs[name],
         )
         for name in present
+        if name in configs
     }
 
 
@@ -121,16 +124,31 @@ def check_schemas(catalog: Catalog, registry_url: str | None = None) -> list[str
 
 
 def _apply(kafka: str, catalog: Catalog, replication: int | None, report: Report) -> list[Change]:
-    wanted = changes(catalog.topics.values(), describe_topics(kafka, catalog.topics), replication)
+    wanted = _differences(kafka, catalog, replication)
     conflicts = [change for change in wanted if isinstance(change, Conflict)]
     done: list[Change] = [change for change in wanted if not isinstance(change, Conflict)]
     with _answering(kafka):
         admin = _admin(kafka)
         _create(admin, [change for change in done if isinstance(change, Create)], report)
         _alter(admin, [change for change in done if isinstance(change, Alter)], report)
+    if done:
+        _await_visible(kafka, catalog, replication)
     if conflicts:
         raise ConfigurationError(f"Topics differ in what must be changed by hand: {'; '.join(map(str, conflicts))}.")
     return done
+
+
+def _differences(kafka: str, catalog: Catalog, replication: int | None) -> list[Change]:
+    return changes(catalog.topics.values(), describe_topics(kafka, catalog.topics), replication)
+
+
+def _await_visible(kafka: str, catalog: Catalog, replication: int | None) -> None:
+    """Wait for the brokers: the controller confirms first, and a service that verifies at once would refuse."""
+    deadline = time.monotonic() + _TIMEOUT_S
+    while any(not isinstance(change, Conflict) for change in _differences(kafka, catalog, replication)):
+        if time.monotonic() > deadline:
+            raise Unavailable(f"Kafka at {kafka} took the changes but does not show them yet; try again.")
+        time.sleep(_POLL_S)
 
 
 def _create(admin: AdminClient, missing: list[Create], report: Report) -> None:
@@ -173,7 +191,13 @@ def _configs(admin: AdminClient, names: list[str]) -> Mapping[str, dict[str, str
     asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in names])
     found: dict[str, dict[str, str]] = {}
     for resource, future in asked.items():
-        entries = cast("dict[str, ConfigEntry]", future.result(timeout=2 * _TIMEOUT_S))
+        try:
+            entries = cast("dict[str, ConfigEntry]", future.result(timeout=2 * _TIMEOUT_S))
+        except KafkaException as exc:
+            # Just created or just deleted: brokers do not learn of it at the same moment.
+            if _error(exc).code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                continue
+            raise
         found[resource.name] = {entry.name: entry.value for entry in entries.values() if entry.value is not None}
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 import uuid
 
 import pytest
@@ -165,6 +166,10 @@ def _set(kafka: str, topic: str, settings: dict[str, str]) -> None:
     admin = AdminClient({"bootstrap.servers": kafka})  # lives until the answer is here
     for future in admin.incremental_alter_configs([resource]).values():
         future.result(timeout=20)
+    deadline = time.monotonic() + 20
+    while any(_get(kafka, topic, name) != value for name, value in settings.items()):
+        assert time.monotonic() < deadline, "the broker does not show what the controller took"
+        time.sleep(0.05)
 
 
 def _get(kafka: str, topic: str, name: str) -> str | None:
