@@ -7,6 +7,7 @@ import json
 import socket
 import time
 import uuid
+from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import Message, Producer
@@ -25,15 +26,19 @@ SCHEMA = "cost.alerts"
 
 
 @pytest.fixture
-def catalog() -> Catalog:
-    """Four of the real topics under a prefix that nobody else uses."""
+def catalog(stack: Addresses) -> Iterator[Catalog]:
+    """Four of the real topics under a prefix that nobody else uses; deleted afterwards."""
     real = Catalog.load()
     prefix = f"t{uuid.uuid4().hex[:10]}"
     topics = {}
     for name in ("cost.alerts", "cost.requests", "cost.rows", "media.dead"):
         spec = real.topic(name).model_copy(update={"name": f"{prefix}.{name}"})
         topics[spec.name] = spec
-    return Catalog(topics, real.schemas, real.examples, real.frozen)
+    yield Catalog(topics, real.schemas, real.examples, real.frozen)
+    admin = AdminClient({"bootstrap.servers": stack.kafka})
+    existing = [name for name in topics if name in admin.list_topics(timeout=20).topics]
+    for future in admin.delete_topics(existing).values() if existing else ():
+        future.result(timeout=20)
 
 
 def _named(catalog: Catalog, end: str) -> str:
