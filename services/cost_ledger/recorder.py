@@ -19,14 +19,12 @@ from millrace.clock import Clock
 from millrace.contracts.events import CostSpend
 from millrace.store.pool import OUTAGES
 from services.cost_ledger import metrics
-from services.cost_ledger.journal import Journal
 from services.cost_ledger.spend import Decided, Done, SpendBook, WindowName
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_BATCH: Final = 500
-_PAUSE_S: Final = 1.0
 
 
 class Arrived(NamedTuple):
@@ -44,6 +42,18 @@ class DecisionLog(Protocol):
         ...
 
 
+class Entries(Protocol):
+    """The journal. Raises what `millrace.store.pool.OUTAGES` names while the database is away."""
+
+    async def done(self, partition: int) -> Done:
+        """How far a partition is written."""
+        ...
+
+    async def write(self, decided: Sequence[Decided]) -> None:
+        """Append all or nothing; what is there already stays."""
+        ...
+
+
 class Publisher(Protocol):
     """Where the rows of the spend topic go."""
 
@@ -58,12 +68,13 @@ class Recorder(Service):
     def __init__(
         self,
         books: Sequence[SpendBook],
-        journal: Journal,
+        journal: Entries,
         decisions: DecisionLog,
         publisher: Publisher,
         *,
         clock: Clock,
         fatal: Callable[[str], None],
+        pause_s: float = 1.0,
     ) -> None:
         super().__init__()
         self._books = books
@@ -72,6 +83,7 @@ class Recorder(Service):
         self._publisher = publisher
         self._clock = clock
         self._fatal = fatal
+        self._pause_s = pause_s
         self._queue: asyncio.Queue[Arrived] = asyncio.Queue(maxsize=2 * MAX_BATCH)
         self._done: dict[int, Done] = {}
         self._busy = asyncio.Lock()
@@ -170,7 +182,7 @@ class Recorder(Service):
                 return await ask()
             except OUTAGES as exc:
                 log.warning("%s cannot be reached (%s); waiting for it", what, type(exc).__name__)
-                await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(self._pause_s)
 
 
 def _apply(book: SpendBook, decided: Iterable[Decided]) -> list[CostSpend]:

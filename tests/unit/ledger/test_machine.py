@@ -1,0 +1,189 @@
+"""Any order of requests: the invariants of the ledger against a model that knows only the answers' words."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from millrace.clock import millis
+from millrace.contracts.events import CapMode, CostDecision, CostOp, CostRequest, Window
+from millrace.money import MicroUSD
+from services.cost_ledger.rows import WindowKey, WindowRow
+from services.cost_ledger.state import Logged, State
+from tests.unit.ledger.build import DAY, EVERYBODY, HOUR, MINUTE, NOON, request, reserve, set_cap
+
+ACCOUNTS = st.sampled_from(["a", "b", "stranger"])
+SCOPES = st.sampled_from(["transcribe", "embed"])
+IDS = st.sampled_from([f"r{number}" for number in range(12)])
+AMOUNTS = st.integers(0, 120)
+Name = tuple[str, str, str, int]
+
+
+@dataclass
+class Hold:
+    """What the model knows of a granted request."""
+
+    amount: int
+    windows: list[Name]
+    counted: int
+    bill: int | None = None
+
+
+class Model:
+    """Keeps the books by the words of the answers alone; shares no arithmetic with the ledger."""
+
+    def __init__(self) -> None:
+        self.holds: dict[tuple[str, str], Hold] = {}
+        self.first: dict[tuple[str, str], CostDecision] = {}
+        self.caps: dict[tuple[str, str, str], tuple[int | None, str]] = {}
+
+    def used(self) -> Counter[Name]:
+        """Micro-dollars that count, by window."""
+        sums: Counter[Name] = Counter()
+        for hold in self.holds.values():
+            for name in hold.windows:
+                sums[name] += hold.counted
+        return sums
+
+    def see(self, decision: CostDecision) -> None:
+        key = (decision.account, decision.request_id)
+        if decision.outcome == "cap-changed":
+            assert decision.window is not None
+            cap = (decision.cap_micro_usd, decision.mode or "enforce")
+            self.caps[decision.account, decision.scope, decision.window] = cap
+        elif decision.op == "reserve" and decision.outcome in ("granted", "denied"):
+            self._reserved(key, decision)
+        elif decision.outcome in ("settled", "reconciled"):
+            hold = self.holds[key]
+            if hold.bill is None:
+                hold.bill = hold.counted = decision.actual_micro_usd
+            assert decision.actual_micro_usd == hold.bill, "settled once, whatever is said later"
+        elif decision.outcome == "released" and key in self.holds:
+            self.holds[key].counted = 0
+
+    def _reserved(self, key: tuple[str, str], decision: CostDecision) -> None:
+        first = self.first.setdefault(key, decision)
+        same = ("outcome", "amount_micro_usd", "hour_start", "day_start", "denied_by", "left_micro_usd", "room_at")
+        assert [getattr(decision, name) for name in same] == [getattr(first, name) for name in same]
+        if first is not decision or decision.outcome == "denied":
+            return
+        assert decision.hour_start is not None
+        assert decision.day_start is not None
+        hour, day = millis(decision.hour_start), millis(decision.day_start)
+        account = decision.account
+        scopes = (decision.scope, "total")
+        windows = [(account, s, w, at) for s in scopes for w, at in (("hour", hour), ("day", day))]
+        self.holds[key] = Hold(decision.amount_micro_usd, windows, decision.amount_micro_usd)
+        self._within_caps(windows, decision)
+
+    def _within_caps(self, windows: list[Name], decision: CostDecision) -> None:
+        used = self.used()
+        for account, scope, window, start in windows:
+            own = self.caps.get((account, scope, window))
+            cap, mode = own or self.caps.get(("default", scope, window)) or (None, "enforce")
+            if cap is not None and mode == "enforce" and decision.amount_micro_usd > 0:
+                assert used[account, scope, window, start] <= cap, f"a grant broke the cap {window}:{scope}"
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Appends requests in any order; commits them in batches of any size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = State()
+        self.model = Model()
+        self.now = NOON
+        self.log: list[Logged] = []
+        self.waiting: list[Logged] = []
+        self.decisions: list[CostDecision] = []
+        self._append(set_cap("hour", 150))
+        self._append(set_cap("day", 400))
+        self._append(set_cap("day", None, scope="total"))
+
+    def _append(self, what: CostRequest | str) -> None:
+        record = Logged(len(self.log), self.now, "a", what)
+        self.log.append(record)
+        self.waiting.append(record)
+
+    @rule(request_id=IDS, account=ACCOUNTS, scope=SCOPES, amount=AMOUNTS, minutes=st.integers(1, 120))
+    def reserves(self, request_id: str, account: str, scope: str, amount: int, minutes: int) -> None:
+        self._append(reserve(request_id, amount, account, scope, hold_ms=minutes * MINUTE))
+
+    @rule(
+        op=st.sampled_from(["settle", "release", "unknown", "expire", "reconcile"]),
+        request_id=IDS,
+        account=ACCOUNTS,
+        amount=AMOUNTS,
+    )
+    def tells(self, op: CostOp, request_id: str, account: str, amount: int) -> None:
+        self._append(request(op, request_id, account, amount_micro_usd=MicroUSD(amount)))
+
+    @rule(
+        account=st.sampled_from(["a", "default"]),
+        scope=st.sampled_from(["transcribe", "embed", "total"]),
+        window=st.sampled_from(["hour", "day"]),
+        cap=st.none() | st.integers(0, 300),
+        mode=st.sampled_from(["enforce", "enforce", "warn"]),
+    )
+    def sets_a_cap(self, account: str, scope: str, window: Window, cap: int | None, mode: CapMode) -> None:
+        self._append(set_cap(window, cap, account, scope, mode))
+
+    @rule(text=st.text(max_size=20))
+    def says_nonsense(self, text: str) -> None:
+        self._append(f"undecodable: {text}")
+
+    @rule(by=st.sampled_from([1, MINUTE, 59 * MINUTE, HOUR, DAY, -MINUTE, -HOUR]))
+    def time_passes(self, by: int) -> None:
+        self.now += by
+
+    @rule(count=st.integers(1, 30))
+    def commits(self, count: int) -> None:
+        batch, self.waiting = self.waiting[:count], self.waiting[count:]
+        if not batch:
+            return
+        decided = self.state.batch(batch, EVERYBODY)
+        self.state.apply(decided)
+        self.decisions += decided.decisions
+        for decision in decided.decisions:
+            if decision.outcome != "day-opened":
+                self.model.see(decision)
+
+    @invariant()
+    def the_sums_are_those_of_the_answers(self) -> None:
+        used = self.model.used()
+        for key, row in self.state.rows.items():
+            if isinstance(key, WindowKey) and isinstance(row, WindowRow):
+                assert row.used == used[key.account, key.scope, key.window, key.start]
+                assert min(row.settled, row.held, row.unconfirmed, row.overrun) >= 0
+
+    @invariant()
+    def money_is_conserved(self) -> None:
+        settled: dict[tuple[str, bool], int] = defaultdict(int)
+        for key, row in self.state.rows.items():
+            if isinstance(key, WindowKey) and isinstance(row, WindowRow):
+                settled[key.window, key.scope == "total"] += row.settled
+        bills = sum(hold.bill or 0 for hold in self.model.holds.values())
+        assert all(sums == bills for sums in settled.values())
+
+    def teardown(self) -> None:
+        self.commits(len(self.waiting))
+        assert [d.request_offset for d in self.decisions if d.outcome != "day-opened"] == list(range(len(self.log)))
+        again = State()
+        decisions: list[CostDecision] = []
+        for record in self.log:  # one by one, whatever the batches were
+            batch = again.batch([record], EVERYBODY)
+            again.apply(batch)
+            decisions += batch.decisions
+        assert again.rows == self.state.rows
+        assert again.position == self.state.position, "the digest is in it"
+        assert decisions == self.decisions
+
+
+LedgerMachine.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestLedger = LedgerMachine.TestCase

@@ -1,0 +1,250 @@
+"""The spend tables and the recorder that fills them: whatever arrives, late, twice or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from random import Random
+
+import asyncpg
+
+from millrace.clock import ManualClock, from_millis, millis
+from millrace.contracts.events import CostSpend
+from services.cost_ledger.recorder import Arrived, Recorder
+from services.cost_ledger.rows import WindowKey, WindowRow
+from services.cost_ledger.spend import Decided, Done, JsonRow, SpendBook
+from tests.unit.ledger.build import DAY, HOUR, NOON, Partition, request, reserve, set_cap, settle
+
+
+def home(account: str) -> int:
+    """Everybody lives in partition 0, but for one."""
+    return 1 if account == "elsewhere" else 0
+
+
+def busy(ledger: Partition) -> list[Decided]:
+    """Decisions with every kind of change over two days, at offsets with holes as transactions leave them."""
+    chance = Random(7)  # noqa: S311  # the same day every time
+    ledger.ask(set_cap("hour", 500), set_cap("day", 4_000))
+    for number in range(60):
+        ledger.now += HOUR // 4
+        scope = chance.choice(["embed", "transcribe"])
+        ledger.ask(reserve(f"r{number}", chance.randint(0, 90), chance.choice("ab"), scope))
+        for account in "ab":
+            ledger.ask(settle(f"r{chance.randint(0, number)}", chance.randint(0, 120), account))
+            ledger.ask(request("release", f"r{chance.randint(0, number)}", account))
+            ledger.ask(request("unknown", f"r{chance.randint(0, number)}", account))
+    return [Decided(0, index * 2 + 3, decision) for index, decision in enumerate(ledger.decisions)]
+
+
+def truth(ledger: Partition) -> dict[WindowKey, WindowRow]:
+    """The sums as the admission core has them."""
+    return {k: r for k, r in ledger.state.rows.items() if isinstance(k, WindowKey) and isinstance(r, WindowRow)}
+
+
+class Log:
+    """All decisions, to be read again."""
+
+    def __init__(self, decided: Sequence[Decided]) -> None:
+        self.decided = list(decided)
+        self.reads: list[tuple[int, int]] = []
+
+    async def between(self, partition: int, start: int, stop: int) -> AsyncIterator[list[Decided]]:
+        self.reads.append((start, stop))
+        wanted = [one for one in self.decided if one.partition == partition and start <= one.offset < stop]
+        for begin in range(0, len(wanted), 7):
+            yield wanted[begin : begin + 7]
+
+
+class FakeJournal:
+    """Entries by partition and request, as the table's key is."""
+
+    def __init__(self) -> None:
+        self.entries: dict[tuple[int, int], Decided] = {}
+        self.order: list[int] = []
+        self.outages = 0
+
+    async def done(self, partition: int) -> Done:
+        mine = [(key[1], one.offset) for key, one in self.entries.items() if key[0] == partition]
+        return Done(*max(mine)) if mine else Done(-1, -1)
+
+    async def write(self, decided: Sequence[Decided]) -> None:
+        if self.outages:
+            self.outages -= 1
+            raise asyncpg.PostgresConnectionError
+        for one in decided:
+            self.order.append(one.decision.request_offset)
+            self.entries.setdefault((one.partition, one.decision.request_offset), one)
+
+
+class FakePublisher:
+    """The latest row by key, as a compacted topic keeps it."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str, str, int], CostSpend] = {}
+
+    async def publish(self, rows: Sequence[CostSpend]) -> None:
+        for row in rows:
+            self.rows[row.account, row.scope, row.window, millis(row.start)] = row
+
+
+class World:
+    """Tables, journal and topic as they survive a process; `live` is one life of a process."""
+
+    def __init__(self, decided: Sequence[Decided]) -> None:
+        self.hours: dict[str, JsonRow] = {}
+        self.days: dict[str, JsonRow] = {}
+        self.journal = FakeJournal()
+        self.publisher = FakePublisher()
+        self.log = Log(decided)
+        self.acked: list[int] = []
+
+    async def live(self, arriving: Sequence[Decided]) -> None:
+        """Feed decisions to a new recorder until the last one is acknowledged."""
+        failures: list[str] = []
+        recorder = Recorder(
+            (SpendBook("hour", self.hours, home), SpendBook("day", self.days, home)),
+            self.journal,
+            self.log,
+            self.publisher,
+            clock=ManualClock(from_millis(NOON)),
+            fatal=failures.append,
+            pause_s=0,
+        )
+        finished = asyncio.Event()
+        await recorder.start()
+        try:
+            for one in arriving[:-1]:
+                await recorder.put(Arrived(one, self._ack(one)))
+            await recorder.put(Arrived(arriving[-1], finished.set))
+            async with asyncio.timeout(5):
+                await finished.wait()
+        finally:
+            await recorder.stop()
+        assert failures == []
+
+    def _ack(self, one: Decided) -> Callable[[], None]:
+        return lambda: self.acked.append(one.offset)
+
+    def spent(self) -> dict[WindowKey, WindowRow]:
+        """What the world can see."""
+        return {
+            WindowKey(row.account, row.scope, row.window, millis(row.start)): WindowRow(
+                row.settled_micro_usd,
+                row.held_micro_usd,
+                row.unconfirmed_micro_usd,
+                row.overrun_micro_usd,
+                row.calls,
+            )
+            for row in self.publisher.rows.values()
+            if row.as_of_offset >= 0
+        }
+
+    def journaled(self) -> list[int]:
+        """Requests in the journal, in the order of their entries."""
+        return list(dict.fromkeys(self.journal.order))
+
+
+async def test_what_is_published_is_what_the_core_has() -> None:
+    ledger = Partition()
+    world = World(busy(ledger))
+
+    await world.live(world.log.decided)
+
+    assert {k: r for k, r in world.spent().items() if r != WindowRow()} == truth(ledger)
+    assert world.journaled() == list(range(len(ledger.log)))
+    assert world.acked == [one.offset for one in world.log.decided[:-1]]
+    assert world.log.reads == []
+
+
+async def test_decisions_that_arrive_again_change_nothing() -> None:
+    ledger = Partition()
+    world = World(busy(ledger))
+
+    await world.live(world.log.decided)
+    await world.live(world.log.decided)
+    await world.live(world.log.decided[100:])
+
+    assert {k: r for k, r in world.spent().items() if r != WindowRow()} == truth(ledger)
+
+
+async def test_decisions_that_never_arrived_are_read_from_the_log() -> None:
+    ledger = Partition()
+    world = World(busy(ledger))
+    decided = world.log.decided
+
+    await world.live(decided[:50])
+    await world.live(decided[120:200])
+    await world.live(decided[-1:])
+
+    assert {k: r for k, r in world.spent().items() if r != WindowRow()} == truth(ledger)
+    assert world.journaled() == list(range(len(ledger.log)))
+
+
+async def test_a_gap_within_a_batch_is_filled_in_order() -> None:
+    ledger = Partition()
+    world = World(busy(ledger))
+    decided = world.log.decided
+
+    await world.live([*decided[:20], *decided[90:95]])
+
+    assert world.journaled() == list(range(world.journaled()[-1] + 1))
+
+
+async def test_a_lost_table_is_rebuilt_from_the_log() -> None:
+    ledger = Partition()
+    world = World(busy(ledger))
+    await world.live(world.log.decided)
+    world.hours.clear()
+
+    ledger.ask(reserve("new", 1))
+    world.log.decided.append(Decided(0, world.log.decided[-1].offset + 2, ledger.decisions[-1]))
+    await world.live(world.log.decided[-1:])
+
+    assert {k: r for k, r in world.spent().items() if r != WindowRow()} == truth(ledger)
+
+
+async def test_tables_that_are_behind_the_journal_catch_up_without_counting_twice() -> None:
+    ledger = Partition()
+    world = World(busy(ledger))
+    await world.live(world.log.decided[:80])
+    hours = {key: dict(row) for key, row in world.hours.items()}
+    await world.live(world.log.decided[80:160])
+    world.hours = hours  # the changelog of one table did not get through before the process died
+
+    await world.live(world.log.decided[160:])
+
+    assert {k: r for k, r in world.spent().items() if r != WindowRow()} == truth(ledger)
+
+
+async def test_nothing_is_acknowledged_while_the_journal_is_away_and_nothing_is_lost() -> None:
+    ledger = Partition()
+    world = World(busy(ledger))
+    world.journal.outages = 3
+
+    await world.live(world.log.decided)
+
+    assert world.journal.outages == 0
+    assert world.journaled() == list(range(len(ledger.log)))
+
+
+async def test_a_changed_cap_shows_in_the_windows_that_it_limits_now() -> None:
+    ledger = Partition()
+    ledger.ask(reserve("1", 10), reserve("2", 10, account="elsewhere"))
+    yesterday = len(ledger.decisions)
+    ledger.now += DAY
+    ledger.ask(reserve("3", 10), set_cap("hour", 77), set_cap("hour", 88, account="a"))
+    decided = [Decided(0, offset, decision) for offset, decision in enumerate(ledger.decisions)]
+    world = World(decided)
+
+    await world.live(decided[:yesterday])
+    await world.live(decided[yesterday:])
+
+    caps = {
+        (account, start): row.cap_micro_usd
+        for (account, scope, window, start), row in world.publisher.rows.items()
+        if (scope, window) == ("transcribe", "hour")
+    }
+    assert caps[("a", NOON)] is None, "a window that is over is left as it was"
+    assert caps[("a", NOON + DAY)] == 88
+    assert caps[("default", NOON + DAY)] == 77
+    assert ("elsewhere", NOON + DAY) not in caps
