@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class CoreSettings(BaseSettings):
     """Where the other parts are. There is no safe default for them: a service that is not told refuses to start."""
 
-    model_config = SettingsConfigDict(env_prefix="MILLRACE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="MILLRACE_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     kafka: str = Field(description="Bootstrap address, host:port")
     registry: str = Field(description="Base URL of the schema registry's Confluent API")
@@ -23,7 +23,9 @@ class CoreSettings(BaseSettings):
 class StageSettings(CoreSettings):
     """What every agent has besides."""
 
-    ops_port: int = Field(default=0, description="Port of /healthz, /readyz and /metrics on loopback; 0: any free one")
+    ops_port: int = Field(
+        default=0, description="Port of /healthz, /readyz and /metrics on loopback; 0: any free one"
+    )
     ops_host: str = Field(default="127.0.0.1", description="Address the ops endpoints listen on")
     concurrency: int = Field(default=4, ge=1, description="Jobs at a time")
     prefetch: int = Field(default=8, ge=0, description="Jobs waiting for a place, beyond those that run")

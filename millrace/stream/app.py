@@ -129,7 +129,8 @@ class StageApp(FaustApp, Generic[R]):
         written = {spec.output, spec.requested, STATUS_TOPIC, *COST_TOPICS}
         read = {*self.job_topics, "share.created", *COST_TOPICS}
         await verify_topics(settings.kafka, catalog, {*written, *read, spec.dead})
-        codec = await Codec.connect(Registry(settings.registry), catalog, written)
+        registry = self._open.enter_context(Registry(settings.registry))
+        codec = await Codec.connect(registry, catalog, written)
         await enter(serve_ops(settings.ops_host, settings.ops_port, self.unready))
         pool = await enter(open_pool(settings.postgres.get_secret_value(), size=settings.concurrency + 6))
         producer = await enter(open_producer(settings.kafka))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from millrace import ids
 from millrace.clock import Clock
@@ -13,7 +14,7 @@ from millrace.contracts.headers import TraceParent, continue_trace, headers
 from millrace.contracts.partitions import partition_for, partition_key
 from millrace.contracts.wire import Codec
 from millrace.errors import Poison
-from millrace.kafka.producer import Header, Producer
+from millrace.kafka.producer import Header
 from millrace.stream.pool import Message
 
 ON_DEMAND: frozenset[RequestReason] = frozenset({"api", "replay"})
@@ -44,6 +45,19 @@ class Incoming:
         """The trace as text, to be kept with work that waits."""
         trace = self.traceparent
         return {} if trace is None else {"traceparent": trace.decode("ascii", "replace")}
+
+
+class Sender(Protocol):
+    """Delivers messages, as `millrace.kafka.producer.Producer` does."""
+
+    async def send(
+        self, topic: str, *, key: bytes, value: bytes, headers: Sequence[Header], partition: int | None = None
+    ) -> None:
+        """Return when the message is durable.
+
+        :raises Poison: it is larger than the topic takes.
+        """
+        ...
 
 
 class Reader:
@@ -78,7 +92,7 @@ class Writer:
     """Emits records with CloudEvents and trace headers; returns when Kafka has confirmed them."""
 
     def __init__(
-        self, producer: Producer, codec: Codec, clock: Clock, *, source: str, partitions: Mapping[str, int]
+        self, producer: Sender, codec: Codec, clock: Clock, *, source: str, partitions: Mapping[str, int]
     ) -> None:
         self._producer = producer
         self._codec = codec

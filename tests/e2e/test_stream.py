@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import wave
 from pathlib import Path
 
-import imageio_ffmpeg
 import psutil
 import pytest
 
 from millrace.cli.client import Client
 from millrace.cli.demo import make_video
 from millrace.contracts.api import ShareRequest, ShareView
-from millrace.testing.media import ARTICLE, JFK_WAV
+from millrace.testing.media import ARTICLE
 from tests.e2e.harness import Running, stage, until
+from tests.e2e.media import repeated_speech, silent_video
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 WORDS = "ask not what your country can do for you"
@@ -26,17 +24,6 @@ def video(client: Client, tmp_path_factory: pytest.TempPathFactory) -> ShareView
     made = make_video(tmp_path_factory.mktemp("video"))
     accepted = client.upload(made, ShareRequest(title="Inaugural address"))
     return client.wait(accepted.share_id, within_s=WITHIN_S)
-
-
-def repeated_speech(folder: Path, times: int, name: str = "long.wav") -> Path:
-    """The speech several times over, as one WAV."""
-    target = folder / name
-    with wave.open(str(JFK_WAV)) as source, wave.open(str(target), "wb") as out:
-        out.setparams(source.getparams())
-        frames = source.readframes(source.getnframes())
-        for _ in range(times):
-            out.writeframes(frames)
-    return target
 
 
 def test_real_speech_becomes_a_transcript_with_times(video: ShareView) -> None:
@@ -118,26 +105,6 @@ def test_a_spent_hour_says_when_there_will_be_room(running: Running, client: Cli
     assert parked.resume_at is not None
     assert (parked.resume_at.minute, parked.resume_at.second) == (0, 0)
     assert "there will be room at" in (parked.reason or "")
-
-
-def silent_video(folder: Path) -> Path:
-    target = folder / "silent.mp4"
-    source = [
-        "-f",
-        "lavfi",
-        "-i",
-        "anullsrc=r=16000:cl=mono",
-        "-f",
-        "lavfi",
-        "-i",
-        "color=size=64x64:rate=5",
-        "-t",
-        "5",
-    ]
-    subprocess.run(
-        [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *source, str(target)], check=True, timeout=60
-    )
-    return target
 
 
 def test_silence_buys_nothing(running: Running, client: Client, tmp_path: Path) -> None:
