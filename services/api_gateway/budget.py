@@ -38,7 +38,7 @@ async def budget(pool: asyncpg.Pool[asyncpg.Record], account: str, now: datetime
     starts = {"hour": hour, "day": day}
     rows = [
         BudgetRow.model_validate(
-            {**dict(row), "account": account, "start": starts[row["window"]], "left_micro_usd": left(row)}
+            {**dict(row), "account": account, "start": starts[row["window"]], "left_micro_usd": left(dict(row))}
         )
         for row in await pool.fetch(_ROWS, account, hour, day)
     ]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import Protocol
 
 from millrace.contracts.api import MatchedBy, SearchAnswer, SearchHit, SearchMode
-from millrace.errors import MillraceError, Outcome, Poison, Refusal, Retryable, Unavailable
+from millrace.errors import MillraceError, Poison, Refusal, Retryable, Unavailable
 from millrace.ids import RequestId
 from millrace.ledger.port import Ledger
-from millrace.money import MicroUSD, format_usd
+from millrace.models.port import EmbeddingModel
+from millrace.money import format_usd
 from services.api_gateway.passages import Passage
 from services.api_gateway.ranking import fuse, snippet
 
@@ -23,28 +25,6 @@ SCOPE = "search"
 _HOLD_FOR = timedelta(minutes=6)  # the embedding call's own limit of one minute, and five for settling
 _DEPTH = 5  # each ranking is read this many times deeper than the answer, so that fusion has something to weigh
 _SHALLOWEST = 50
-
-
-class QueryEmbedder(Protocol):
-    """Turns a query into a vector of the model that the chunks were embedded with."""
-
-    @property
-    def model(self) -> str:
-        """Name of the model, as the chunks carry it."""
-        ...
-
-    def most(self, query: str) -> MicroUSD:
-        """The most that embedding the query can cost."""
-        ...
-
-    async def embed(self, query: str) -> tuple[Sequence[float], MicroUSD]:
-        """The vector, and what it cost.
-
-        :raises Retryable: nothing was paid; later it may work.
-        :raises Poison: nothing was paid, and it never will work.
-        :raises UnknownOutcome: nobody knows whether it was paid.
-        """
-        ...
 
 
 class PassageStore(Protocol):
@@ -65,17 +45,20 @@ def new_request_id() -> RequestId:
 
 
 class Search:
-    """Answers queries; falls back to words when meaning cannot be bought, and says so."""
+    """Answers queries; falls back to words when meaning cannot be bought, and says so.
+
+    `model` is the one that the chunks were embedded with: those of another are not found by meaning.
+    """
 
     def __init__(
         self,
         passages: PassageStore,
-        embedder: QueryEmbedder,
+        model: EmbeddingModel,
         ledger: Ledger,
         request_id: Callable[[], RequestId] = new_request_id,
     ) -> None:
         self._passages = passages
-        self._embedder = embedder
+        self._model = model
         self._ledger = ledger
         self._request_id = request_id
         self._telling: set[asyncio.Task[None]] = set()
@@ -99,7 +82,7 @@ class Search:
                 note, mode = f"{exc} Searched by words only.", "keyword"
         rankings: dict[MatchedBy, list[Passage]] = {}
         if vector is not None:
-            rankings["semantic"] = await self._passages.by_meaning(owner, self._embedder.model, vector, depth)
+            rankings["semantic"] = await self._passages.by_meaning(owner, self._model.name, vector, depth)
         if mode != "semantic":
             rankings["keyword"] = await self._passages.by_words(owner, query, depth)
         return SearchAnswer(query=query, mode=mode, note=note, hits=_hits(rankings, query)[:limit])
@@ -111,18 +94,16 @@ class Search:
                 request,
                 account=account,
                 scope=SCOPE,
-                amount=self._embedder.most(query),
+                amount=self._model.tariff.most(self._model.count_tokens(query)),
                 hold_for=_HOLD_FOR,
-                model=self._embedder.model,
+                model=self._model.name,
             )
         except Unavailable as exc:
             raise _NoVector("The cost ledger does not answer, so the query's embedding was not granted.") from exc
-        except Outcome as exc:  # no price is known: nothing was asked
-            raise _NoVector(f"The query's embedding cannot be bought: {_clause(exc)}.") from exc
         if isinstance(decision, Refusal):
             raise _NoVector(_why(decision))
         try:
-            vector, cost = await self._embedder.embed(query)
+            embedded = await self._model.embed([query])
         except (Retryable, Poison) as exc:
             self._tell(self._ledger.release(request, account=account, scope=SCOPE))
             raise _NoVector(f"The embedding model does not work: {_clause(exc)}.") from exc
@@ -132,7 +113,11 @@ class Search:
         except BaseException:
             self._tell(self._ledger.unknown(request, account=account, scope=SCOPE))
             raise
+        cost = self._model.tariff.cost(embedded.use)
         self._tell(self._ledger.settle(request, account=account, scope=SCOPE, actual=cost))
+        vector = embedded.vectors[0]
+        if not any(vector) or not all(map(math.isfinite, vector)):
+            raise _NoVector("The query means nothing to the embedding model.")
         return vector
 
     def _tell(self, message: Coroutine[None, None, None]) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from pydantic import Field
 
+from millrace.models.settings import EmbeddingSettings
 from millrace.settings import CoreSettings
 from services.api_gateway.guard import ANY_HOST, LOOPBACK
 
 
-class GatewaySettings(CoreSettings):
+class GatewaySettings(EmbeddingSettings, CoreSettings):
     """Read from `MILLRACE_…`; documented in docs/configuration.md."""
 
     http_host: str = Field(

@@ -10,11 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
 
 import asyncpg
 import httpx
-import wordllama
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from millrace.clock import SystemClock
@@ -26,7 +24,8 @@ from millrace.embedded.readyfile import Addresses
 from millrace.errors import Refusal
 from millrace.ids import RequestId
 from millrace.ledger.port import Granted
-from millrace.money import ZERO, MicroUSD
+from millrace.models.wordllama import WordLlamaModel
+from millrace.money import MicroUSD
 from millrace.store.blobs import LocalBlobStore
 from millrace.store.pool import open_pool
 from services.api_gateway.app import create_app
@@ -41,39 +40,6 @@ from services.api_gateway.search import Search
 from services.api_gateway.shares import TOPIC, ShareDesk
 
 MAX_UPLOAD = 3_000_000
-
-
-class _Vectors(Protocol):
-    def tolist(self) -> list[list[float]]: ...
-
-
-class _Llama(Protocol):
-    def embed(self, texts: list[str]) -> _Vectors: ...
-
-
-def load_wordllama() -> _Llama:
-    """The bundled model, without the network."""
-    folder = Path(wordllama.__file__).parent
-    model: _Llama = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
-    return model
-
-
-class BundledEmbedder:
-    """Real vectors, free of charge."""
-
-    model = "wordllama-256"
-
-    def __init__(self) -> None:
-        self._llama = load_wordllama()
-
-    def most(self, query: str) -> MicroUSD:
-        return MicroUSD(100)
-
-    async def embed(self, query: str) -> tuple[Sequence[float], MicroUSD]:
-        return self.vectors([query])[0], ZERO
-
-    def vectors(self, texts: list[str]) -> list[list[float]]:
-        return self._llama.embed(texts).tolist()
 
 
 class PocketLedger:
@@ -115,7 +81,7 @@ class Gateway:
     http: httpx.AsyncClient
     codec: Codec
     ledger: PocketLedger
-    embedder: BundledEmbedder
+    model: WordLlamaModel
     kafka: str
 
     @property
@@ -132,7 +98,7 @@ async def provision(stack: Addresses) -> None:
 
 @asynccontextmanager
 async def open_gateway(
-    stack: Addresses, database: str, folder: Path, embedder: BundledEmbedder
+    stack: Addresses, database: str, folder: Path, model: WordLlamaModel
 ) -> AsyncIterator[Gateway]:
     """Topics, schemas and the database's tables must be there."""
     catalog = Catalog.load()
@@ -141,7 +107,7 @@ async def open_gateway(
     publisher = KafkaPublisher(stack.kafka, max_message_bytes=catalog.max_message_bytes, delivery_timeout_s=5)
     async with open_pool(database) as pool:
         drainer = Drainer(pool, publisher)
-        search = Search(Passages(pool), embedder, ledger)
+        search = Search(Passages(pool), model, ledger)
         parts = Resources(
             owner=f"owner-{uuid.uuid4().hex[:8]}",
             clock=clock,
@@ -155,32 +121,37 @@ async def open_gateway(
         )
         transport = httpx.ASGITransport(create_app(parts, LOOPBACK), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
-            yield Gateway(parts, http, codec, ledger, embedder, stack.kafka)
+            yield Gateway(parts, http, codec, ledger, model, stack.kafka)
         await search.close()
         await publisher.close()
 
 
-async def published(kafka: str, share_id: str, within_s: float = 15.0) -> list[Message]:
+async def published(kafka: str, share_id: str) -> list[Message]:
     """Every message about a share that is on share.created once there is at least one."""
-    return await asyncio.to_thread(_published, kafka, share_id, within_s)
+    return (await published_all(kafka, [share_id]))[share_id]
 
 
-def _published(kafka: str, share_id: str, within_s: float) -> list[Message]:
+async def published_all(kafka: str, share_ids: Sequence[str], within_s: float = 15.0) -> dict[str, list[Message]]:
+    """Every message about the shares that is on share.created once there is at least one about each."""
+    return await asyncio.to_thread(_published, kafka, share_ids, within_s)
+
+
+def _published(kafka: str, share_ids: Sequence[str], within_s: float) -> dict[str, list[Message]]:
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": uuid.uuid4().hex, "enable.partition.eof": True})
     try:
         partitions = consumer.list_topics(TOPIC, timeout=5).topics[TOPIC].partitions
         consumer.assign([TopicPartition(TOPIC, number, 0) for number in partitions])
-        found: list[Message] = []
+        found: dict[str, list[Message]] = {share_id: [] for share_id in share_ids}
         deadline = datetime.now(UTC) + timedelta(seconds=within_s)
         ends: set[int | None] = set()
-        while datetime.now(UTC) < deadline and not (found and len(ends) == len(partitions)):
+        while datetime.now(UTC) < deadline and not (all(found.values()) and len(ends) == len(partitions)):
             message = consumer.poll(0.2)
             if message is None:
                 continue
             if message.error() is not None:
                 ends.add(message.partition())
-            elif message.key() == share_id.encode():
-                found.append(message)
+            elif (key := (message.key() or b"").decode()) in found:
+                found[key].append(message)
         return found
     finally:
         consumer.close()
@@ -189,7 +160,7 @@ def _published(kafka: str, share_id: str, within_s: float) -> list[Message]:
 async def add_chunks(gateway: Gateway, share_id: str, texts: Sequence[str], *, model: str | None = None) -> str:
     """Finish the embed job of a share with these chunks, ten seconds each; returns the work's key."""
     work_key = f"embed:{uuid.uuid4().hex}"
-    name = model or gateway.embedder.model
+    name = model or gateway.model.name
     result = {
         "backend": "local",
         "model": name,
@@ -203,7 +174,8 @@ async def add_chunks(gateway: Gateway, share_id: str, texts: Sequence[str], *, m
             work_key,
             result,
         )
-        for number, (text, vector) in enumerate(zip(texts, gateway.embedder.vectors(list(texts)), strict=True)):
+        vectors = (await gateway.model.embed(texts)).vectors
+        for number, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
             await connection.execute(
                 """
                 INSERT INTO chunks (work_key, chunk_no, embedding_type, model, content_hash, text, start_ms, end_ms,

@@ -9,16 +9,19 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import asyncpg
 import httpx
 import pytest
+from confluent_kafka import Message
 
 from millrace.contracts.api import Problem, SearchAnswer, ShareView
 from millrace.contracts.events import ShareCreated
 from millrace.contracts.partitions import partition_for
 from millrace.embedded.readyfile import Addresses
 from millrace.errors import Refusal
+from millrace.models.wordllama import WordLlamaModel
 from millrace.money import MicroUSD
 from services.api_gateway.app import create_app
 from services.api_gateway.guard import LOOPBACK
@@ -26,28 +29,26 @@ from services.api_gateway.outbox import Drainer, drain_once, lag
 from services.api_gateway.ports import OutboxRow
 from tests.integration.gateway import (
     MAX_UPLOAD,
-    BundledEmbedder,
     Gateway,
     add_chunks,
     finish_job,
     open_gateway,
     provision,
     published,
+    published_all,
 )
 
 
 @pytest.fixture(scope="module")
-async def embedder(stack: Addresses) -> BundledEmbedder:
+async def model(stack: Addresses) -> WordLlamaModel:
     """What all gateways of this module share, once topics and schemas are there."""
     await provision(stack)
-    return BundledEmbedder()
+    return WordLlamaModel()
 
 
 @pytest.fixture
-async def gateway(
-    stack: Addresses, migrated: str, tmp_path: Path, embedder: BundledEmbedder
-) -> AsyncIterator[Gateway]:
-    async with open_gateway(stack, migrated, tmp_path, embedder) as opened:
+async def gateway(stack: Addresses, migrated: str, tmp_path: Path, model: WordLlamaModel) -> AsyncIterator[Gateway]:
+    async with open_gateway(stack, migrated, tmp_path, model) as opened:
         yield opened
 
 
@@ -68,6 +69,11 @@ async def drain(gateway: Gateway) -> None:
 async def stages_of(gateway: Gateway, share_id: str) -> dict[str, str]:
     rows = await gateway.pool.fetch("SELECT stage, state FROM jobs WHERE share_id = $1", share_id)
     return {row["stage"]: row["state"] for row in rows}
+
+
+def headers_of(message: Message) -> dict[str, str]:
+    pairs = cast("list[tuple[str, bytes]]", message.headers() or [])
+    return {name: value.decode() for name, value in pairs}
 
 
 def problem(response: httpx.Response, status: int) -> str:
@@ -96,7 +102,7 @@ async def test_a_text_becomes_a_row_jobs_and_an_event_with_headers(gateway: Gate
     event = await gateway.codec.decode("share.created", message.value() or b"")
     assert isinstance(event, ShareCreated)
     assert (event.share_id, event.text, event.title, event.tags) == (share_id, "Grüße aus Zürich", "Hi", ["a", "b"])
-    headers = {name: (value or b"").decode() for name, value in message.headers() or []}
+    headers = headers_of(message)
     assert headers["ce_type"] == "io.millrace.share.created"
     assert headers["ce_subject"] == share_id
     assert headers["traceparent"].split("-")[1] == trace
@@ -193,7 +199,7 @@ async def test_a_share_outlives_a_crash_between_its_commit_and_its_confirmation(
     await drain(gateway)
     messages = await published(gateway.kafka, share_id)
     assert len(messages) == 2
-    assert len({dict(message.headers() or [])["ce_id"] for message in messages}) == 1, "a repeat can be recognised"
+    assert len({headers_of(message)["ce_id"] for message in messages}) == 1, "a repeat can be recognised"
     assert (await lag(gateway.pool)).messages == 0
 
 
@@ -241,7 +247,7 @@ async def test_only_one_of_two_drainers_publishes_and_the_other_takes_over(gatew
     ids = [await share_text(gateway, f"Text {n}") for n in range(5)]
     first.wake()
     second.wake()
-    assert [len(await published(gateway.kafka, share_id)) for share_id in ids] == [1] * 5
+    assert [len(messages) for messages in (await published_all(gateway.kafka, ids)).values()] == [1] * 5
     first.stop()
     await asyncio.wait_for(running, 5)
     late = await share_text(gateway)
@@ -414,9 +420,12 @@ async def test_vectors_of_another_model_are_not_compared(gateway: Gateway) -> No
     assert (await search(gateway, "country", mode="hybrid")).hits[0].matched_by == ["keyword"]
 
 
-async def test_a_query_or_a_chunk_without_meaning_matches_nothing_by_meaning(gateway: Gateway) -> None:
+async def test_a_chunk_without_meaning_is_not_nearest_to_everything(gateway: Gateway) -> None:
     share_id = await share_text(gateway)
-    await add_chunks(gateway, share_id, [SPEECH[0], ""])
+    work_key = await add_chunks(gateway, share_id, SPEECH[:2])
+    nothing = f"[{','.join('0' * 256)}]"
+    sql = "UPDATE chunks SET embedding = $2::text::vector WHERE work_key = $1 AND chunk_no = 1"
+    await gateway.pool.execute(sql, work_key, nothing)
     assert [hit.text for hit in (await search(gateway, "country", mode="semantic")).hits] == [SPEECH[0]]
 
 

@@ -1,8 +1,9 @@
-"""GET /healthz, /readyz."""
+"""GET /healthz, /readyz, /metrics."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Response, status
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from pydantic import BaseModel
 
 from millrace.errors import Unavailable
@@ -44,3 +45,9 @@ async def readyz(parts: Parts, response: Response) -> Readiness:
         reason = str(exc)
     state = "ready" if reason is None else "degraded"
     return Readiness(status=state, reason=reason, outbox_messages=waiting.messages, outbox_oldest_s=age)
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics() -> Response:
+    """For Prometheus."""
+    return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)

@@ -10,6 +10,7 @@ from millrace.contracts.api import SearchMode
 from millrace.errors import Refusal, Retryable, Unavailable, UnknownOutcome
 from millrace.ids import RequestId
 from millrace.ledger.port import Granted
+from millrace.models.port import Backend, Embedded, Tariff, Use
 from millrace.money import MicroUSD
 from services.api_gateway.passages import Passage
 from services.api_gateway.search import Search
@@ -33,21 +34,33 @@ class Passages:
         return [passage("said"), passage("both")]
 
 
-class Embedder:
-    model = "tiny"
+class PerWord:
+    def most(self, tokens_in: int, tokens_out: int = 0) -> MicroUSD:
+        return MicroUSD(200 * tokens_in)
+
+    def cost(self, use: Use) -> MicroUSD:
+        return MicroUSD(120 * use.tokens_in)
+
+
+class Model:
+    backend: Backend = "api"
+    name = "tiny"
+    dimensions = 1
+    batch_size = 1
+    tariff: Tariff = PerWord()
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
         self.calls = 0
 
-    def most(self, query: str) -> MicroUSD:
-        return MicroUSD(200)
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
 
-    async def embed(self, query: str) -> tuple[Sequence[float], MicroUSD]:
+    async def embed(self, texts: Sequence[str]) -> Embedded:
         self.calls += 1
         if self.error is not None:
             raise self.error
-        return [1.0], MicroUSD(120)
+        return Embedded([[1.0]], Use(tokens_in=1))
 
 
 class FakeLedger:
@@ -83,8 +96,8 @@ class FakeLedger:
         self.told.append(("unknown", 0))
 
 
-def searching(embedder: Embedder, ledger: FakeLedger) -> Search:
-    return Search(Passages(), embedder, ledger, lambda: REQUEST)
+def searching(model: Model, ledger: FakeLedger) -> Search:
+    return Search(Passages(), model, ledger, lambda: REQUEST)
 
 
 async def ask(search: Search, mode: SearchMode = "hybrid") -> tuple[str, str | None, list[str]]:
@@ -97,12 +110,12 @@ async def ask(search: Search, mode: SearchMode = "hybrid") -> tuple[str, str | N
 
 async def test_hybrid_reserves_embeds_settles_and_fuses() -> None:
     ledger = FakeLedger()
-    assert await ask(searching(Embedder(), ledger)) == ("hybrid", None, ["both", "said", "meant"])
+    assert await ask(searching(Model(), ledger)) == ("hybrid", None, ["both", "said", "meant"])
     assert ledger.told == [("reserve", 200), ("settle", 120)]
 
 
 async def test_hits_say_how_they_were_found_and_how_near_they_are() -> None:
-    answer = await searching(Embedder(), FakeLedger()).answer(
+    answer = await searching(Model(), FakeLedger()).answer(
         "words", owner="local", account="default", limit=1, mode="hybrid"
     )
     assert answer.hits[0].matched_by == ["semantic", "keyword"]
@@ -110,10 +123,10 @@ async def test_hits_say_how_they_were_found_and_how_near_they_are() -> None:
 
 
 async def test_keyword_search_asks_nobody_for_money() -> None:
-    ledger, embedder = FakeLedger(), Embedder()
-    assert await ask(searching(embedder, ledger), "keyword") == ("keyword", None, ["said", "both"])
+    ledger, model = FakeLedger(), Model()
+    assert await ask(searching(model, ledger), "keyword") == ("keyword", None, ["said", "both"])
     assert ledger.told == []
-    assert embedder.calls == 0
+    assert model.calls == 0
 
 
 @pytest.mark.parametrize(
@@ -126,11 +139,11 @@ async def test_keyword_search_asks_nobody_for_money() -> None:
 async def test_without_a_grant_nothing_is_called_and_words_are_searched(
     answer: Refusal | Unavailable, words: str
 ) -> None:
-    ledger, embedder = FakeLedger(answer), Embedder()
-    mode, note, hits = await ask(searching(embedder, ledger), "semantic")
+    ledger, model = FakeLedger(answer), Model()
+    mode, note, hits = await ask(searching(model, ledger), "semantic")
     assert (mode, hits) == ("keyword", ["said", "both"])
     assert re.search(words, note or "")
-    assert embedder.calls == 0
+    assert model.calls == 0
     assert [op for op, _ in ledger.told] == ["reserve"]
 
 
@@ -139,7 +152,7 @@ async def test_without_a_grant_nothing_is_called_and_words_are_searched(
 )
 async def test_a_failed_call_is_told_to_the_ledger_for_what_it_was(error: Exception, end: str) -> None:
     ledger = FakeLedger()
-    mode, note, _ = await ask(searching(Embedder(error), ledger))
+    mode, note, _ = await ask(searching(Model(error), ledger))
     assert mode == "keyword"
     assert note is not None
     assert str(error) in note
@@ -149,5 +162,5 @@ async def test_a_failed_call_is_told_to_the_ledger_for_what_it_was(error: Except
 async def test_a_bug_in_the_model_leaves_the_money_unconfirmed_rather_than_free() -> None:
     ledger = FakeLedger()
     with pytest.raises(ZeroDivisionError):
-        await ask(searching(Embedder(ZeroDivisionError()), ledger))
+        await ask(searching(Model(ZeroDivisionError()), ledger))
     assert [op for op, _ in ledger.told] == ["reserve", "unknown"]

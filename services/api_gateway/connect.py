@@ -1,0 +1,105 @@
+"""Connects a gateway's parts, checking everything that must be there before the first request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+
+from millrace.clock import SystemClock
+from millrace.contracts.catalog import Catalog
+from millrace.contracts.provision import verify_topics
+from millrace.contracts.registry import Registry
+from millrace.contracts.wire import Codec
+from millrace.errors import ConfigurationError
+from millrace.kafka.producer import open_producer
+from millrace.ledger.client import open_ledger
+from millrace.models.build import open_embedding
+from millrace.store.blobs import LocalBlobStore
+from millrace.store.pool import open_pool
+from services.api_gateway.forms import Limits
+from services.api_gateway.intake import Intake
+from services.api_gateway.outbox import Drainer
+from services.api_gateway.passages import Passages
+from services.api_gateway.producer import KafkaPublisher
+from services.api_gateway.resources import Resources
+from services.api_gateway.search import Search
+from services.api_gateway.settings import GatewaySettings
+from services.api_gateway.shares import TOPIC, ShareDesk
+
+NAME = "api_gateway"
+_WRITTEN = (TOPIC, "cost.requests")
+_READ = ("cost.decisions",)
+_POOL_SIZE = 10  # one of them is the drainer's, for good
+_ABANDONED_AFTER_S = 24 * 3600
+
+
+@asynccontextmanager
+async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
+    """Everything the routes work with, closed at the end.
+
+    :raises ConfigurationError: a topic, a schema, a table or a folder is missing.
+    :raises Unavailable: Kafka, the registry or PostgreSQL does not answer.
+    """
+    catalog = Catalog.load()
+    await verify_topics(settings.kafka, catalog, (*_WRITTEN, *_READ))
+    codec = await Codec.connect(Registry(settings.registry), catalog, _WRITTEN)
+    await asyncio.to_thread(prepare_folder, settings.uploads)
+    clock = SystemClock()
+    async with (
+        open_pool(settings.postgres.get_secret_value(), size=_POOL_SIZE) as pool,
+        open_producer(settings.kafka) as producer,
+        open_ledger(
+            settings.kafka, codec, producer, source=NAME, clock=clock, answer_within_s=settings.search_grant_s
+        ) as ledger,
+        open_embedding(settings) as model,
+    ):
+        await _check_tables(pool)
+        search = Search(Passages(pool), model, ledger)
+        blobs = LocalBlobStore(settings.blobs)
+        publisher = KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes)
+        drainer = Drainer(pool, publisher)
+        try:
+            yield Resources(
+                owner=settings.owner,
+                clock=clock,
+                pool=pool,
+                blobs=blobs,
+                publisher=publisher,
+                drainer=drainer,
+                intake=Intake(blobs, settings.uploads, Limits(settings.max_upload_bytes, settings.max_text_bytes)),
+                desk=ShareDesk(pool, codec, clock, drainer.wake),
+                search=search,
+            )
+        finally:
+            await publisher.close()
+            await search.close()
+
+
+async def _check_tables(pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    newest = await pool.fetchval(
+        "SELECT count(*) FROM information_schema.columns"
+        " WHERE table_schema = current_schema() AND table_name = 'shares' AND column_name = 'request_hash'"
+    )
+    if not newest:
+        raise ConfigurationError("The database lacks tables of this version: run `millrace migrate`.")
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder of uploads, and sweep what a gateway that was killed has left there a day ago.
+
+    :raises ConfigurationError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob("upload-*"):
+            if left.stat().st_mtime < time.time() - _ABANDONED_AFTER_S:
+                left.unlink(missing_ok=True)
+    except OSError as exc:
+        raise ConfigurationError(
+            f"The folder for uploads cannot be used ({exc.strerror}): set MILLRACE_UPLOAD_FOLDER or MILLRACE_BLOBS."
+        ) from exc
