@@ -136,6 +136,9 @@ def broker_properties(log_folder: Path, port: int, controller_port: int) -> str:
         "share.coordinator.state.topic.min.isr": "1",
         "share.coordinator.state.topic.num.partitions": "1",
         "group.initial.rebalance.delay.ms": "0",
+        # A killed broker is let in again only when its former self has timed out: 3 s rather than 9.
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
         "message.max.bytes": str(2 * 1024 * 1024),
         "num.network.threads": "2",
         "num.io.threads": "4",
