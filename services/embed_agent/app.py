@@ -7,7 +7,7 @@ from datetime import timedelta
 from millrace.stream.app import StageApp
 from millrace.stream.stage import StageSpec
 from services.embed_agent.build import build_handler
-from services.embed_agent.handler import EmbedResult
+from services.embed_agent.domain import EmbedResult
 from services.embed_agent.settings import EmbedSettings
 
 SPEC = StageSpec(

@@ -1,0 +1,82 @@
+"""What a model is to those who call it: the port, and what a call used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from millrace.money import MicroUSD
+
+Backend = Literal["local", "api"]
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a call used: tokens as the provider counted them, or seconds of this machine."""
+
+    tokens_in: int = 0
+    tokens_out: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors of a batch of texts, in their order, and what making them used. Compare them by cosine."""
+
+    vectors: list[list[float]]
+    use: Use
+
+
+class Tariff(Protocol):
+    """What a model costs."""
+
+    def most(self, tokens_in: int, tokens_out: int = 0) -> MicroUSD:
+        """The most that a call of up to so many tokens can cost: the amount to hold for it."""
+        ...
+
+    def cost(self, use: Use) -> MicroUSD:
+        """What a call did cost."""
+        ...
+
+
+class EmbeddingModel(Protocol):
+    """Turns texts into vectors; near in meaning is near in direction."""
+
+    @property
+    def backend(self) -> Backend:
+        """Where the model runs."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Name of the model; vectors of different names cannot be compared."""
+        ...
+
+    @property
+    def dimensions(self) -> int:
+        """Length of its vectors; 0 for a model behind an API that has not been asked yet."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Most texts a call."""
+        ...
+
+    @property
+    def tariff(self) -> Tariff:
+        """What it costs."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text: exact where the tokenizer is known, otherwise never too few."""
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> Embedded:
+        """Vectors of texts that are not blank.
+
+        :raises Retryable: the model could not be asked; nothing was paid.
+        :raises Poison: it refuses these texts; nothing was paid.
+        :raises UnknownOutcome: it was asked, and its answer is not known.
+        """
+        ...

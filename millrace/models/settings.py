@@ -1,0 +1,42 @@
+"""Settings of models that several services share: the embed agent and the gateway must use the same one."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import AliasChoices, BaseModel, Field, SecretStr
+
+
+class ApiKey(BaseModel):
+    """The key of OpenAI-compatible APIs."""
+
+    openai_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("MILLRACE_OPENAI_API_KEY", "OPENAI_API_KEY", "openai_api_key"),
+        description="Key of the OpenAI-compatible APIs; none are asked without it, unless a base URL is set",
+    )
+
+
+class EmbeddingSettings(ApiKey):
+    """Which embedding model is used, and what it costs. Mixed into a service's settings."""
+
+    embed_backend: Literal["auto", "local", "api"] = Field(
+        default="auto", description="auto: the API when a key or MILLRACE_EMBED_BASE_URL is set, otherwise local"
+    )
+    embed_base_url: str | None = Field(default=None, description="Base URL of the API; OpenAI's own by default")
+    embed_model: str = Field(default="text-embedding-3-small", description="Model of the API")
+    embed_timeout_s: float = Field(default=60.0, gt=0, description="Longest that the API may take for an answer")
+    embed_price_per_second: Decimal = Field(
+        default=Decimal(0), ge=0, description="US dollars a second of the local model's work"
+    )
+    embed_price_in: Decimal | None = Field(
+        default=None, ge=0, description="US dollars a million tokens of the API; published prices by default"
+    )
+
+    @property
+    def embeds_by_api(self) -> bool:
+        """Whether the API is asked, or the model of this machine."""
+        if self.embed_backend == "auto":
+            return self.openai_api_key is not None or self.embed_base_url is not None
+        return self.embed_backend == "api"

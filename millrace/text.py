@@ -1,0 +1,26 @@
+"""What kind of text this is. Pure, and shared by the stages that read text."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Scripts that are written without spaces: counted by character, two to a word.
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+_WORD = re.compile(r"\w+(?:['\u2019\-]\w+)*")
+_PLAIN_CONTROLS = frozenset("\t\n\r\f\u0085")
+_MOST_ODD = 0.05
+
+
+def count_words(text: str) -> int:
+    """Number of words, roughly, in any script."""
+    unspaced = len(_UNSPACED.findall(text))
+    return len(_WORD.findall(_UNSPACED.sub(" ", text))) + (unspaced + 1) // 2
+
+
+def looks_binary(text: str) -> bool:
+    """Whether this was never meant to be read: it has a NUL, or more than 5 % control and undecodable characters."""
+    if "\0" in text:
+        return True
+    odd = sum(1 for c in text if c == "\ufffd" or (unicodedata.category(c) == "Cc" and c not in _PLAIN_CONTROLS))
+    return odd > _MOST_ODD * len(text)

@@ -1,0 +1,1 @@
+"""What the embed agent uses: PostgreSQL with pgvector, a sentence splitter."""

@@ -1,0 +1,28 @@
+"""Chooses the adapters that the settings ask for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from millrace.models.build import open_embedding
+from millrace.stream.app import Resources
+from services.embed_agent.adapters.pgvector import PgVectorStore
+from services.embed_agent.adapters.sentences import split_sentences
+from services.embed_agent.handler import EmbedHandler
+from services.embed_agent.settings import EmbedSettings
+
+
+@asynccontextmanager
+async def build_handler(settings: EmbedSettings, resources: Resources) -> AsyncIterator[EmbedHandler]:
+    """The stage's handler, with its model loaded.
+
+    :raises ConfigurationError: nobody knows what the model costs.
+    """
+    async with open_embedding(settings) as model:
+        yield EmbedHandler(
+            model=model,
+            store=PgVectorStore(resources.pool),
+            blobs=resources.blobs,
+            split=split_sentences,
+        )

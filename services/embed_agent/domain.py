@@ -1,0 +1,56 @@
+"""What is embedded: chunks, and when there is nothing to embed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from millrace.text import count_words, looks_binary
+
+LEAST_CHARACTERS = 10
+EMBEDDING_TYPE = "content"
+
+Source = Literal["transcript", "text"]
+Chunker = Literal["none", "transcript", "paragraph"]
+CountTokens = Callable[[str], int]
+"""Tokens of a text, as the embedding model counts them."""
+SplitSentences = Callable[[str], list[str]]
+"""Sentences of a text, in order; joined they are the text again."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A stretch of text that gets a vector of its own; times in milliseconds of the media, if there is any."""
+
+    text: str
+    tokens: int
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+
+class EmbedResult(BaseModel):
+    """Result of the stage: what `EmbeddingReady` says about the text, whoever shared it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    skipped_reason: str | None = None
+    source: Source
+    types: list[str] = []
+    backend: Literal["local", "api"]
+    model: str
+    dimensions: int = 0
+    chunker: Chunker
+    chunk_count: int = 0
+    tokens: int = 0
+
+
+def skip_reason(text: str, source: Source) -> str | None:
+    """Why a text is not embedded, or None. Short speech is still worth finding; a text of a few letters is not."""
+    if looks_binary(text):
+        return "binary"
+    if count_words(text) == 0 or (source == "text" and len(text.strip()) < LEAST_CHARACTERS):
+        return "too-short"
+    return None

@@ -1,0 +1,144 @@
+"""The stage's handler: from a transcript or a text to vectors that search finds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from millrace.contracts.events import EmbeddingReady, Event, Segment, ShareCreated, ShareEvent, TranscriptReady
+from millrace.errors import Poison, Skipped
+from millrace.ids import content_hash
+from millrace.models.port import EmbeddingModel
+from millrace.store.blobs import BlobStore
+from millrace.store.transcripts import read_segments
+from millrace.stream.stage import Finished, Paid, Plan, Run
+from services.embed_agent.batches import Batch, packed, unpacked
+from services.embed_agent.domain import (
+    EMBEDDING_TYPE,
+    Chunk,
+    Chunker,
+    EmbedResult,
+    Source,
+    SplitSentences,
+    skip_reason,
+)
+from services.embed_agent.paragraphs import paragraph_chunks
+from services.embed_agent.ports import Vectors, VectorStore
+from services.embed_agent.transcripts import transcript_chunks
+
+_CHUNKING = 1
+"""Version of the chunkers: other chunks are other work."""
+
+
+class EmbedHandler:
+    """Embeds transcripts and text shares; implements `StageHandler`.
+
+    :param split: splits a text into sentences.
+    """
+
+    result_type = EmbedResult
+
+    def __init__(self, *, model: EmbeddingModel, store: VectorStore, blobs: BlobStore, split: SplitSentences) -> None:
+        self._model = model
+        self._store = store
+        self._blobs = blobs
+        self._split = split
+
+    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:  # noqa: ARG002 - no options yet
+        """Transcripts and texts; shared media comes back as its transcript."""
+        if isinstance(event, TranscriptReady):
+            # The same words at other times are other chunks.
+            content = event.model_dump_json(include={"text", "segments", "segments_ref"})
+        elif isinstance(event, ShareCreated) and event.source_kind == "text":
+            content = event.text or ""
+        else:
+            return None
+        parameters = {"chunker": _chunker(event), "chunking": _CHUNKING}
+        return Plan(event, content_hash(content), self._model.name, parameters)
+
+    async def work(self, plan: Plan, run: Run) -> EmbedResult:
+        """Cut, embed batch by batch, and store before the result says that it can be found."""
+        event = plan.event
+        chunks = await self._chunks(event)
+        vectors: list[Sequence[float]] = []
+        tokens = 0
+        for call_no, first in enumerate(range(0, len(chunks), self._model.batch_size)):
+            batch = await self._embed(run, call_no, chunks[first : first + self._model.batch_size])
+            vectors.extend(unpacked(batch))
+            tokens += batch.tokens
+            await run.progress(len(vectors) / len(chunks))
+        await self._store.replace(plan.work_key("embed"), Vectors(EMBEDDING_TYPE, self._model.name, chunks, vectors))
+        return EmbedResult(
+            source=_source(event),
+            types=[EMBEDDING_TYPE],
+            backend=self._model.backend,
+            model=self._model.name,
+            dimensions=len(vectors[0]),
+            chunker=_chunker(event),
+            chunk_count=len(chunks),
+            tokens=tokens,
+        )
+
+    def skipped(self, plan: Plan, reason: str) -> EmbedResult:
+        """No vectors, and the reason."""
+        return EmbedResult(
+            skipped_reason=reason,
+            source=_source(plan.event),
+            backend=self._model.backend,
+            model=self._model.name,
+            chunker=_chunker(plan.event),
+        )
+
+    def event(self, plan: Plan, done: Finished[EmbedResult]) -> ShareEvent:
+        """`EmbeddingReady` for the share."""
+        return EmbeddingReady(
+            share_id=plan.event.share_id,
+            account=plan.event.account,
+            cost_micro_usd=done.cost,
+            work_key=done.work_key,
+            produced_at=done.finished_at,
+            **dict(done.result),
+        )
+
+    async def _chunks(self, event: ShareEvent) -> list[Chunk]:
+        text = _text(event)
+        if isinstance(event, TranscriptReady) and event.skipped_reason:
+            raise Skipped(event.skipped_reason)
+        if reason := skip_reason(text, _source(event)):
+            raise Skipped(reason)
+        # In a thread: counting the tokens of a long text takes seconds, and leases are renewed meanwhile.
+        count = self._model.count_tokens
+        if not isinstance(event, TranscriptReady):
+            return await asyncio.to_thread(paragraph_chunks, text, count, self._split)
+        return await asyncio.to_thread(transcript_chunks, await self._segments(event), count)
+
+    async def _segments(self, transcript: TranscriptReady) -> list[Segment]:
+        if transcript.segments_ref is not None:
+            return await read_segments(self._blobs, transcript.segments_ref)
+        # A backend that gives no segments says at least how long all of it is.
+        whole = Segment(start_ms=0, end_ms=transcript.duration_ms, text=transcript.text)
+        return transcript.segments or [whole]
+
+    async def _embed(self, run: Run, call_no: int, chunks: Sequence[Chunk]) -> Batch:
+        model = self._model
+
+        async def do() -> Paid[Batch]:
+            embedded = await model.embed([chunk.text for chunk in chunks])
+            return Paid(packed(embedded), model.tariff.cost(embedded.use))
+
+        hold = model.tariff.most(sum(chunk.tokens for chunk in chunks))
+        return await run.call(call_no, Batch, model=model.name, hold=hold, do=do)
+
+
+def _text(event: ShareEvent) -> str:
+    if isinstance(event, TranscriptReady | ShareCreated):
+        return event.text or ""
+    raise Poison(f"{type(event).__name__} has no text that could be embedded")
+
+
+def _source(event: ShareEvent) -> Source:
+    return "transcript" if isinstance(event, TranscriptReady) else "text"
+
+
+def _chunker(event: Event) -> Chunker:
+    return "transcript" if isinstance(event, TranscriptReady) else "paragraph"

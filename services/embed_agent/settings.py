@@ -1,0 +1,10 @@
+"""Settings of the embed agent, besides those of every agent."""
+
+from __future__ import annotations
+
+from millrace.models.settings import EmbeddingSettings
+from millrace.settings import StageSettings
+
+
+class EmbedSettings(StageSettings, EmbeddingSettings):
+    """Read from `MILLRACE_…`; documented in docs/configuration.md."""
