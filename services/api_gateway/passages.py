@@ -29,7 +29,11 @@ SELECT * FROM (
 _BY_WORDS = f"""
 SELECT * FROM (
   SELECT DISTINCT ON (s.share_id, c.content_hash) {_COLUMNS}, ts_rank_cd(c.words, query) AS rank
-    FROM {_SEEN} CROSS JOIN websearch_to_tsquery('simple', $2) AS query
+    FROM {_SEEN} CROSS JOIN (
+      SELECT CASE WHEN $4 AND asked::text NOT LIKE '%!%' THEN replace(asked::text, ' & ', ' | ')::tsquery
+                  ELSE asked END AS query
+        FROM websearch_to_tsquery('simple', $2) AS asked
+    ) AS wanted
    WHERE c.words @@ query
    ORDER BY s.share_id, c.content_hash, c.chunk_no
 ) AS passages ORDER BY rank DESC, share_id, content_hash LIMIT $3
@@ -66,6 +70,9 @@ class Passages:
         literal = f"[{','.join(map(str, vector))}]"
         return [Passage(**dict(row)) for row in await self._pool.fetch(_BY_MEANING, owner, model, literal, limit)]
 
-    async def by_words(self, owner: str, query: str, limit: int) -> list[Passage]:
-        """Chunks that hold the words, in web search syntax: quoted phrases, `or`, and `-` for words to leave out."""
-        return [Passage(**dict(row)) for row in await self._pool.fetch(_BY_WORDS, owner, query, limit)]
+    async def by_words(self, owner: str, query: str, limit: int, *, any_word: bool = False) -> list[Passage]:
+        """Chunks that hold the words, in web search syntax: quoted phrases, `or`, and `-` for words to leave out.
+
+        :param any_word: one of the words is enough, unless some shall be left out.
+        """
+        return [Passage(**dict(row)) for row in await self._pool.fetch(_BY_WORDS, owner, query, limit, any_word)]

@@ -34,8 +34,8 @@ class PassageStore(Protocol):
         """Nearest first."""
         ...
 
-    async def by_words(self, owner: str, query: str, limit: int) -> list[Passage]:
-        """Best first."""
+    async def by_words(self, owner: str, query: str, limit: int, *, any_word: bool = False) -> list[Passage]:
+        """Best first: passages with all the words, or with any of them."""
         ...
 
 
@@ -84,7 +84,12 @@ class Search:
         if vector is not None:
             rankings["semantic"] = await self._passages.by_meaning(owner, self._model.name, vector, depth)
         if mode != "semantic":
-            rankings["keyword"] = await self._passages.by_words(owner, query, depth)
+            found = await self._passages.by_words(owner, query, depth)
+            if (
+                not found and note is not None
+            ):  # a question was meant for its meaning: all its words are in no passage
+                found = await self._passages.by_words(owner, query, depth, any_word=True)
+            rankings["keyword"] = found
         return SearchAnswer(query=query, mode=mode, note=note, hits=_hits(rankings, query)[:limit])
 
     async def _vector(self, query: str, account: str) -> Sequence[float]:

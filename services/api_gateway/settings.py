@@ -38,9 +38,6 @@ class GatewaySettings(EmbeddingSettings, CoreSettings):
     search_grant_s: float = Field(
         default=3.0, gt=0, description="How long a search waits for the ledger before it goes by words alone"
     )
-    start_timeout_s: float = Field(
-        default=30.0, ge=0, description="How long a start waits for Kafka, the registry and PostgreSQL"
-    )
 
     @property
     def hosts(self) -> frozenset[str]:

@@ -437,6 +437,9 @@ async def test_a_denied_search_goes_by_words_and_says_so(gateway: Gateway) -> No
     assert "needs $0.0001, but $0.00 is left of this day's $0.00 for search" in (answer.note or "")
     assert [hit.text for hit in answer.hits] == [SPEECH[0]]
     assert gateway.ledger.settled == []
+    question = await search(gateway, "what can a country do for a loaf")
+    assert question.hits[0].text == SPEECH[0], "a question finds what has most of its words"
+    assert (await search(gateway, "what can a country do for a loaf", mode="keyword")).hits == []
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ class Passages:
         assert (owner, model, vector) == ("local", "tiny", [1.0])
         return [passage("both", 0.9), passage("meant", 0.4)]
 
-    async def by_words(self, owner: str, query: str, limit: int) -> list[Passage]:
+    async def by_words(self, owner: str, query: str, limit: int, *, any_word: bool = False) -> list[Passage]:
         return [passage("said"), passage("both")]
 
 
