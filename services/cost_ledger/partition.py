@@ -63,6 +63,17 @@ class PartitionLedger:
         :param first_kept: oldest offset of the request log that still exists.
         :raises Broken: the rows do not match what was committed with the position.
         """
+        try:
+            await self._load(first_kept)
+        except BaseException:
+            await self._log.close()
+            raise
+        # A hundred thousand rows live as long as the process: keep them out of every collection's way.
+        gc.collect()
+        gc.freeze()
+        self.loaded = True
+
+    async def _load(self, first_kept: int) -> None:
         rows, position = await self._log.open()
         if not self._state.load(rows, position):
             raise Broken(f"the rows of partition {self.partition} do not match their digest at {position.offset}")
@@ -74,10 +85,6 @@ class PartitionLedger:
                 first_kept - 1,
             )
             self._state.position = replace(position, offset=first_kept - 1)
-        # A hundred thousand rows live as long as the process: keep them out of every collection's way.
-        gc.collect()
-        gc.freeze()
-        self.loaded = True
 
     async def close(self) -> None:
         """Finish the batch in flight, take no more, leave."""

@@ -7,15 +7,12 @@ from pathlib import Path
 from pydantic import Field
 
 from millrace.ledger.topics import LedgerTopics
-from millrace.settings import CoreSettings
+from millrace.settings import WorkerSettings
 
 
-class LedgerSettings(CoreSettings):
+class LedgerSettings(WorkerSettings):
     """What the ledger has besides the addresses of the other parts."""
 
-    blobs: Path = Field(default=Path(), description="Not used: the ledger keeps no media")
-    ops_port: int = Field(default=0, description="Port of /healthz, /readyz and /metrics; 0: any free one")
-    ops_host: str = Field(default="127.0.0.1", description="Address the ops endpoints listen on")
     drain_s: float = Field(default=5.0, ge=0, description="How long a stop waits for the batch in flight")
     budgets: Path | None = Field(default=None, description="Budgets file; by default the one that is packaged")
     ledger_app_id: str = Field(

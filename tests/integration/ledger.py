@@ -1,0 +1,259 @@
+"""A cost ledger of the test's own on the real parts: its topics, its workers as processes, and an auditor."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
+
+from millrace.contracts.catalog import Catalog
+from millrace.contracts.events import CostDecision, CostRequest, CostSpend, Event
+from millrace.contracts.provision import apply_topics, register_schemas
+from millrace.contracts.registry import Registry
+from millrace.contracts.wire import Codec
+from millrace.embedded.readyfile import Addresses
+from millrace.kafka.producer import open_producer
+from millrace.ledger.client import LedgerClient, open_ledger
+from millrace.ledger.topics import DECISIONS, REQUESTS, SPEND, LedgerTopics
+from services.cost_ledger.log import LogSetup
+from services.cost_ledger.settings import LedgerSettings
+from services.cost_ledger.topics import ledger_catalog
+
+ROOT = Path(__file__).parents[2]
+PARTITIONS = 4
+READY_WITHIN_S = 60.0
+
+
+async def until(condition: Callable[[], bool], within_s: float, what: str) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(within_s):
+        while not condition():  # noqa: ASYNC110  # processes and counters have no events
+            await asyncio.sleep(0.05)
+    assert condition(), what
+
+
+class Worker:
+    """One ledger process."""
+
+    def __init__(self, env: dict[str, str], log: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self.log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                (sys.executable, "-m", "services.cost_ledger"),
+                cwd=ROOT,
+                env={**os.environ, **env, "MILLRACE_OPS_PORT": str(self._port)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    async def ready(self) -> None:
+        """Wait until it is ready."""
+        async with httpx.AsyncClient() as http, asyncio.timeout(READY_WITHIN_S):
+            while True:
+                assert self.process.poll() is None, self.log.read_text()[-4000:]
+                try:
+                    if (await http.get(f"http://127.0.0.1:{self._port}/readyz", timeout=2)).status_code == 200:
+                        return
+                except httpx.TransportError:
+                    pass
+                await asyncio.sleep(0.1)
+
+    def signal(self, what: signal.Signals) -> None:
+        """Send a signal to this process alone."""
+        if self.process.poll() is None:
+            self.process.send_signal(what)
+
+    async def ended(self, within_s: float = 20.0) -> int:
+        """Wait for its end; the exit status."""
+        await until(lambda: self.process.poll() is not None, within_s, "the worker did not end")
+        return self.process.returncode
+
+
+class Found(NamedTuple):
+    """A record and its place."""
+
+    partition: int
+    offset: int
+    event: Event
+
+
+@dataclass
+class TestLedger:
+    """A ledger with names of its own."""
+
+    __test__ = False
+
+    stack: Addresses
+    prefix: str
+    database: str
+    folder: Path
+    codec: Codec
+    budgets: str = ""
+    workers: list[Worker] = field(default_factory=list)
+
+    @property
+    def topics(self) -> LedgerTopics:
+        return LedgerTopics(self.prefix)
+
+    @property
+    def app_id(self) -> str:
+        return f"{self.prefix}ledger"
+
+    def setup(self, owner: str) -> LogSetup:
+        """What a partition's log is made of."""
+        return LogSetup(self.stack.kafka, self.topics, self.app_id, owner, self.codec)
+
+    def start(self) -> Worker:
+        """Start a worker; it is killed at the end of the test."""
+        budgets = self.folder / "budgets.toml"
+        budgets.write_text(self.budgets)
+        env = {
+            "MILLRACE_KAFKA": self.stack.kafka,
+            "MILLRACE_REGISTRY": self.stack.registry,
+            "MILLRACE_POSTGRES": self.database,
+            "MILLRACE_LEDGER_TOPIC_PREFIX": self.prefix,
+            "MILLRACE_LEDGER_APP_ID": self.app_id,
+            "MILLRACE_BUDGETS": str(budgets),
+        }
+        worker = Worker(env, self.folder / f"worker-{len(self.workers)}.log")
+        self.workers.append(worker)
+        return worker
+
+    @asynccontextmanager
+    async def client(self, *, answer_within_s: float = 60.0) -> AsyncIterator[LedgerClient]:
+        """A client of this ledger, patient enough for a restart."""
+        async with (
+            open_producer(self.stack.kafka) as producer,
+            open_ledger(
+                self.stack.kafka,
+                self.codec,
+                producer,
+                source="test",
+                topics=self.topics,
+                answer_within_s=answer_within_s,
+                ask_again_s=1.0,
+            ) as client,
+        ):
+            yield client
+
+    async def read(self, topic: str, schema: str) -> list[Found]:
+        """Everything committed on a topic, decoded."""
+        records = await asyncio.to_thread(_read_all, self.stack.kafka, topic)
+        return [
+            Found(m.partition() or 0, m.offset() or 0, await self.codec.decode(schema, m.value() or b""))
+            for m in records
+        ]
+
+    async def decisions(self) -> list[tuple[int, CostDecision]]:
+        """All answers with their partition, in order within each."""
+        found = await self.read(self.topics.decisions, DECISIONS)
+        return [(one.partition, one.event) for one in found if isinstance(one.event, CostDecision)]
+
+    async def requests(self) -> list[tuple[int, CostRequest]]:
+        """All requests that can be read."""
+        found = await self.read(self.topics.requests, REQUESTS)
+        return [(one.partition, one.event) for one in found if isinstance(one.event, CostRequest)]
+
+    async def spend(self) -> dict[tuple[str, str, str, str], CostSpend]:
+        """The latest row of every window."""
+        found = await self.read(self.topics.spend, SPEND)
+        rows = [one.event for one in found if isinstance(one.event, CostSpend)]
+        return {(row.account, row.scope, row.window, row.start.isoformat()): row for row in rows}
+
+
+def _read_all(kafka: str, topic: str) -> list[Message]:
+    """Blocking; knows nothing of the project."""
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": f"read-{topic}", "enable.partition.eof": True})
+    consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(PARTITIONS)])
+    records: list[Message] = []
+    ended: set[int | None] = set()
+    try:
+        while len(ended) < PARTITIONS:
+            for message in consumer.consume(1000, 0.3):
+                if message.error() is None:
+                    records.append(message)
+                else:
+                    ended.add(message.partition())
+    finally:
+        consumer.close()
+    return records
+
+
+@asynccontextmanager
+async def ledger(stack: Addresses, name: str, database: str, folder: Path, budgets: str) -> AsyncIterator[TestLedger]:
+    """A ledger whose topics and schemas are there; its workers are killed at the end."""
+    catalog = Catalog.load()
+    settings = LedgerSettings(
+        kafka=stack.kafka,
+        registry=stack.registry,
+        postgres=database,
+        ledger_topic_prefix=f"{name}.",
+        ledger_app_id=f"{name}.ledger",
+    )
+    await apply_topics(stack.kafka, ledger_catalog(catalog, settings), replication=1, report=lambda _: None)
+    await asyncio.to_thread(register_schemas, stack.registry, catalog, lambda _: None)
+    registry = Registry(stack.registry)
+    codec = await Codec.connect(registry, catalog, (REQUESTS, DECISIONS, SPEND))
+    made = TestLedger(stack, f"{name}.", database, folder, codec, budgets)
+    try:
+        yield made
+    finally:
+        for worker in made.workers:
+            worker.signal(signal.SIGKILL)
+            worker.process.wait(timeout=10)
+        registry.close()
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an auditor who only reads the answers finds; amounts in micro-US-dollars."""
+
+    peak: dict[tuple[str, str, str], int]
+    used: Counter[tuple[str, str, str]]
+    answers: dict[str, set[str]]
+
+
+def audit(decisions: Sequence[tuple[int, CostDecision]]) -> Audit:
+    """Add up answers in log order, on their words alone; fails where a request was decided twice or left out."""
+    offsets: dict[int, list[int]] = defaultdict(list)
+    used: Counter[tuple[str, str, str]] = Counter()
+    peak: dict[tuple[str, str, str], int] = defaultdict(int)
+    open_: dict[tuple[str, str], int] = {}
+    answers: dict[str, set[str]] = defaultdict(set)
+    for partition, decision in decisions:
+        if decision.outcome == "day-opened":
+            continue
+        offsets[partition].append(decision.request_offset)
+        key = (decision.account, decision.request_id)
+        if decision.op == "reserve":
+            answers[decision.request_id].add(decision.outcome)
+        change = 0
+        if decision.outcome == "granted" and key not in open_:
+            change = open_[key] = decision.amount_micro_usd
+        elif decision.outcome == "settled" and decision.previous == "held":
+            change = decision.actual_micro_usd - open_[key]
+        elif decision.outcome == "released" and decision.previous in ("held", "unconfirmed"):
+            change = -open_[key]
+        if decision.hour_start is not None:
+            window = (decision.account, decision.scope, decision.hour_start.isoformat())
+            used[window] += change
+            peak[window] = max(peak[window], used[window])
+    for partition, seen in offsets.items():
+        assert seen == list(range(len(seen))), f"partition {partition}: decided twice, or left out"
+    return Audit(peak, used, answers)
