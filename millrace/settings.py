@@ -1,4 +1,4 @@
-"""Settings that every service shares, read once from the environment (`MILLRACE_…`) at the composition root."""
+"""Settings that services share, read once from the environment (`MILLRACE_…`) at the composition root."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class CoreSettings(BaseSettings):
+class ServiceSettings(BaseSettings):
     """Where the other parts are. There is no safe default for them: a service that is not told refuses to start."""
 
     model_config = SettingsConfigDict(env_prefix="MILLRACE_", env_ignore_empty=True, frozen=True, extra="ignore")
@@ -16,18 +16,29 @@ class CoreSettings(BaseSettings):
     kafka: str = Field(description="Bootstrap address, host:port")
     registry: str = Field(description="Base URL of the schema registry's Confluent API")
     postgres: SecretStr = Field(description="PostgreSQL URL with its password")
-    blobs: Path = Field(description="Folder of the local media store")
     log_level: str = Field(default="INFO", description="Least severe log level that is written")
+    start_timeout_s: float = Field(
+        default=30.0, ge=0, description="How long a start waits for Kafka, the registry and PostgreSQL"
+    )
 
 
-class StageSettings(CoreSettings):
+class CoreSettings(ServiceSettings):
+    """For services that read or write media."""
+
+    blobs: Path = Field(description="Folder of the local media store")
+
+
+class WorkerSettings(ServiceSettings):
+    """For Faust applications."""
+
+    ops_port: int = Field(default=0, description="Port of /healthz, /readyz and /metrics; 0: any free one")
+    ops_host: str = Field(default="127.0.0.1", description="Address the ops endpoints listen on")
+    drain_s: float = Field(default=20.0, ge=0, description="How long a stop waits for what is running")
+
+
+class StageSettings(WorkerSettings, CoreSettings):
     """What every agent has besides."""
 
-    ops_port: int = Field(
-        default=0, description="Port of /healthz, /readyz and /metrics on loopback; 0: any free one"
-    )
-    ops_host: str = Field(default="127.0.0.1", description="Address the ops endpoints listen on")
     concurrency: int = Field(default=4, ge=1, description="Jobs at a time")
     prefetch: int = Field(default=8, ge=0, description="Jobs waiting for a place, beyond those that run")
     lease_s: float = Field(default=30.0, gt=1, description="Lease on a piece of work; renewed at a third of it")
-    drain_s: float = Field(default=20.0, ge=0, description="How long a stop waits for running jobs")

@@ -9,7 +9,7 @@ from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from millrace.settings import CoreSettings, StageSettings
+from millrace.settings import CoreSettings, ServiceSettings, StageSettings, WorkerSettings
 from services.api_gateway.settings import GatewaySettings
 from services.cost_ledger.settings import LedgerSettings
 from services.embed_agent.settings import EmbedSettings
@@ -21,17 +21,25 @@ TARGET = Path(__file__).parent.parent / "docs" / "configuration.md"
 HEAD = """# Configuration
 
 Services are configured by environment variables, read once at the start; `millrace up` sets what it decides itself
-(addresses, ports, the media store) and passes the rest of its environment on. A variable that is set to nothing counts
-as not set. This page is written by `python scripts/configuration.py` from the settings classes.
+(addresses, ports, the media store) and passes the rest of its environment on. A variable that is set to nothing
+counts as not set. This page is written by `python scripts/configuration.py` from the settings classes.
 """
+
+
+class _Shared(WorkerSettings, CoreSettings):
+    """What agents have in common with others."""
+
+
 SECTIONS: tuple[tuple[str, type[BaseSettings], type[BaseSettings] | None], ...] = (
-    ("Every service", CoreSettings, None),
-    ("Every agent", StageSettings, CoreSettings),
+    ("Every service", ServiceSettings, None),
+    ("The gateway and the agents", CoreSettings, ServiceSettings),
+    ("The agents and the ledger", WorkerSettings, ServiceSettings),
+    ("Every agent", StageSettings, _Shared),
     ("media_agent", MediaSettings, StageSettings),
     ("transcribe_agent", TranscribeSettings, StageSettings),
     ("summarize_agent", SummarizeSettings, StageSettings),
     ("embed_agent", EmbedSettings, StageSettings),
-    ("cost_ledger", LedgerSettings, CoreSettings),
+    ("cost_ledger", LedgerSettings, WorkerSettings),
     ("api_gateway", GatewaySettings, CoreSettings),
 )
 

@@ -29,8 +29,12 @@ QUESTION = "what can you do for your country"
 
 
 def demo(
-    data: Annotated[Path | None, typer.Option(help="Folder that holds everything; the user's data folder by default")] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the gateway; a free one by default")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that holds everything; the user's data folder by default")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the gateway; a free one by default")
+    ] = None,
 ) -> None:
     """Start everything, share a short video and an article, show what comes of them."""
     options = UpOptions(data=(data or default_data()).absolute(), port=port)
@@ -57,7 +61,9 @@ def _show(url: str, views: list[ShareView]) -> None:
         typer.echo(f"\nSharing {video.name} (real speech, 11 s) and {ARTICLE.name}")
         title = "Inaugural address, 1961 (excerpt)"
         spoken = client.upload(video, ShareRequest(title=title), progress=lambda *_: None)
-        written = client.add(ShareRequest(text=ARTICLE.read_text(), title="What a millrace is", content_type="article"))
+        written = client.add(
+            ShareRequest(text=ARTICLE.read_text(), title="What a millrace is", content_type="article")
+        )
         for accepted in (spoken, written):
             view = follow(client, accepted.share_id, quiet=not sys.stdout.isatty())
             views.append(view)

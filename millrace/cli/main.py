@@ -10,6 +10,7 @@ import typer
 import millrace
 from millrace.cli.budget import budget_app
 from millrace.cli.contracts import schemas_app, topics_app
+from millrace.cli.database import database_app
 from millrace.cli.demo import demo
 from millrace.cli.doctor import doctor
 from millrace.cli.search import search
@@ -28,6 +29,7 @@ app.command()(search)
 app.add_typer(share_app, name="share")
 app.add_typer(budget_app, name="budget")
 app.add_typer(topics_app, name="topics")
+app.add_typer(database_app, name="database")
 app.add_typer(schemas_app, name="schemas")
 
 

@@ -31,6 +31,7 @@ from millrace.store.blobs import BlobStore, LocalBlobStore
 from millrace.store.calls import CallStore
 from millrace.store.database import Database
 from millrace.store.jobs import JobStore
+from millrace.store.migrate import verify_migrated
 from millrace.store.pool import open_pool
 from millrace.store.work import WorkStore
 from millrace.stream.acks import Partition
@@ -133,6 +134,7 @@ class StageApp(FaustApp, Generic[R]):
         codec = await Codec.connect(registry, catalog, written)
         await enter(serve_ops(settings.ops_host, settings.ops_port, self.unready))
         pool = await enter(open_pool(settings.postgres.get_secret_value(), size=settings.concurrency + 6))
+        await verify_migrated(pool)
         producer = await enter(open_producer(settings.kafka))
         source = f"millrace-{spec.name}-agent"
         ledger = await enter(open_ledger(settings.kafka, codec, producer, source=source))

@@ -13,12 +13,11 @@ import faust
 from pydantic import ValidationError
 
 from millrace.errors import ConfigurationError, MillraceError, Unavailable
-from millrace.settings import CoreSettings, StageSettings
+from millrace.settings import ServiceSettings, WorkerSettings
 
 EXIT_UNAVAILABLE = 69
 EXIT_TEMPORARY = 75
 EXIT_CONFIGURATION = 78
-START_PATIENCE_S = 30.0
 STOP_WITHIN_S = 8.0
 """How long Faust may take to stop after the jobs were drained, before the process just ends."""
 
@@ -37,7 +36,7 @@ def say(name: str, text: str) -> None:
 class Openable(Protocol):
     """What the worker asks of an application beside what Faust does."""
 
-    settings: StageSettings
+    settings: WorkerSettings
 
     async def open(self) -> None:
         """Check and connect everything; may be tried again after `Unavailable`."""
@@ -62,14 +61,14 @@ class StageWorker(faust.Worker):
         super().execute_from_commandline()
 
     async def _open(self) -> None:
-        name, deadline = self.app.conf.id, self.loop.time() + START_PATIENCE_S
+        name, deadline = self.app.conf.id, self.loop.time() + self._ours.settings.start_timeout_s
         told = ""
         while True:
             try:
                 await self._ours.open()
             except Unavailable as exc:
                 if self.loop.time() > deadline:
-                    say(name, f"{exc}; gave up after {START_PATIENCE_S:.0f} s")
+                    say(name, f"{exc}; gave up after {self._ours.settings.start_timeout_s:.0f} s")
                     raise SystemExit(EXIT_UNAVAILABLE) from exc
                 if str(exc) != told:
                     told = str(exc)
@@ -97,7 +96,7 @@ def run(app: Any) -> NoReturn:
     raise SystemExit(0)
 
 
-S = TypeVar("S", bound=CoreSettings)
+S = TypeVar("S", bound=ServiceSettings)
 
 
 def load_settings(kind: type[S]) -> S:
