@@ -7,7 +7,7 @@ from datetime import timedelta
 from millrace.stream.app import StageApp
 from millrace.stream.stage import StageSpec
 from services.summarize_agent.build import build_handler
-from services.summarize_agent.handler import SummarizeResult
+from services.summarize_agent.domain import SummarizeResult
 from services.summarize_agent.settings import SummarizeSettings
 
 SPEC = StageSpec(

@@ -1,0 +1,1 @@
+"""What the summarize agent uses: an extractive summarizer, and OpenAI-compatible APIs."""

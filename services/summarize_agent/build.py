@@ -1,0 +1,53 @@
+"""Chooses the adapters that the settings ask for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from millrace.models.openai_api import open_client
+from millrace.models.tariffs import api_tariff
+from millrace.models.wordllama import WordLlamaModel
+from millrace.stream.app import Resources
+from services.summarize_agent.adapters.api import ApiSummarizer
+from services.summarize_agent.adapters.extractive import ExtractiveSummarizer
+from services.summarize_agent.handler import SummarizeHandler
+from services.summarize_agent.ports import Summarizer
+from services.summarize_agent.settings import SummarizeSettings
+
+
+@asynccontextmanager
+async def build_handler(settings: SummarizeSettings, _: Resources) -> AsyncIterator[SummarizeHandler]:
+    """The stage's handler.
+
+    :raises ConfigurationError: nobody knows what the API's model costs.
+    """
+    async with _open_summarizer(settings) as summarizer:
+        yield SummarizeHandler(summarizer=summarizer, most_characters=settings.summarize_max_characters)
+
+
+@asynccontextmanager
+async def _open_summarizer(settings: SummarizeSettings) -> AsyncIterator[Summarizer]:
+    if not settings.summarizes_by_api:
+        model = await asyncio.to_thread(WordLlamaModel)
+        yield ExtractiveSummarizer(model, settings.summarize_price_per_second)
+        return
+    tariff = api_tariff(
+        model=settings.llm_model,
+        base_url=settings.llm_base_url,
+        dollars_in=settings.llm_price_in,
+        dollars_out=settings.llm_price_out,
+        setting="MILLRACE_LLM_PRICE_IN and MILLRACE_LLM_PRICE_OUT",
+    )
+    client = open_client(
+        base_url=settings.llm_base_url, key=settings.openai_api_key, timeout_s=settings.llm_timeout_s
+    )
+    async with client:
+        yield ApiSummarizer(
+            client,
+            model=settings.llm_model,
+            tariff=tariff,
+            max_tokens=settings.llm_max_tokens,
+            own_server=settings.llm_base_url is not None,
+        )

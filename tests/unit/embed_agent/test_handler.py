@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from millrace.contracts.events import EmbeddingReady, Segment, ShareEvent
+from millrace.errors import Denied, Poison, Retryable, Skipped, Unavailable
+from millrace.ids import WorkKey
+from millrace.models.port import Backend, Embedded, Tariff, Use
+from millrace.models.tariffs import PerToken
+from millrace.money import MicroUSD
+from millrace.store.blobs import LocalBlobStore
+from millrace.store.transcripts import keep_large
+from millrace.stream.stage import Finished, Plan, StageHandler
+from millrace.testing.run import FakeRun
+from millrace.testing.samples import NOW, media_ready, share_created, transcript_ready
+from services.embed_agent.domain import EmbedResult
+from services.embed_agent.handler import EmbedHandler
+from services.embed_agent.ports import Vectors
+
+SENTENCES = [
+    Segment(start_ms=n * 10_000, end_ms=n * 10_000 + 9_900, text=f"Sentence number {n} is said here.")
+    for n in range(20)
+]
+SPEECH = transcript_ready(text=" ".join(s.text for s in SENTENCES), segments=SENTENCES, duration_ms=200_000)
+ARTICLE = share_created(text="# Mills\n\nA mill race is the channel of water that drives a water wheel.")
+
+
+class FakeModel:
+    backend: Backend = "api"
+    name = "fake"
+    dimensions = 0
+    batch_size = 2
+
+    def __init__(self) -> None:
+        self.tariff: Tariff = PerToken(Decimal(10))
+        self.asked: list[list[str]] = []
+        self.error: Exception | None = None
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+    async def embed(self, texts: Sequence[str]) -> Embedded:
+        self.asked.append(list(texts))
+        if self.error:
+            raise self.error
+        tokens = sum(map(self.count_tokens, texts))
+        return Embedded([[float(len(text)), 0.5] for text in texts], Use(tokens_in=tokens))
+
+
+class FakeStore:
+    def __init__(self) -> None:
+        self.kept: dict[WorkKey, Vectors] = {}
+        self.error: Exception | None = None
+
+    async def replace(self, work_key: WorkKey, vectors: Vectors) -> None:
+        if self.error:
+            raise self.error
+        self.kept[work_key] = vectors
+
+
+class Bench:
+    def __init__(self, folder: Path) -> None:
+        self.model = FakeModel()
+        self.store = FakeStore()
+        self.blobs = LocalBlobStore(folder)
+        self.run = FakeRun()
+        self.handler: StageHandler[EmbedResult] = EmbedHandler(
+            model=self.model, store=self.store, blobs=self.blobs, split=lambda text: [text]
+        )
+
+    def plan(self, event: ShareEvent) -> Plan:
+        plan = self.handler.plan(event, {})
+        assert plan is not None
+        return plan
+
+    async def work(self, event: ShareEvent) -> EmbedResult:
+        return await self.handler.work(self.plan(event), self.run)
+
+    def kept(self, event: ShareEvent) -> Vectors:
+        return self.store.kept[self.plan(event).work_key("embed")]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+async def test_a_transcript_is_stored_in_chunks_with_times_and_vectors(bench: Bench) -> None:
+    result = await bench.work(SPEECH)
+    kept = bench.kept(SPEECH)
+    assert result.chunk_count == len(kept.chunks) == len(kept.vectors) >= 4
+    assert (result.chunker, result.dimensions, result.source, result.types) == (
+        "transcript",
+        2,
+        "transcript",
+        ["content"],
+    )
+    assert [list(vector) for vector in kept.vectors] == [[len(chunk.text), 0.5] for chunk in kept.chunks]
+    assert (kept.chunks[0].start_ms, kept.chunks[-1].end_ms) == (0, 199_900)
+
+
+async def test_each_batch_is_a_call_of_its_own_held_by_its_tokens(bench: Bench) -> None:
+    result = await bench.work(SPEECH)
+    calls = bench.run.calls
+    assert (
+        [call.call_no for call in calls]
+        == list(range(len(bench.model.asked)))
+        == list(range(-(-result.chunk_count // 2)))
+    )
+    tokens = [sum(len(text.split()) for text in batch) for batch in bench.model.asked]
+    assert [call.hold for call in calls] == [call.cost for call in calls] == [10 * n for n in tokens]
+    assert result.tokens == sum(tokens)
+
+
+async def test_a_second_attempt_asks_only_for_batches_that_were_not_paid(bench: Bench) -> None:
+    bench.store.error = Unavailable("PostgreSQL is away")
+    with pytest.raises(Unavailable):
+        await bench.work(SPEECH)
+    asked = len(bench.model.asked)
+    del bench.run.paid[1]
+    bench.store.error = None
+    bench.run = FakeRun(paid=bench.run.paid)
+    result = await bench.work(SPEECH)
+    assert len(bench.model.asked) == asked + 1
+    assert result.dimensions == 2
+    assert list(bench.kept(SPEECH).vectors[0]) == [len(bench.kept(SPEECH).chunks[0].text), 0.5]
+
+
+async def test_a_text_is_stored_without_times(bench: Bench) -> None:
+    result = await bench.work(ARTICLE)
+    (chunk,) = bench.kept(ARTICLE).chunks
+    assert (chunk.start_ms, chunk.end_ms, result.chunker, result.source) == (None, None, "paragraph", "text")
+    assert chunk.text.startswith("# Mills")
+
+
+async def test_large_segments_are_read_from_the_media_store(bench: Bench) -> None:
+    many = [segment.model_copy(update={"text": segment.text + " word" * 6000}) for segment in SENTENCES]
+    reference = await keep_large(bench.blobs, many)
+    assert reference is not None
+    event = transcript_ready(text="whatever words", segments_ref=reference, duration_ms=200_000)
+    await bench.work(event)
+    assert bench.kept(event).chunks[0].text.startswith("Sentence number 0")
+
+
+async def test_a_transcript_without_segments_lasts_as_long_as_its_media(bench: Bench) -> None:
+    event = transcript_ready(text="Ask not.", duration_ms=3000)
+    await bench.work(event)
+    (chunk,) = bench.kept(event).chunks
+    assert (chunk.text, chunk.start_ms, chunk.end_ms) == ("Ask not.", 0, 3000)
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (share_created(text="abc"), "too-short"),
+        (share_created(text="..." * 10), "too-short"),
+        (share_created(text="text with\0 a NUL that PostgreSQL refuses"), "binary"),
+        (transcript_ready(text="", skipped_reason="no-audio"), "no-audio"),
+        (transcript_ready(text=" "), "too-short"),
+    ],
+)
+async def test_nothing_is_bought_for_what_nobody_would_search(bench: Bench, event: ShareEvent, reason: str) -> None:
+    with pytest.raises(Skipped, match=reason):
+        await bench.work(event)
+    assert bench.run.calls == []
+    assert bench.store.kept == {}
+    skipped = bench.handler.skipped(bench.plan(event), reason)
+    assert (skipped.skipped_reason, skipped.chunk_count) == (reason, 0)
+
+
+async def test_denied_money_means_that_nothing_was_embedded_or_stored(bench: Bench) -> None:
+    bench.run = FakeRun(cap=MicroUSD(1))
+    with pytest.raises(Denied):
+        await bench.work(SPEECH)
+    assert bench.model.asked == []
+    assert bench.store.kept == {}
+
+
+@pytest.mark.parametrize("error", [Retryable("busy"), Poison("refused")])
+async def test_a_model_says_by_its_error_what_happens_next(bench: Bench, error: Exception) -> None:
+    bench.model.error = error
+    with pytest.raises(type(error)):
+        await bench.work(SPEECH)
+    assert bench.store.kept == {}
+
+
+def test_the_event_is_about_the_share(bench: Bench) -> None:
+    plan = bench.plan(SPEECH)
+    result = EmbedResult(
+        source="transcript",
+        backend="local",
+        model="fake",
+        dimensions=2,
+        chunker="transcript",
+        chunk_count=4,
+        tokens=9,
+    )
+    event = bench.handler.event(plan, Finished(plan.work_key("embed"), result, MicroUSD(5), NOW))
+    assert isinstance(event, EmbeddingReady)
+    assert (event.share_id, event.account, event.chunk_count, event.cost_micro_usd) == ("share-1", "acme", 4, 5)
+
+
+def test_the_same_words_at_other_times_are_other_work(bench: Bench) -> None:
+    later = [s.model_copy(update={"start_ms": s.start_ms + 5, "end_ms": s.end_ms + 5}) for s in SENTENCES]
+    first = bench.plan(SPEECH).work_key("embed")
+    again = transcript_ready(share_id="other", account="b", text=SPEECH.text, segments=SENTENCES, title="Mine")
+    assert bench.plan(again).work_key("embed") == first
+    assert bench.plan(transcript_ready(text=SPEECH.text, segments=later)).work_key("embed") != first
+
+
+@pytest.mark.parametrize("event", [media_ready(), share_created(source_kind="upload", blob_key="uploads/a")])
+def test_what_has_no_text_yet_is_not_for_this_stage(bench: Bench, event: ShareEvent) -> None:
+    assert bench.handler.plan(event, {}) is None

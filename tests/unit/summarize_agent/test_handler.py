@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import pytest
+
+from millrace.contracts.events import ShareCreated, ShareEvent, SummaryReady, TranscriptReady
+from millrace.errors import Denied, Poison, Retryable, Skipped, UnknownOutcome
+from millrace.money import MicroUSD
+from millrace.stream.stage import Finished, Paid, Plan, StageHandler
+from millrace.testing.run import FakeRun
+from millrace.testing.samples import NOW, media_ready, share_created, transcript_ready
+from services.summarize_agent.domain import Answer, Backend, SummarizeResult, Summary
+from services.summarize_agent.handler import SummarizeHandler
+
+TEXT = "A mill race is the channel of water that drives a water wheel. The miller opens the gate as far as he dares."
+ARTICLE = share_created(text=TEXT, language="en")
+SPEECH = transcript_ready(text=TEXT)
+GOOD = Answer(
+    summary=Summary(summary="Water drives mills.", key_points=["a", "b"], tags=["mill"]), tokens_in=30, tokens_out=9
+)
+BAD = Answer(summary=None, tokens_in=30, tokens_out=4)
+
+
+class FakeSummarizer:
+    backend: Backend = "api"
+    model = "fake"
+    version = 1
+    tries = 2
+
+    def __init__(self, *answers: Answer | Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+
+    def most(self, text: str) -> MicroUSD:
+        return MicroUSD(100)
+
+    async def summarize(self, text: str, language: str | None) -> Paid[Answer]:
+        self.asked.append(text)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return Paid(answer, MicroUSD(40))
+
+
+def handler_with(summarizer: FakeSummarizer) -> StageHandler[SummarizeResult]:
+    return SummarizeHandler(summarizer=summarizer, most_characters=1000)
+
+
+def plan_of(event: ShareEvent, summarizer: FakeSummarizer) -> Plan:
+    plan = handler_with(summarizer).plan(event, {})
+    assert plan is not None
+    return plan
+
+
+async def work(event: ShareEvent, summarizer: FakeSummarizer, run: FakeRun) -> SummarizeResult:
+    return await handler_with(summarizer).work(plan_of(event, summarizer), run)
+
+
+@pytest.mark.parametrize(("event", "source"), [(ARTICLE, "text"), (SPEECH, "transcript")])
+async def test_a_text_is_summarised_once(event: ShareEvent, source: str) -> None:
+    summarizer, run = FakeSummarizer(GOOD), FakeRun()
+    result = await work(event, summarizer, run)
+    assert (result.summary, result.source, result.tags) == ("Water drives mills.", source, ["mill"])
+    assert (result.tokens_in, result.tokens_out) == (30, 9)
+    assert [(call.call_no, call.hold, call.cost) for call in run.calls] == [(0, 100, 40)]
+    assert summarizer.asked == [TEXT]
+
+
+async def test_an_answer_in_the_wrong_form_is_asked_for_once_more_and_both_are_paid() -> None:
+    summarizer, run = FakeSummarizer(BAD, GOOD), FakeRun()
+    result = await work(ARTICLE, summarizer, run)
+    assert (result.summary, result.tokens_in, result.tokens_out) == ("Water drives mills.", 60, 13)
+    assert [(call.call_no, call.cost) for call in run.calls] == [(0, 40), (1, 40)]
+
+
+async def test_a_model_that_keeps_to_no_form_is_given_up() -> None:
+    summarizer, run = FakeSummarizer(BAD, BAD), FakeRun()
+    with pytest.raises(Poison, match="did not answer in the form of a summary, 2 times"):
+        await work(ARTICLE, summarizer, run)
+    with pytest.raises(Poison):
+        await work(ARTICLE, summarizer, FakeRun(paid=run.paid))
+    assert len(summarizer.asked) == 2, "what was paid for is not asked again"
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (share_created(text="abc"), "too-short"),
+        (share_created(text="words " * 500), "too-long"),
+        (share_created(text=TEXT + "\0"), "binary"),
+        (transcript_ready(text="", skipped_reason="silent"), "silent"),
+        (transcript_ready(text="Ask not."), "too-short"),
+    ],
+)
+async def test_nothing_is_bought_for_a_text_that_needs_no_summary(event: ShareEvent, reason: str) -> None:
+    summarizer, run = FakeSummarizer(), FakeRun()
+    with pytest.raises(Skipped, match=reason):
+        await work(event, summarizer, run)
+    assert run.calls == []
+    skipped = handler_with(summarizer).skipped(plan_of(event, summarizer), reason)
+    assert (skipped.skipped_reason, skipped.summary) == (reason, "")
+
+
+async def test_denied_money_means_that_nobody_was_asked() -> None:
+    summarizer = FakeSummarizer(GOOD)
+    with pytest.raises(Denied):
+        await work(ARTICLE, summarizer, FakeRun(cap=MicroUSD(99)))
+    assert summarizer.asked == []
+
+
+@pytest.mark.parametrize("error", [Retryable("busy"), Poison("refused"), UnknownOutcome("lost")])
+async def test_a_summarizer_says_by_its_error_what_was_paid(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        await work(ARTICLE, FakeSummarizer(error), FakeRun())
+
+
+def test_the_event_is_about_the_share() -> None:
+    summarizer = FakeSummarizer()
+    plan = plan_of(SPEECH, summarizer)
+    result = SummarizeResult(source="transcript", summary="Mills.", backend="extractive", model="fake", language="en")
+    event = handler_with(summarizer).event(plan, Finished(plan.work_key("summarize"), result, MicroUSD(5), NOW))
+    assert isinstance(event, SummaryReady)
+    assert (event.share_id, event.account, event.summary, event.backend) == (
+        "share-1",
+        "acme",
+        "Mills.",
+        "extractive",
+    )
+    assert (event.cost_micro_usd, event.language) == (5, "en")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        media_ready(),
+        share_created(source_kind="url", url="https://example.org/a.mp4"),
+        share_created(source_kind="upload", blob_key="uploads/a"),
+    ],
+)
+def test_what_has_no_text_yet_is_not_for_this_stage(event: ShareEvent) -> None:
+    assert handler_with(FakeSummarizer()).plan(event, {}) is None
+
+
+def test_the_same_text_is_the_same_work_whoever_shares_it_and_another_model_is_not() -> None:
+    summarizer = FakeSummarizer()
+
+    def key(event: ShareCreated | TranscriptReady) -> str:
+        return plan_of(event, summarizer).work_key("summarize")
+
+    first = key(ARTICLE)
+    assert key(share_created(share_id="share-2", account="b", text=TEXT, language="en", title="Other")) == first
+    assert key(share_created(text=TEXT, language="de")) != first
+    assert key(SPEECH) != first
+    summarizer.model = "other"
+    assert key(ARTICLE) != first
