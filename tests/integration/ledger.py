@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import httpx
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.events import CostDecision, CostRequest, CostSpend, Event
@@ -151,6 +152,14 @@ class TestLedger:
             ) as client,
         ):
             yield client
+
+    async def limit_messages(self, topic: str, size: int) -> None:
+        """Let the broker refuse larger messages."""
+        limit = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[limit])
+        admin = AdminClient({"bootstrap.servers": self.stack.kafka})
+        for changed in admin.incremental_alter_configs([resource]).values():
+            await asyncio.to_thread(changed.result, 10)
 
     async def read(self, topic: str, schema: str) -> list[Found]:
         """Everything committed on a topic, decoded."""
