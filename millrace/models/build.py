@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from millrace.models.openai_api import OpenAIEmbeddings, open_client
 from millrace.models.port import EmbeddingModel
 from millrace.models.settings import EmbeddingSettings
 from millrace.models.tariffs import api_tariff
@@ -19,9 +18,18 @@ async def open_embedding(settings: EmbeddingSettings) -> AsyncIterator[Embedding
 
     :raises ConfigurationError: nobody knows what the API's model costs.
     """
-    if not settings.embeds_by_api:
+    if settings.embeds_by_api:
+        async with _open_api(settings) as model:
+            yield model
+    else:
         yield await asyncio.to_thread(WordLlamaModel, settings.embed_price_per_second)
-        return
+
+
+@asynccontextmanager
+async def _open_api(settings: EmbeddingSettings) -> AsyncIterator[EmbeddingModel]:
+    # 120 MB and three seconds that processes with a local model do without.
+    from millrace.models.openai_api import OpenAIEmbeddings, open_client  # noqa: PLC0415
+
     tariff = api_tariff(
         model=settings.embed_model,
         base_url=settings.embed_base_url,

@@ -41,7 +41,7 @@ def open_client(*, base_url: str | None, key: SecretStr | None, timeout_s: float
 
 @contextmanager
 def errors_by_outcome(model: str) -> Iterator[None]:
-    """Turn the client's errors into ours, which say what was paid and what happens next.
+    """Turn errors of a request, and of reading its answer, into ours, which say what was paid and what happens next.
 
     :raises Retryable: nothing was paid, later it may work.
     :raises Poison: nothing was paid, and it never will work.
@@ -55,7 +55,8 @@ def errors_by_outcome(model: str) -> Iterator[None]:
         if type(exc.__cause__).__name__ in _NEVER_SENT:
             raise Retryable(f"the API of {model} cannot be reached: is its base URL right?") from exc
         raise UnknownOutcome(f"the API of {model} was asked and did not answer in time") from exc
-    except openai.APIError as exc:
+    except (openai.APIError, ValueError, TypeError, AttributeError) as exc:
+        # The client does not check what a server sends: parts of an answer may be missing, or no JSON at all.
         raise UnknownOutcome(f"the API of {model} gave an answer that cannot be read") from exc
 
 
@@ -82,7 +83,7 @@ def token_counter(model: str) -> Callable[[str], int]:
     try:
         # Not encoding_for_model(): it refuses models whose tokenizer it has, the embedding models among them.
         encoding = bpe_openai.get_encoding(bpe_openai.encoding_name_for_model(model))
-    except bpe_openai.UnsupportedModelError:
+    except KeyError:
         return _bytes
     return lambda text: len(encoding.encode_ordinary(text))
 
@@ -108,9 +109,10 @@ class OpenAIEmbeddings:
         """Ask the API once."""
         with errors_by_outcome(self.name):
             answer = await self._client.embeddings.create(model=self.name, input=list(texts), encoding_format="float")
-        vectors = [item.embedding for item in sorted(answer.data, key=lambda item: item.index)]
-        sizes = {len(vector) for vector in vectors}
+            vectors = [item.embedding for item in sorted(answer.data, key=lambda item: item.index)]
+            sizes = {len(vector) for vector in vectors}
+            tokens = answer.usage.prompt_tokens
         if len(vectors) != len(texts) or len(sizes) != 1:
             raise UnknownOutcome(f"the API of {self.name} did not give one vector for each text")
         self.dimensions = sizes.pop()
-        return Embedded(vectors, Use(tokens_in=answer.usage.prompt_tokens))
+        return Embedded(vectors, Use(tokens_in=tokens))

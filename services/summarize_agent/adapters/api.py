@@ -89,7 +89,7 @@ class ApiSummarizer:
                 response_format=_FORM,
                 extra_body=self._limit,
             )
-        content = answer.choices[0].message.content if answer.choices else None
+            content = answer.choices[0].message.content if answer.choices else None
         # A server that does not count is charged what was held: never too little.
         tokens_in = answer.usage.prompt_tokens if answer.usage else self._tokens(text)
         tokens_out = answer.usage.completion_tokens if answer.usage else self._max_tokens

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import BaseModel
+
+from millrace.models.settings import EmbeddingSettings
+from services.embed_agent.settings import EmbedSettings
+from services.summarize_agent.settings import SummarizeSettings
+
+CORE = {"MILLRACE_KAFKA": "k", "MILLRACE_REGISTRY": "r", "MILLRACE_POSTGRES": "p", "MILLRACE_BLOBS": "/b"}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("OPENAI_API_KEY", "MILLRACE_OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in CORE.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_without_a_key_everything_is_local(environment: pytest.MonkeyPatch) -> None:
+    assert not EmbedSettings().embeds_by_api
+    assert not SummarizeSettings().summarizes_by_api
+
+
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "MILLRACE_OPENAI_API_KEY"])
+def test_a_key_under_either_name_chooses_the_api_and_is_never_printed(
+    environment: pytest.MonkeyPatch, name: str
+) -> None:
+    environment.setenv(name, "sk-secret")
+    for settings in (EmbedSettings(), SummarizeSettings()):
+        assert settings.openai_api_key is not None
+        assert settings.openai_api_key.get_secret_value() == "sk-secret"
+        assert "sk-secret" not in repr(settings) + settings.model_dump_json()
+    assert EmbedSettings().embeds_by_api
+    assert SummarizeSettings().summarizes_by_api
+
+
+def test_a_base_url_chooses_the_api_without_a_key(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("MILLRACE_LLM_BASE_URL", "http://127.0.0.1:11434/v1")
+    assert SummarizeSettings().summarizes_by_api
+    assert not EmbedSettings().embeds_by_api, "each API is chosen on its own"
+
+
+def test_a_forced_backend_comes_before_a_key(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("OPENAI_API_KEY", "sk-secret")
+    environment.setenv("MILLRACE_LLM_BACKEND", "extractive")
+    environment.setenv("MILLRACE_EMBED_BACKEND", "local")
+    assert not SummarizeSettings().summarizes_by_api
+    assert not EmbedSettings().embeds_by_api
+
+
+def test_the_embedding_settings_can_be_mixed_into_any_service() -> None:
+    assert issubclass(EmbeddingSettings, BaseModel)
+    assert not EmbeddingSettings().embeds_by_api
