@@ -34,7 +34,13 @@ async def open_pool(dsn: str, *, size: int = 8) -> AsyncIterator[asyncpg.Pool[as
     """
     try:
         pool = await asyncpg.create_pool(
-            dsn, min_size=1, max_size=size, init=_prepare, timeout=10, command_timeout=60, server_settings={"timezone": "UTC"}
+            dsn,
+            min_size=1,
+            max_size=size,
+            init=_prepare,
+            timeout=10,
+            command_timeout=60,
+            server_settings={"timezone": "UTC"},
         )
     except (OSError, TimeoutError, asyncpg.PostgresError) as exc:
         raise Unavailable(f"PostgreSQL does not answer ({type(exc).__name__}); is it running?") from exc

@@ -31,8 +31,8 @@ from millrace.store.blobs import BlobStore, LocalBlobStore
 from millrace.store.calls import CallStore
 from millrace.store.database import Database
 from millrace.store.jobs import JobStore
-from millrace.store.migrate import verify_migrated
 from millrace.store.pool import open_pool
+from millrace.store.version import verify_migrated
 from millrace.store.work import WorkStore
 from millrace.stream.acks import Partition
 from millrace.stream.faust_app import FAUST_SETTINGS, FaustApp, SafeConsumer

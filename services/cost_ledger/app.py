@@ -25,8 +25,8 @@ from millrace.contracts.wire import Codec
 from millrace.errors import Poison, Unavailable
 from millrace.kafka.producer import open_producer
 from millrace.ledger.topics import DECISIONS, REQUESTS, SPEND
-from millrace.store.migrate import migrate
 from millrace.store.pool import open_pool
+from millrace.store.version import verify_migrated
 from millrace.stream.faust_app import FAUST_SETTINGS, FaustApp
 from millrace.stream.pool import Stream
 from millrace.stream.worker import StageWorker, say
@@ -110,9 +110,8 @@ class LedgerApp(FaustApp):
         own = ledger_catalog(self._catalog, settings)
         await verify_topics(settings.kafka, own, own.topics)
         codec = await Codec.connect(Registry(settings.registry), self._catalog, (REQUESTS, DECISIONS, SPEND))
-        dsn = settings.postgres.get_secret_value()
-        pool = await enter(open_pool(dsn, size=2))
-        await asyncio.to_thread(migrate, dsn)
+        pool = await enter(open_pool(settings.postgres.get_secret_value(), size=2))
+        await verify_migrated(pool)
         producer = await enter(open_producer(settings.kafka))
         await enter(serve_ops(settings.ops_host, settings.ops_port, self.unready))
         setup = LogSetup(

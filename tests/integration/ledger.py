@@ -28,6 +28,7 @@ from millrace.embedded.readyfile import Addresses
 from millrace.kafka.producer import open_producer
 from millrace.ledger.client import LedgerClient, open_ledger
 from millrace.ledger.topics import DECISIONS, REQUESTS, SPEND, LedgerTopics
+from millrace.store.migrate import migrate
 from services.cost_ledger.log import LogSetup
 from services.cost_ledger.settings import LedgerSettings
 from services.cost_ledger.topics import ledger_catalog
@@ -219,6 +220,7 @@ async def ledger(stack: Addresses, name: str, database: str, folder: Path, budge
     await asyncio.to_thread(register_schemas, stack.registry, catalog, lambda _: None)
     registry = Registry(stack.registry)
     codec = await Codec.connect(registry, catalog, (REQUESTS, DECISIONS, SPEND))
+    migrate(database)
     made = TestLedger(stack, f"{name}.", database, folder, codec, budgets)
     try:
         yield made
