@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import wave
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import cast
 
@@ -13,12 +14,14 @@ import pytest
 from numpy.typing import NDArray
 
 from millrace.errors import ConfigurationError, Poison, Skipped
+from millrace.models.wordllama import WordLlamaModel
 from millrace.money import MicroUSD
 from millrace.store.blobs import LocalBlobStore
 from millrace.stream.app import Resources
 from millrace.testing.media import JFK_WAV
 from millrace.testing.run import FakeRun
 from millrace.testing.samples import media_ready
+from services.summarize_agent.adapters.extractive import ExtractiveSummarizer
 from services.transcribe_agent.adapters.whisper import load_whisper
 from services.transcribe_agent.build import build_handler
 from services.transcribe_agent.domain import TranscriptResult
@@ -127,3 +130,56 @@ async def test_a_playlist_in_disguise_reads_no_other_file(transcribing: Transcri
 def test_a_model_that_is_not_there_is_one_clear_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"speech model '.*' cannot be loaded"):
         load_whisper(model=str(tmp_path), device="cpu", compute_type="auto", threads=1)
+
+
+async def test_near_in_meaning_is_near_in_direction() -> None:
+    model = WordLlamaModel()
+    embedded = await model.embed(["a dog ran in the park", "a puppy was running outside", "quarterly tax returns"])
+    dog, puppy, tax = np.array(embedded.vectors)
+    assert (len(dog), model.dimensions) == (256, 256)
+    assert dog @ puppy > 0.4 > dog @ tax
+    assert embedded.use.tokens_in == sum(map(model.count_tokens, ["a dog ran in the park"])) + 10
+    with pytest.raises(ValueError, match="blank"):
+        await model.embed(["words", " "])
+
+
+ARTICLE = """# Mills
+
+A mill race is the channel of water that drives a water wheel. The water is led from a river through a gate. The
+miller opens the gate as far as the wheel can bear. When there is too little water in the river, the mill must wait
+until the pond behind the weir has filled again.
+
+## History
+
+Water mills ground grain in Roman times. In the Middle Ages there were thousands of them in England alone. Later they
+drove hammers, saws and bellows. The first factories stood by rivers because water wheels drove their machines. Steam
+engines made the mills independent of rivers. My neighbour likes bread with honey for breakfast on Sundays.
+"""
+
+
+async def test_an_extractive_summary_is_sentences_of_the_text_in_their_order() -> None:
+    summarizer = ExtractiveSummarizer(WordLlamaModel(), Decimal("0.01"))
+    paid = await summarizer.summarize(ARTICLE, "en-GB")
+    summary = paid.answer.summary
+    assert summary is not None
+    flat = " ".join(ARTICLE.split())
+    places = [flat.index(point) for point in summary.key_points]
+    assert places == sorted(places)
+    assert len(summary.summary) < len(flat) / 2
+    assert "water wheel" in summary.summary
+    assert "honey" not in summary.summary + " ".join(summary.key_points)
+    assert "Mills" not in summary.summary.split(), "a header is no sentence"
+    assert any("water" in tag for tag in summary.tags)
+    assert 0 < paid.cost <= summarizer.most(ARTICLE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Ask not what your country can do for you, ask what you can do for your country.", "word " * 5000, "# a\n" * 99],
+    ids=["one sentence", "no sentence", "only headers"],
+)
+async def test_every_text_has_an_extractive_summary(text: str) -> None:
+    paid = await ExtractiveSummarizer(WordLlamaModel(), Decimal(0)).summarize(text, None)
+    assert paid.answer.summary is not None
+    assert paid.answer.summary.summary
+    assert paid.cost == 0

@@ -11,6 +11,9 @@ from millrace.ids import WorkKey, content_hash
 from millrace.store.pool import OUTAGES
 from services.embed_agent.ports import Vectors
 
+# One writer of a piece of work at a time, should two believe that they hold it. Not the work's own row: its lease is
+# renewed meanwhile.
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 _DELETE = "DELETE FROM chunks WHERE work_key = $1 AND embedding_type = $2"
 _INSERT = """
 INSERT INTO chunks
@@ -44,6 +47,7 @@ class PgVectorStore:
         ]
         try:
             async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(_LOCK, work_key)
                 await connection.execute(_DELETE, work_key, vectors.embedding_type)
                 await connection.executemany(_INSERT, rows)
         except OUTAGES as exc:

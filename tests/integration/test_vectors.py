@@ -1,0 +1,88 @@
+"""Vectors in a real PostgreSQL with pgvector."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from millrace.embedded.readyfile import Addresses
+from millrace.errors import Unavailable
+from millrace.ids import WorkKey
+from millrace.store.migrate import migrate
+from millrace.store.pool import open_pool
+from services.embed_agent.adapters.pgvector import PgVectorStore
+from services.embed_agent.domain import Chunk
+from services.embed_agent.ports import Vectors
+
+
+@pytest.fixture
+async def pool(stack: Addresses) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
+    await asyncio.to_thread(migrate, stack.postgres)
+    async with open_pool(stack.postgres) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def work(pool: asyncpg.Pool[asyncpg.Record]) -> AsyncIterator[WorkKey]:
+    key = WorkKey(f"embed:{uuid.uuid4().hex}")
+    await pool.execute("INSERT INTO work (work_key, stage) VALUES ($1, 'embed')", key)
+    yield key
+    await pool.execute("DELETE FROM work WHERE work_key = $1", key)
+
+
+def vectors(*texts: str) -> Vectors:
+    chunks = [Chunk(text, tokens=len(text), start_ms=n, end_ms=n + 1) for n, text in enumerate(texts)]
+    return Vectors("content", "fake", chunks, [[float(n), 0.1, 1 / 3] for n in range(len(texts))])
+
+
+async def kept(pool: asyncpg.Pool[asyncpg.Record], key: WorkKey) -> list[tuple[object, ...]]:
+    rows = await pool.fetch(
+        "SELECT chunk_no, text, start_ms, tokens, embedding::text FROM chunks WHERE work_key = $1 ORDER BY chunk_no",
+        key,
+    )
+    return [tuple(row) for row in rows]
+
+
+async def test_vectors_are_kept_as_they_were_made(pool: asyncpg.Pool[asyncpg.Record], work: WorkKey) -> None:
+    await PgVectorStore(pool).replace(work, vectors("one", "three"))
+    assert await kept(pool, work) == [
+        (0, "one", 0, 3, "[0,0.1,0.33333334]"),
+        (1, "three", 1, 5, "[1,0.1,0.33333334]"),
+    ]
+
+
+async def test_a_repeat_replaces_what_an_earlier_attempt_left(
+    pool: asyncpg.Pool[asyncpg.Record], work: WorkKey
+) -> None:
+    store = PgVectorStore(pool)
+    await store.replace(work, vectors("one", "two", "three"))
+    for _ in range(2):
+        await store.replace(work, vectors("other"))
+        assert [row[1] for row in await kept(pool, work)] == ["other"]
+
+
+async def test_two_workers_at_once_leave_one_whole_set(pool: asyncpg.Pool[asyncpg.Record], work: WorkKey) -> None:
+    sets = (vectors("a1", "a2", "a3"), vectors("b1", "b2"))
+    done = await asyncio.gather(*(PgVectorStore(pool).replace(work, one) for one in sets * 5), return_exceptions=True)
+    assert all(error is None for error in done)
+    assert [row[1] for row in await kept(pool, work)] in (["a1", "a2", "a3"], ["b1", "b2"])
+
+
+async def test_a_failed_write_leaves_the_vectors_that_were_there(
+    pool: asyncpg.Pool[asyncpg.Record], work: WorkKey
+) -> None:
+    await PgVectorStore(pool).replace(work, vectors("one"))
+    with pytest.raises(asyncpg.PostgresError):
+        await PgVectorStore(pool).replace(work, vectors("two", "with a NUL \0"))
+    assert [row[1] for row in await kept(pool, work)] == ["one"]
+
+
+async def test_a_database_that_is_away_is_waited_for(stack: Addresses, work: WorkKey) -> None:
+    async with open_pool(stack.postgres, size=1) as pool:
+        await pool.close()
+        with pytest.raises(Unavailable, match="does not take the vectors"):
+            await PgVectorStore(pool).replace(work, vectors("one"))
