@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -203,6 +204,16 @@ async def test_a_share_outlives_a_crash_between_its_commit_and_its_confirmation(
     assert (await lag(gateway.pool)).messages == 0
 
 
+@asynccontextmanager
+async def draining(drainer: Drainer) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(drainer.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
 class AwayThenBack:
     """Kafka is away for the first rounds."""
 
@@ -220,13 +231,13 @@ class AwayThenBack:
 async def test_the_drainer_keeps_rows_while_kafka_is_away_and_stops_cleanly(gateway: Gateway) -> None:
     publisher = AwayThenBack(gateway, rounds=2)
     drainer = Drainer(gateway.pool, publisher, jitter=lambda: 0.0)
-    running = asyncio.create_task(drainer.run())
-    share_id = await share_text(gateway)
-    drainer.wake()
-    assert len(await published(gateway.kafka, share_id)) == 1
-    assert publisher.left == 0
-    drainer.stop()
-    await asyncio.wait_for(running, 5)
+    async with draining(drainer) as running:
+        share_id = await share_text(gateway)
+        drainer.wake()
+        assert len(await published(gateway.kafka, share_id)) == 1
+        assert publisher.left == 0
+        drainer.stop()
+        await asyncio.wait_for(running, 5)
 
 
 async def until_one_drains(gateway: Gateway) -> None:
@@ -241,19 +252,17 @@ async def until_one_drains(gateway: Gateway) -> None:
 
 async def test_only_one_of_two_drainers_publishes_and_the_other_takes_over(gateway: Gateway) -> None:
     first, second = (Drainer(gateway.pool, gateway.parts.publisher) for _ in range(2))
-    running = asyncio.create_task(first.run())
-    await until_one_drains(gateway)
-    other = asyncio.create_task(second.run())
-    ids = [await share_text(gateway, f"Text {n}") for n in range(5)]
-    first.wake()
-    second.wake()
-    assert [len(messages) for messages in (await published_all(gateway.kafka, ids)).values()] == [1] * 5
-    first.stop()
-    await asyncio.wait_for(running, 5)
-    late = await share_text(gateway)
-    assert len(await published(gateway.kafka, late)) == 1
-    second.stop()
-    await asyncio.wait_for(other, 5)
+    async with draining(first) as running:
+        await until_one_drains(gateway)
+        async with draining(second):
+            ids = [await share_text(gateway, f"Text {n}") for n in range(5)]
+            first.wake()
+            second.wake()
+            assert [len(messages) for messages in (await published_all(gateway.kafka, ids)).values()] == [1] * 5
+            first.stop()
+            await asyncio.wait_for(running, 5)
+            late = await share_text(gateway)
+            assert len(await published(gateway.kafka, late)) == 1
 
 
 async def test_a_broker_that_does_not_answer_is_told_apart_row_by_row(gateway: Gateway) -> None:
