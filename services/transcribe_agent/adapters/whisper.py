@@ -59,7 +59,8 @@ class SileroDetector:
             return []
         samples = _samples(audio)
         # Always the same noise: the same media must be cut in the same places at every attempt.
-        samples += np.random.default_rng(seed=0).normal(0, _DITHER, len(samples)).astype(np.float32)
+        noise = np.random.default_rng(seed=0).standard_normal(len(samples), dtype=np.float32)
+        samples += np.multiply(noise, np.float32(_DITHER), out=noise)
         found = get_speech_timestamps(samples, self._options, sampling_rate=SAMPLE_RATE)
         spans = (Span(int(at["start"]) // _SAMPLES_PER_MS, int(at["end"]) // _SAMPLES_PER_MS) for at in found)
         return [span for span in spans if span.length_ms > 0]
