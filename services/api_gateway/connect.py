@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import asyncpg
-
 from millrace.clock import SystemClock
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.provision import verify_topics
@@ -21,6 +19,7 @@ from millrace.ledger.client import open_ledger
 from millrace.models.build import open_embedding
 from millrace.store.blobs import LocalBlobStore
 from millrace.store.pool import open_pool
+from millrace.store.version import verify_migrated
 from services.api_gateway.forms import Limits
 from services.api_gateway.intake import Intake
 from services.api_gateway.outbox import Drainer
@@ -58,7 +57,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
         ) as ledger,
         open_embedding(settings) as model,
     ):
-        await _check_tables(pool)
+        await verify_migrated(pool)
         search = Search(Passages(pool), model, ledger)
         blobs = LocalBlobStore(settings.blobs)
         publisher = KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes)
@@ -78,15 +77,6 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
         finally:
             await publisher.close()
             await search.close()
-
-
-async def _check_tables(pool: asyncpg.Pool[asyncpg.Record]) -> None:
-    newest = await pool.fetchval(
-        "SELECT count(*) FROM information_schema.columns"
-        " WHERE table_schema = current_schema() AND table_name = 'shares' AND column_name = 'request_hash'"
-    )
-    if not newest:
-        raise ConfigurationError("The database lacks tables of this version: run `millrace migrate`.")
 
 
 def prepare_folder(folder: Path) -> None:

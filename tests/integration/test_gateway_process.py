@@ -116,7 +116,7 @@ async def test_what_is_missing_at_start_is_one_sentence(
 async def test_a_database_without_tables_is_a_configuration_error(environment: dict[str, str], database: str) -> None:
     code, said = await failed_start(environment | {"MILLRACE_POSTGRES": database})
     assert code == 78
-    assert "lacks tables" in said
+    assert "millrace database migrate" in said
 
 
 async def test_a_port_that_is_taken_is_said(environment: dict[str, str]) -> None:
