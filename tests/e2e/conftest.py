@@ -21,7 +21,7 @@ hour = "0.0001"
 day = "0.0005"
 
 [accounts.spent.transcribe]
-hour = "0.0020"
+hour = "0.0025"
 day = "10.00"
 """
 

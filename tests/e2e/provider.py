@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 from pydantic import BaseModel, ConfigDict
+
+from tests.e2e.web import QuietServer
 
 DIMENSIONS = 64
 TOKENS_OUT = 40
@@ -92,8 +94,7 @@ def serve_provider() -> Iterator[Provider]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the signature of http.server
             """Keep the tests' output quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = QuietServer(("127.0.0.1", 0), Handler)
     provider.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -61,8 +61,6 @@ def read_all(kafka: str, topic: str) -> list[tuple[bytes | None, bytes | None]]:
 
 @pytest.mark.usefixtures("shared")
 def test_confluents_deserializer_reads_every_message(running: Running) -> None:
-    registry = SchemaRegistryClient({"url": running.addresses["registry"]})
-    deserialize = AvroDeserializer(registry)
     consumer = Consumer({"bootstrap.servers": running.addresses["kafka"], "group.id": "foreign"})
     names = consumer.list_topics(timeout=10).topics
     consumer.close()
@@ -72,10 +70,12 @@ def test_confluents_deserializer_reads_every_message(running: Running) -> None:
         if not name.startswith("__") and not name.endswith((".dead", "-changelog")) and name not in WITHOUT_SCHEMA
     ]
     read: Counter[str] = Counter()
-    for topic in topics:
-        for _, value in read_all(running.addresses["kafka"], topic):
-            assert isinstance(deserialize(value or b"", SerializationContext(topic, MessageField.VALUE)), dict)
-            read[topic] += 1
+    with SchemaRegistryClient({"url": running.addresses["registry"]}) as registry:
+        deserialize = AvroDeserializer(registry)
+        for topic in topics:
+            for _, value in read_all(running.addresses["kafka"], topic):
+                assert isinstance(deserialize(value or b"", SerializationContext(topic, MessageField.VALUE)), dict)
+                read[topic] += 1
     way = {"share.created", "media.ready", "transcript.ready", "summary.ready", "embedding.ready", "task.status"}
     assert way | {"cost.requests", "cost.decisions", "cost.spend"} <= set(read), read
 
@@ -83,7 +83,14 @@ def test_confluents_deserializer_reads_every_message(running: Running) -> None:
 def kafka_tool(running: Running, main: str, *arguments: str) -> str:
     """Output of one of Kafka's own command-line tools."""
     (libraries,) = (folder for folder in cache_folder(os.environ).glob("kafka-*") if folder.is_dir())
-    argv = [str(find_java().executable), "-cp", f"{libraries}/*", main, "--bootstrap-server", running.addresses["kafka"]]
+    argv = [
+        str(find_java().executable),
+        "-cp",
+        f"{libraries}/*",
+        main,
+        "--bootstrap-server",
+        running.addresses["kafka"],
+    ]
     return subprocess.run([*argv, *arguments], check=True, capture_output=True, text=True, timeout=60).stdout
 
 
