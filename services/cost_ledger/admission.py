@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -28,6 +28,7 @@ from services.cost_ledger import metrics
 from services.cost_ledger.budgets import Cap, differences
 from services.cost_ledger.log import Broken, LogSetup, PartitionLog
 from services.cost_ledger.partition import Delivery, PartitionLedger
+from services.cost_ledger.progress import Progress
 from services.cost_ledger.rows import CapKey
 from services.cost_ledger.state import Logged
 
@@ -50,13 +51,6 @@ class _Hole(NamedTuple):
 
     next_offset: int
     attempts: int
-
-
-class _Standing(NamedTuple):
-    """Where a partition stood, and since when it stands there with requests waiting."""
-
-    next_offset: int
-    since: datetime
 
 
 class Admission(Service):
@@ -84,7 +78,7 @@ class Admission(Service):
         self._owned: dict[int, PartitionLedger] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._holes: dict[int, _Hole] = {}
-        self._standing: dict[int, _Standing] = {}
+        self._progress = Progress(STALLED)
         self._joined = False
 
     async def on_start(self) -> None:
@@ -113,16 +107,20 @@ class Admission(Service):
         """None when every assigned partition is loaded, has its caps and makes progress; else what is missing."""
         if not self._joined:
             return "no partitions are assigned yet"
-        now = self._clock.now()
         for partition, ledger in sorted(self._owned.items()):
             if not ledger.loaded:
                 return f"partition {partition} is being loaded"
             if self._missing_caps(ledger):
                 return f"partition {partition} has not taken over the budgets file yet"
-            standing = self._standing.get(partition)
-            if standing is not None and now - standing.since > STALLED:
-                return f"partition {partition} has requests waiting and decided none since {standing.since:%H:%M:%S}"
+        stalled = self._progress.stalled(self._clock.now())
+        if stalled is not None:
+            partition, since = stalled
+            return f"partition {partition} has requests waiting and has decided none since {since:%H:%M:%S} UTC"
         return None
+
+    def decided(self) -> dict[int, int]:
+        """By partition: the offset of the last request that was decided here; only where there was one."""
+        return {p: ledger.last_decided for p, ledger in self._owned.items() if ledger.last_decided >= 0}
 
     def owns(self, partition: int) -> Callable[[str], bool]:
         """Which accounts belong to a partition."""
@@ -145,7 +143,7 @@ class Admission(Service):
             task.cancel()
         await asyncio.gather(*opening.values(), return_exceptions=True)
         self._holes.clear()
-        self._standing.clear()
+        self._progress.forget()
         for partition, ledger in owned.items():
             try:
                 await ledger.close()
@@ -234,16 +232,10 @@ class Admission(Service):
             now = self._clock.now()
             for partition, ledger in list(self._owned.items()):
                 await self._append(partition, ledger.overdue(now))
-                self._note_standing(partition, ledger, now)
+                if ledger.loaded:
+                    end = self._consumer.highwater(self._tp(partition)) or 0
+                    self._progress.note(partition, ledger.next_offset, end, now)
             await self._show_lag()
-
-    def _note_standing(self, partition: int, ledger: PartitionLedger, now: datetime) -> None:
-        end = self._consumer.highwater(self._tp(partition)) if ledger.loaded else None
-        standing = self._standing.get(partition)
-        if end is None or end <= ledger.next_offset:
-            self._standing.pop(partition, None)
-        elif standing is None or standing.next_offset != ledger.next_offset:
-            self._standing[partition] = _Standing(ledger.next_offset, now)
 
     async def _show_lag(self) -> None:
         offsets = {self._tp(p): ledger.next_offset for p, ledger in self._owned.items() if ledger.loaded}

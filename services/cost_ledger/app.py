@@ -35,6 +35,7 @@ from services.cost_ledger import budgets, tables
 from services.cost_ledger.admission import Admission
 from services.cost_ledger.journal import Journal
 from services.cost_ledger.log import LogSetup
+from services.cost_ledger.progress import Progress
 from services.cost_ledger.recorder import Arrived, Recorder
 from services.cost_ledger.settings import LedgerSettings
 from services.cost_ledger.spend import Decided, Rows, SpendBook
@@ -46,6 +47,7 @@ NAME: Final = "millrace-cost-ledger"
 EXIT_CRASHED: Final = 70
 RECORDING_STALLED: Final = timedelta(seconds=30)
 _AWAY_S: Final = 1.0
+_WATCH_S: Final = 1.0
 
 
 def die(sentence: str) -> NoReturn:
@@ -67,6 +69,7 @@ class LedgerApp(FaustApp):
         self.settings = settings
         self._clock = SystemClock()
         self._open = AsyncExitStack()
+        self._recording = Progress(RECORDING_STALLED)
         self._catalog = Catalog.load()
         self._partitions = self._catalog.topic(DECISIONS).partitions
         self.hourly_spend: Rows = tables.declare(self, HOURLY, self._partitions, self._home)
@@ -126,7 +129,6 @@ class LedgerApp(FaustApp):
             Journal(pool),
             tables.KafkaDecisions(settings.kafka, topics.decisions, codec),
             tables.SpendPublisher(producer, codec, topics.spend, self._home),
-            clock=self._clock,
             fatal=die,
         )
 
@@ -138,6 +140,7 @@ class LedgerApp(FaustApp):
         await super().on_start()
         await self.add_runtime_dependency(self._opened(self._recorder))
         await self.add_runtime_dependency(self._opened(self._admission))
+        self.add_future(self._watch())
 
     def _opened(self, part: Any) -> Any:  # noqa: ANN401  # whichever part was asked for
         if part is None:
@@ -166,14 +169,31 @@ class LedgerApp(FaustApp):
     async def _on_revoked(self, *_: object, **__: object) -> None:
         if self._recorder is not None:
             await self._recorder.forget()
+            self._recording.forget()
+
+    async def _watch(self) -> None:
+        """Compare what was decided here with what is recorded, where one process does both."""
+        recorder: Recorder = self._opened(self._recorder)
+        admission: Admission = self._opened(self._admission)
+        decisions = self.settings.topics.decisions
+        while not self.should_stop:
+            await self.sleep(_WATCH_S)
+            ours = {tp.partition for tp in self.consumer.assignment() if tp.topic == decisions}
+            recorded = recorder.recorded()
+            for partition, decided in admission.decided().items():
+                if partition in ours:
+                    self._recording.note(partition, recorded.get(partition, -1), decided, self._clock.now())
 
     def unready(self) -> str | None:
         """Why the ledger is not ready, or None."""
         if self._admission is None or self._recorder is None:
             return "starting"
-        since = self._recorder.working_since()
-        if since is not None and self._clock.now() - since > RECORDING_STALLED:
-            return f"spend has not been recorded since {since:%H:%M:%S} UTC"
+        if not self.flow_control.is_active():
+            return "the spend tables are being recovered, or a rebalance is under way"
+        stalled = self._recording.stalled(self._clock.now())
+        if stalled is not None:
+            partition, since = stalled
+            return f"spend of partition {partition} has not been recorded since {since:%H:%M:%S} UTC"
         return self._admission.unready()
 
     async def drain(self) -> None:

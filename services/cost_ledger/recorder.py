@@ -10,12 +10,10 @@ import asyncio
 import logging
 from collections import ChainMap
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from datetime import datetime
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from mode import Service
 
-from millrace.clock import Clock
 from millrace.contracts.events import CostSpend
 from millrace.store.pool import OUTAGES
 from services.cost_ledger import metrics
@@ -72,7 +70,6 @@ class Recorder(Service):
         decisions: DecisionLog,
         publisher: Publisher,
         *,
-        clock: Clock,
         fatal: Callable[[str], None],
         pause_s: float = 1.0,
     ) -> None:
@@ -81,13 +78,12 @@ class Recorder(Service):
         self._journal = journal
         self._decisions = decisions
         self._publisher = publisher
-        self._clock = clock
         self._fatal = fatal
         self._pause_s = pause_s
         self._queue: asyncio.Queue[Arrived] = asyncio.Queue(maxsize=2 * MAX_BATCH)
         self._done: dict[int, Done] = {}
         self._busy = asyncio.Lock()
-        self._since: datetime | None = None
+        self._written: dict[int, Done] = {}
 
     async def on_start(self) -> None:
         """Begin to work."""
@@ -103,10 +99,11 @@ class Recorder(Service):
             while not self._queue.empty():
                 self._queue.get_nowait()
             self._done.clear()
+            self._written.clear()
 
-    def working_since(self) -> datetime | None:
-        """Since when the batch at hand is worked on; None when there is none."""
-        return self._since
+    def recorded(self) -> dict[int, int]:
+        """By partition: the offset of the last request whose decision is recorded, as far as that is known here."""
+        return {partition: done.request_offset for partition, done in self._written.items()}
 
     async def _run(self) -> None:
         try:
@@ -116,9 +113,7 @@ class Recorder(Service):
                     batch = [first]
                     while len(batch) < MAX_BATCH and not self._queue.empty():
                         batch.append(self._queue.get_nowait())
-                    self._since = self._clock.now()
                     await self._record(batch)
-                    self._since = None
         except Exception as exc:
             log.exception("the spend tables failed")
             self._fatal(f"The cost ledger ends: {type(exc).__name__}: {exc}")
@@ -175,6 +170,7 @@ class Recorder(Service):
         for partition, done in _last(decided).items():
             for book in self._books:
                 book.finish(partition, done)
+            self._written[partition] = max(done, self._written.get(partition, done))
 
     async def _until_it_works(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
         while True:

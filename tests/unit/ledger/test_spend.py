@@ -8,7 +8,7 @@ from random import Random
 
 import asyncpg
 
-from millrace.clock import ManualClock, from_millis, millis
+from millrace.clock import millis
 from millrace.contracts.events import CostSpend
 from services.cost_ledger.recorder import Arrived, Recorder
 from services.cost_ledger.rows import WindowKey, WindowRow
@@ -106,7 +106,6 @@ class World:
             self.journal,
             self.log,
             self.publisher,
-            clock=ManualClock(from_millis(NOON)),
             fatal=failures.append,
             pause_s=0,
         )
