@@ -28,9 +28,7 @@ def content_hash(content: bytes | str) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def work_key(
-    stage: str, content: str, model: str, parameters: Mapping[str, str | int | float | bool]
-) -> WorkKey:
+def work_key(stage: str, content: str, model: str, parameters: Mapping[str, str | int | float | bool]) -> WorkKey:
     """Key of a piece of work; `content` is a content hash. Order of the parameters does not matter."""
     what = json.dumps([content, model, sorted(parameters.items())], separators=(",", ":"))
     return WorkKey(f"{stage}:{hashlib.sha256(what.encode()).hexdigest()[:40]}")
