@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from millrace.contracts.events import CostDecision
+from millrace.errors import ConfigurationError
 from services.cost_ledger.effects import effect
 from services.cost_ledger.spend import NOT_STARTED, Decided, Done
 
@@ -21,6 +22,14 @@ _INSERT = f"INSERT INTO ledger_entries ({_COLUMNS}) VALUES ({_VALUES}) ON CONFLI
 _LAST = """
 SELECT request_offset, decision_offset FROM ledger_entries
 WHERE partition = $1 ORDER BY request_offset DESC LIMIT 1
+"""
+
+_OTHERS = """
+SELECT there.partition, there.request_offset FROM ledger_entries AS there
+JOIN unnest($1::integer[], $2::bigint[], $3::text[], $4::timestamptz[])
+    AS ours (partition, request_offset, request_id, decided_at) USING (partition, request_offset)
+WHERE (there.request_id, there.decided_at) <> (ours.request_id, ours.decided_at)
+LIMIT 1
 """
 
 
@@ -42,8 +51,21 @@ class Journal:
         """Append in one transaction; entries that are there already stay as they are.
 
         Raises what `millrace.store.pool.OUTAGES` names while the database is away.
+
+        :raises ConfigurationError: what is there was written from another log, say because Kafka's data were lost.
         """
-        await self._pool.executemany(_INSERT, [_entry(*one) for one in decided])
+        partitions = [one.partition for one in decided]
+        offsets = [one.decision.request_offset for one in decided]
+        ids = [one.decision.request_id for one in decided]
+        times = [one.decision.decided_at for one in decided]
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.executemany(_INSERT, [_entry(*one) for one in decided])
+            other = await connection.fetchrow(_OTHERS, partitions, offsets, ids, times)
+            if other is not None:
+                raise ConfigurationError(
+                    f"The journal in PostgreSQL was written from another log than Kafka's (partition {other[0]}, "
+                    f"request {other[1]}): use the database that belongs to this Kafka, or an empty one."
+                )
 
 
 def _entry(partition: int, offset: int, decision: CostDecision) -> tuple[object, ...]:
