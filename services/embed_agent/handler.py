@@ -47,8 +47,8 @@ class EmbedHandler:
     def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:  # noqa: ARG002 - no options yet
         """Transcripts and texts; shared media comes back as its transcript."""
         if isinstance(event, TranscriptReady):
-            # The same words at other times are other chunks.
-            content = event.model_dump_json(include={"text", "segments", "segments_ref"})
+            # The same words at other times are other chunks; nothing for another reason is another nothing.
+            content = event.model_dump_json(include={"text", "segments", "segments_ref", "skipped_reason"})
         elif isinstance(event, ShareCreated) and event.source_kind == "text":
             content = event.text or ""
         else:

@@ -36,6 +36,8 @@ class SummarizeHandler:
             "backend": self._summarizer.backend,
             "version": self._summarizer.version,
             "most_characters": self._most_characters,
+            # Media without words for different reasons must not share one result.
+            "skipped": event.skipped_reason or "" if isinstance(event, TranscriptReady) else "",
         }
         return Plan(event, content_hash(_text(event)), self._summarizer.model, parameters)
 

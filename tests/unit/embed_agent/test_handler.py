@@ -215,3 +215,9 @@ def test_the_same_words_at_other_times_are_other_work(bench: Bench) -> None:
 @pytest.mark.parametrize("event", [media_ready(), share_created(source_kind="upload", blob_key="uploads/a")])
 def test_what_has_no_text_yet_is_not_for_this_stage(bench: Bench, event: ShareEvent) -> None:
     assert bench.handler.plan(event, {}) is None
+
+
+def test_media_without_words_for_different_reasons_are_different_work(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    silent, mute = (transcript_ready(text="", skipped_reason=reason) for reason in ("silent", "no-audio"))
+    assert bench.plan(silent).work_key("embed") != bench.plan(mute).work_key("embed")

@@ -152,3 +152,9 @@ def test_the_same_text_is_the_same_work_whoever_shares_it_and_another_model_is_n
     assert key(SPEECH) != first
     summarizer.model = "other"
     assert key(ARTICLE) != first
+
+
+def test_media_without_words_for_different_reasons_are_different_work() -> None:
+    silent, mute = (transcript_ready(text="", skipped_reason=reason) for reason in ("silent", "no-audio"))
+    keys = {plan_of(event, FakeSummarizer()).work_key("summarize") for event in (silent, mute)}
+    assert len(keys) == 2
