@@ -163,6 +163,13 @@ async def test_a_busy_server_says_when(site: Site, tmp_path: Path) -> None:
     assert later.value.retry_after_s == 7
 
 
+async def test_a_server_cannot_put_a_share_off_for_years(site: Site, tmp_path: Path) -> None:
+    site.answers = {"/it": always(lambda: web.Response(status=429, headers={"Retry-After": "9" * 30}))}
+    with pytest.raises(Retryable) as later:
+        await fetcher(site).fetch(site.url("/it"), tmp_path / "it")
+    assert later.value.retry_after_s == 3600
+
+
 async def test_a_web_page_is_not_media(site: Site, tmp_path: Path) -> None:
     site.answers = {"/it": always(lambda: web.Response(text="<html>", content_type="text/html"))}
     with pytest.raises(Poison, match="web page"):
@@ -240,6 +247,11 @@ class NamesOfLoopback(AbstractResolver):
         "0",
         "localhost",
         "rebound.example",
+        # The URL's own reader takes these for names, the HTTP client for addresses that need no resolving.
+        "\uff11\uff12\uff17.0.0.1",
+        "\u2460\u2461\u2466.\u24ea.\u24ea.\u2460",
+        "127\u30020\u30020\u30021",
+        "[::ffff:127.0.0.1%25lo]",
     ],
 )
 async def test_no_name_of_this_machine_is_ever_connected_to(site: Site, tmp_path: Path, host: str) -> None:
@@ -256,6 +268,14 @@ async def test_no_name_of_this_machine_is_ever_connected_to(site: Site, tmp_path
         await guarded.fetch(site.url("/secret", host), tmp_path / "it")
     assert "127.0.0.1" not in str(refused.value)
     assert site.asked == []
+
+
+async def test_a_redirect_to_what_is_no_url_ends_the_share(site: Site, tmp_path: Path) -> None:
+    broken = {"/bracket": "http://[", "/port": "http://example.org:99999/", "/label": f"http://{'a' * 70}.example/"}
+    for path, location in broken.items():
+        site.answers[path] = always(lambda to=location: web.Response(status=302, headers={"Location": to}))
+        with pytest.raises(Poison, match="not a URL"):
+            await fetcher(site).fetch(site.url(path), tmp_path / "it")
 
 
 async def test_a_redirect_from_an_allowed_host_is_checked_like_any_other(site: Site, tmp_path: Path) -> None:

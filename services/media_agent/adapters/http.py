@@ -2,30 +2,31 @@
 
 A check of the URL alone is not enough: names resolve to anything, and servers redirect. So redirects are followed
 here, one by one; each hop's name is resolved once, all its addresses are checked, and the connection goes to exactly
-those. Nothing in between resolves again.
+those. Nothing in between resolves again. The socket itself is checked once more: the client has its own idea of what
+an address is and goes to one without resolving it (`127.0.0.1` in full-width digits, `::1%lo`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import socket
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO
 
 import aiohttp
+from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 import millrace
 from millrace.errors import Poison, Retryable, Unavailable
+from millrace.http import retry_after_s
 from services.media_agent.domain import NOT_PUBLIC, PUBLIC_PORTS, Fetched, Target, is_public, target_of
 
 _MAX_REDIRECTS = 5
 _CHUNK = 1 << 20
-_NUMERIC = re.compile(r"[0-9a-fx.:]+", re.IGNORECASE)
 _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BUSY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
@@ -34,6 +35,17 @@ _HEADERS = {
     # Compressed answers could unpack to any size; media gains nothing from compression.
     "Accept-Encoding": "identity",
 }
+
+
+def public_socket(address: AddrInfoType) -> socket.socket:
+    """A socket for an address that is about to be connected to.
+
+    :raises Poison: the address is not public.
+    """
+    family, kind, protocol, _, where = address
+    if not is_public(str(where[0])):
+        raise Poison(NOT_PUBLIC)
+    return socket.socket(family=family, type=kind, proto=protocol)
 
 
 class CheckedResolver(AbstractResolver):
@@ -96,7 +108,7 @@ class HttpFetcher:
             raise Retryable("the server of this URL does not answer in time") from exc
         except aiohttp.ClientConnectorDNSError as exc:
             raise Retryable("the host name of this URL cannot be resolved") from exc
-        except aiohttp.InvalidURL as exc:
+        except ValueError as exc:  # InvalidURL is one; redirects and host names that cannot be written raise others
             raise Poison("this is not a URL that can be fetched") from exc
         except aiohttp.ClientError as exc:
             raise Retryable(f"the server of this URL does not answer properly ({type(exc).__name__})") from exc
@@ -118,12 +130,12 @@ class HttpFetcher:
 
     def _session(self, target: Target) -> aiohttp.ClientSession:
         resolver = self._resolver()
-        if not target.allowed:
-            # The connector does not resolve what looks like an address, so that is checked here.
-            if _NUMERIC.fullmatch(target.host) and not is_public(target.host):
-                raise Poison(NOT_PUBLIC)
-            resolver = CheckedResolver(resolver)
-        connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, force_close=True)
+        connector = aiohttp.TCPConnector(
+            resolver=resolver if target.allowed else CheckedResolver(resolver),
+            socket_factory=None if target.allowed else public_socket,
+            use_dns_cache=False,
+            force_close=True,
+        )
         # No proxy and no .netrc from the environment: they would move the connection past the check.
         return aiohttp.ClientSession(
             connector=connector,
@@ -160,8 +172,7 @@ def _check_answer(response: aiohttp.ClientResponse) -> None:
     if status in _GONE:
         raise Poison(f"there is nothing at this URL (HTTP {status})")
     if status in _BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        seconds = response.headers.get("Retry-After", "")
-        wait = float(seconds) if seconds.isdecimal() else None
+        wait = retry_after_s(response.headers.get("Retry-After"))
         raise Retryable(f"the server of this URL has no answer now (HTTP {status})", retry_after_s=wait)
     if status != HTTPStatus.OK:
         raise Poison(f"the server of this URL does not give it out (HTTP {status})")
