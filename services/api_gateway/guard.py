@@ -28,6 +28,14 @@ def host_name(host: str) -> str | None:
         return None
 
 
+def same_site(origin: str, host: str) -> bool:
+    """Whether an Origin header names the host that was asked; one that cannot be read does not."""
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False
+
+
 def check(method: str, host: str, origin: str | None, allowed: Collection[str]) -> None:
     """Let a request through, or not.
 
@@ -38,7 +46,7 @@ def check(method: str, host: str, origin: str | None, allowed: Collection[str]) 
         raise WrongHost(
             "This gateway does not answer under that host name; MILLRACE_ALLOWED_HOSTS names those it has."
         )
-    if method not in _SAFE and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    if method not in _SAFE and origin is not None and not same_site(origin, host):
         raise Forbidden("Pages of other sites may not send this.")
 
 

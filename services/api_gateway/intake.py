@@ -18,6 +18,7 @@ from services.api_gateway.forms import Form, Limits, ReceivedFile, receive_form
 
 _ESCAPED = 6  # a character of text may be written as \\u0041 in JSON
 _OTHER_BYTES = 256 << 10  # the other fields and the form's own words
+_LONGEST_NAME = 64  # of a field, in a refusal: the sender made it up
 _DRAIN_BYTES = 64 << 20
 _DRAIN_S = 5.0
 
@@ -105,7 +106,7 @@ def refusal(errors: Sequence[ErrorDetails]) -> BadRequest | Unreadable:
         return Unreadable(f"The body is not JSON: {message}.")
     if not first["loc"]:
         return BadRequest("The body is a JSON object with url or text, and optional fields.")
-    name = first["loc"][0]
+    name = str(first["loc"][0])[:_LONGEST_NAME]
     if first["type"] == "extra_forbidden":
         return BadRequest(f"There is no field {name}; see /docs for those that there are.")
     return BadRequest(f"The field {name} is not valid: {message}.")

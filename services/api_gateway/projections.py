@@ -42,6 +42,8 @@ async def share_view(pool: asyncpg.Pool[asyncpg.Record], blobs: BlobStore, share
 
     :raises NotFound: there is no such share, or it is somebody else's.
     """
+    if "\0" in share_id:  # PostgreSQL's texts have none, and it would call the query broken
+        raise NotFound("There is no share with this id.")
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         share = await connection.fetchrow(_SHARE, share_id, owner)
         if share is None:

@@ -154,6 +154,7 @@ async def test_bodies_that_cannot_be_read_are_refused(gateway: Gateway) -> None:
     json = {"content-type": "application/json"}
     assert "not JSON" in problem(await gateway.http.post("/shares", content=b"{", headers=json), 400)
     assert "multipart" in problem(await gateway.http.post("/shares", content=b"x"), 415)
+    assert len(problem(await gateway.http.post("/shares", json={"k" * 100_000: "a"}), 422)) < 200
     empty = {"file": ("a.mp4", b"")}
     assert "file is empty" in problem(await gateway.http.post("/shares", files=empty), 422)
     large = {"file": ("a.mp4", b"x" * (MAX_UPLOAD + 1))}
@@ -367,7 +368,8 @@ async def test_a_share_of_somebody_else_does_not_exist(gateway: Gateway) -> None
     share_id = await share_text(gateway)
     await gateway.pool.execute("UPDATE shares SET owner = 'somebody' WHERE share_id = $1", share_id)
     assert "no share with this id" in problem(await gateway.http.get(f"/shares/{share_id}"), 404)
-    assert "no share with this id" in problem(await gateway.http.get("/shares/unknown"), 404)
+    for unknown in ("unknown", "a%00b", "%ff%fe"):
+        assert "no share with this id" in problem(await gateway.http.get(f"/shares/{unknown}"), 404)
 
 
 SPEECH = [

@@ -17,7 +17,7 @@ def test_a_name_that_was_bound_to_loopback_by_somebody_else_is_not(host: str) ->
         check("GET", host, None, LOOPBACK)
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:9999"])
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:9999", "http://["])
 def test_pages_of_other_sites_cannot_change_anything(origin: str) -> None:
     with pytest.raises(Forbidden):
         check("POST", "localhost:8080", origin, LOOPBACK)
