@@ -14,6 +14,7 @@ import openai
 from pydantic import SecretStr
 
 from millrace.errors import Outcome, Poison, Retryable, UnknownOutcome
+from millrace.http import retry_after_s
 from millrace.models.port import Backend, Embedded, Tariff, Use
 
 _CONNECT_S = 10.0
@@ -21,6 +22,9 @@ _CONNECT_S = 10.0
 _NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"})
 _CHECK_KEY = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _BUSY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS})
+_MOST_TOKENS = 1_000_000_000  # no request has as many
+_MOST_DIMENSIONS = 16_000  # of pgvector's type `vector`
+_LARGEST = 3.4e38  # of a 32-bit float, as which vectors are kept
 # A proxy lost sight of a request that the model behind it may have answered, and billed.
 _LOST = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
 
@@ -50,14 +54,16 @@ def errors_by_outcome(model: str) -> Iterator[None]:
     try:
         yield
     except openai.APIStatusError as exc:
-        raise _of_status(exc, model) from exc
+        # Not `from exc`: its text is what the server said, which may repeat the key or the document, and chained
+        # errors are printed in logs and dead letters.
+        raise _of_status(exc, model) from None
     except openai.APIConnectionError as exc:
         if type(exc.__cause__).__name__ in _NEVER_SENT:
             raise Retryable(f"the API of {model} cannot be reached: is its base URL right?") from exc
         raise UnknownOutcome(f"the API of {model} was asked and did not answer in time") from exc
-    except (openai.APIError, ValueError, TypeError, AttributeError) as exc:
+    except (openai.APIError, ValueError, TypeError, AttributeError, LookupError):
         # The client does not check what a server sends: parts of an answer may be missing, or no JSON at all.
-        raise UnknownOutcome(f"the API of {model} gave an answer that cannot be read") from exc
+        raise UnknownOutcome(f"the API of {model} gave an answer that cannot be read") from None  # as above
 
 
 def _of_status(error: openai.APIStatusError, model: str) -> Outcome:
@@ -67,15 +73,14 @@ def _of_status(error: openai.APIStatusError, model: str) -> Outcome:
     if status in _CHECK_KEY:
         return Retryable(f"the API of {model} refuses the key (HTTP {status}): check OPENAI_API_KEY")
     if status in _BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Retryable(f"the API of {model} has no answer now (HTTP {status})", retry_after_s=_retry_after_s(error))
+        return Retryable(f"the API of {model} has no answer now (HTTP {status})", retry_after_s=_wait_s(error))
     if status == HTTPStatus.NOT_FOUND:
         return Poison(f"the API knows no model {model} (HTTP {status}): check the model's name and the base URL")
     return Poison(f"the API of {model} refuses this request (HTTP {status})")
 
 
-def _retry_after_s(error: openai.APIStatusError) -> float | None:
-    seconds = error.response.headers.get("retry-after", "")
-    return float(seconds) if seconds.isdecimal() else None
+def _wait_s(error: openai.APIStatusError) -> float | None:
+    return retry_after_s(error.response.headers.get("retry-after"))
 
 
 def token_counter(model: str) -> Callable[[str], int]:
@@ -86,6 +91,11 @@ def token_counter(model: str) -> Callable[[str], int]:
     except KeyError:
         return _bytes
     return lambda text: len(encoding.encode_ordinary(text))
+
+
+def counted(tokens: object, otherwise: int) -> int:
+    """Tokens as a server counted them; `otherwise` where what it says is no count that could be charged."""
+    return tokens if isinstance(tokens, int) and 0 <= tokens <= _MOST_TOKENS else otherwise
 
 
 def _bytes(text: str) -> int:
@@ -109,10 +119,13 @@ class OpenAIEmbeddings:
         """Ask the API once."""
         with errors_by_outcome(self.name):
             answer = await self._client.embeddings.create(model=self.name, input=list(texts), encoding_format="float")
-            vectors = [item.embedding for item in sorted(answer.data, key=lambda item: item.index)]
+            vectors = [list(map(float, item.embedding)) for item in sorted(answer.data, key=lambda item: item.index)]
             sizes = {len(vector) for vector in vectors}
-            tokens = answer.usage.prompt_tokens
         if len(vectors) != len(texts) or len(sizes) != 1:
             raise UnknownOutcome(f"the API of {self.name} did not give one vector for each text")
-        self.dimensions = sizes.pop()
+        dimensions = sizes.pop()
+        if not 0 < dimensions <= _MOST_DIMENSIONS or not all(abs(x) <= _LARGEST for v in vectors for x in v):
+            raise UnknownOutcome(f"the API of {self.name} gave vectors that cannot be kept")
+        self.dimensions = dimensions
+        tokens = counted(getattr(answer.usage, "prompt_tokens", None), sum(map(self.count_tokens, texts)))
         return Embedded(vectors, Use(tokens_in=tokens))

@@ -1,7 +1,7 @@
 """For Faust's own command: `faust -A services.summarize_agent.worker worker`."""
 
-from millrace.stream.worker import load_settings
+from millrace.startup import settings_or_exit
 from services.summarize_agent.app import build
 from services.summarize_agent.settings import SummarizeSettings
 
-app = build(load_settings(SummarizeSettings))
+app = build(settings_or_exit(SummarizeSettings))

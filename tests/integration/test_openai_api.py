@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 
@@ -27,6 +29,7 @@ SUMMARY = {
     "category": "technology",
     "quality": 0.8,
 }
+COUNTED = {"prompt_tokens": 200, "completion_tokens": 50, "total_tokens": 250}
 Answer = Callable[[], Awaitable[web.StreamResponse]]
 
 
@@ -45,7 +48,7 @@ class Api:
         return await self.answer()
 
     @staticmethod
-    def summary(content: str | None, *, usage: bool = True) -> Answer:
+    def summary(content: object, usage: object = COUNTED) -> Answer:
         async def answer() -> web.StreamResponse:
             message = {"role": "assistant", "content": content}
             body = {
@@ -55,13 +58,12 @@ class Api:
                 "model": "m",
                 "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
             }
-            counted = {"prompt_tokens": 200, "completion_tokens": 50, "total_tokens": 250}
-            return web.json_response(body | ({"usage": counted} if usage else {}))
+            return web.json_response(body | ({"usage": usage} if usage else {}))
 
         return answer
 
     @staticmethod
-    def vectors(*vectors: list[float]) -> Answer:
+    def vectors(*vectors: object) -> Answer:
         async def answer() -> web.StreamResponse:
             # In any order: the index says which text a vector belongs to.
             data = [
@@ -132,17 +134,41 @@ async def test_an_answer_between_fences_is_understood(api: Api, summarizer: ApiS
     assert (await summarizer.summarize(TEXT, None)).answer.summary is not None
 
 
-@pytest.mark.parametrize("content", ["Water drives mills.", "{", "{}", '{"summary": ""}', "", None])
+BAD_ANSWERS = {
+    "prose": "Water drives mills.",
+    "cut-off": "{",
+    "nothing-in-it": "{}",
+    "blank": '{"summary": ""}',
+    "empty": "",
+    "null": None,
+    "no-text": ["parts"],
+    "a-nul-that-postgres-refuses": '{"summary": "\\u0000"}',
+    "larger-than-an-event": json.dumps({"summary": "Water. " * 500_000}),
+}
+
+
+@pytest.mark.parametrize("content", BAD_ANSWERS.values(), ids=BAD_ANSWERS)
 async def test_an_answer_without_a_summary_is_paid_all_the_same(
-    api: Api, summarizer: ApiSummarizer, content: str | None
+    api: Api, summarizer: ApiSummarizer, content: object
 ) -> None:
     api.answer = api.summary(content)
     paid = await summarizer.summarize(TEXT, None)
     assert (paid.answer.summary, paid.cost) == (None, 60)
 
 
-async def test_a_server_that_does_not_count_is_charged_what_was_held(api: Api, summarizer: ApiSummarizer) -> None:
-    api.answer = api.summary(json.dumps(SUMMARY), usage=False)
+async def test_looking_for_the_summary_in_an_answer_takes_no_time(api: Api, summarizer: ApiSummarizer) -> None:
+    api.answer = api.summary("{" * 99_000)
+    before = time.process_time()
+    await summarizer.summarize(TEXT, None)
+    assert time.process_time() - before < 1, "meanwhile no lease is renewed"
+
+
+@pytest.mark.parametrize("count", [None, -1_000_000, "many", 1.5, 10**30])
+async def test_a_server_that_does_not_count_is_charged_what_was_held(
+    api: Api, summarizer: ApiSummarizer, count: object
+) -> None:
+    usage = None if count is None else {"prompt_tokens": count, "completion_tokens": count}
+    api.answer = api.summary(json.dumps(SUMMARY), usage)
     assert abs((await summarizer.summarize(TEXT, None)).cost - summarizer.most(TEXT)) <= 1
 
 
@@ -167,7 +193,7 @@ async def test_a_refusal_says_what_was_paid_and_no_more(
     api.answer = api.status(status)
     with pytest.raises(error, match=reason) as refused:
         await summarizer.summarize(TEXT, None)
-    assert "secret detail" not in str(refused.value)
+    assert "secret detail" not in "".join(traceback.format_exception(refused.value)), "logs and dead letters have it"
     assert len(api.asked) == 1, "a client that repeats by itself pays twice for one grant"
 
 
@@ -176,6 +202,10 @@ async def test_a_busy_api_says_when(api: Api, summarizer: ApiSummarizer) -> None
     with pytest.raises(Retryable) as later:
         await summarizer.summarize(TEXT, None)
     assert later.value.retry_after_s == 12
+    api.answer = api.status(429, **{"Retry-After": "9" * 30})
+    with pytest.raises(Retryable) as much_later:
+        await summarizer.summarize(TEXT, None)
+    assert much_later.value.retry_after_s == 3600
 
 
 async def test_silence_after_the_question_is_an_unknown_outcome(api: Api, summarizer: ApiSummarizer) -> None:
@@ -214,6 +244,15 @@ async def test_vectors_come_in_the_order_of_the_texts(api: Api, client: openai.A
     assert embedded.vectors == [[1.0, 0.0], [0.0, 1.0]]
     assert (embedded.use.tokens_in, model.dimensions) == (7, 2)
     assert api.asked[0]["input"] == ["one", "two"]
+
+
+@pytest.mark.parametrize("vector", [[], [float("nan")], [1e39], [1.0] * 16_001, ["a"], [None], 5])
+async def test_a_vector_that_cannot_be_kept_is_not_taken(
+    api: Api, client: openai.AsyncOpenAI, vector: object
+) -> None:
+    api.answer = api.vectors(vector)
+    with pytest.raises(UnknownOutcome):
+        await OpenAIEmbeddings(client, model="m", tariff=TARIFF).embed(["one"])
 
 
 async def test_a_missing_vector_is_not_taken_for_an_answer(api: Api, client: openai.AsyncOpenAI) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from millrace.models.openai_api import errors_by_outcome, token_counter
+from millrace.models.openai_api import counted, errors_by_outcome, token_counter
 from millrace.models.port import Tariff, Use
 from millrace.money import MicroUSD
 from millrace.stream.stage import Paid
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
     from openai.types.shared_params import ResponseFormatJSONSchema
 
-_OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 _KEY_POINTS, _TAGS = 5, 8
+_LONGEST_ANSWER = 100_000  # characters; far more than any `max_tokens`, far less than an event can carry
 _ROLES_AND_FORM = 100  # tokens that an API adds for roles and the like
 
 _PROMPT = """\
@@ -91,10 +90,10 @@ class ApiSummarizer:
             )
             content = answer.choices[0].message.content if answer.choices else None
         # A server that does not count is charged what was held: never too little.
-        tokens_in = answer.usage.prompt_tokens if answer.usage else self._tokens(text)
-        tokens_out = answer.usage.completion_tokens if answer.usage else self._max_tokens
+        tokens_in = counted(getattr(answer.usage, "prompt_tokens", None), self._tokens(text))
+        tokens_out = counted(getattr(answer.usage, "completion_tokens", None), self._max_tokens)
         return Paid(
-            Answer(summary=_parsed(content or ""), tokens_in=tokens_in, tokens_out=tokens_out),
+            Answer(summary=_parsed(content), tokens_in=tokens_in, tokens_out=tokens_out),
             self._tariff.cost(Use(tokens_in, tokens_out)),
         )
 
@@ -112,14 +111,15 @@ def _messages(text: str, language: str | None) -> list[ChatCompletionMessagePara
     ]
 
 
-def _parsed(content: str) -> Summary | None:
-    """The summary in an answer, which some models put between fences; None when there is none."""
-    found = _OBJECT.search(content)
-    if found is None:
+def _parsed(content: object) -> Summary | None:
+    """The summary in an answer, which some models put between fences; None when there is none that can be kept."""
+    if not isinstance(content, str) or len(content) > _LONGEST_ANSWER:
         return None
     try:
-        summary = Summary.model_validate_json(found.group())
+        summary = Summary.model_validate_json(content[content.find("{") : content.rfind("}") + 1])
     except ValidationError:
+        return None
+    if "\\u0000" in summary.model_dump_json():  # PostgreSQL keeps no NUL
         return None
     return summary.model_copy(
         update={"key_points": summary.key_points[:_KEY_POINTS], "tags": [tag.lower() for tag in summary.tags[:_TAGS]]}
