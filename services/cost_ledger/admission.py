@@ -273,6 +273,9 @@ class Admission(Service):
         try:
             await work
         except Exception as exc:
+            if self.should_stop:  # its consumer and producers were closed under it
+                log.info("stopped with %s", type(exc).__name__)
+                return
             log.exception("the admission core failed")
             self._fatal(f"The cost ledger ends: {type(exc).__name__}: {exc}")
 

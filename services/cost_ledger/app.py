@@ -11,7 +11,8 @@ import os
 import socket
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from typing import Any, Final, NoReturn, cast
+from functools import partial
+from typing import Final, NoReturn, TypeVar, cast
 
 import faust
 
@@ -27,9 +28,10 @@ from millrace.kafka.producer import open_producer
 from millrace.ledger.topics import DECISIONS, REQUESTS, SPEND
 from millrace.store.pool import open_pool
 from millrace.store.version import verify_migrated
+from millrace.startup import say
 from millrace.stream.faust_app import FAUST_SETTINGS, FaustApp
 from millrace.stream.pool import Stream
-from millrace.stream.worker import StageWorker, say
+from millrace.stream.worker import StageWorker
 from millrace.telemetry.ops import serve_ops
 from services.cost_ledger import budgets, tables
 from services.cost_ledger.admission import Admission
@@ -42,6 +44,7 @@ from services.cost_ledger.spend import Decided, Rows, SpendBook
 from services.cost_ledger.topics import DAILY, HOURLY, ledger_catalog
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 NAME: Final = "millrace-cost-ledger"
 EXIT_CRASHED: Final = 70
@@ -142,21 +145,26 @@ class LedgerApp(FaustApp):
         await self.add_runtime_dependency(self._opened(self._admission))
         self.add_future(self._watch())
 
-    def _opened(self, part: Any) -> Any:  # noqa: ANN401  # whichever part was asked for
+    @staticmethod
+    def _opened(part: T | None) -> T:
         if part is None:
             raise RuntimeError("the ledger is not open")
         return part
 
     async def _spend(self, stream: faust.StreamT[bytes]) -> None:
         """The agent: hands every committed decision to the recorder, which acknowledges it when it is recorded."""
-        recorder: Recorder = self._opened(self._recorder)
+        recorder = self._opened(self._recorder)
         async for event in cast(Stream, stream).noack().events():
             message = event.message
             decision = await self._decode(message.value or b"")
-            await recorder.put(Arrived(Decided(message.partition, message.offset, decision), event.ack))
+            decided = Decided(message.partition, message.offset, decision)
+            await recorder.put(Arrived(decided, event.ack, partial(self._is_current, message.generation_id)))
+
+    def _is_current(self, generation: int) -> bool:
+        return generation == int(self.consumer_generation_id)
 
     async def _decode(self, raw: bytes) -> CostDecision:
-        codec: Codec = self._opened(self._codec)
+        codec = self._opened(self._codec)
         while True:
             try:
                 return cast(CostDecision, await codec.decode(DECISIONS, raw))
@@ -173,8 +181,8 @@ class LedgerApp(FaustApp):
 
     async def _watch(self) -> None:
         """Compare what was decided here with what is recorded, where one process does both."""
-        recorder: Recorder = self._opened(self._recorder)
-        admission: Admission = self._opened(self._admission)
+        recorder = self._opened(self._recorder)
+        admission = self._opened(self._admission)
         decisions = self.settings.topics.decisions
         while not self.should_stop:
             await self.sleep(_WATCH_S)

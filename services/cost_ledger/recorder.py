@@ -26,10 +26,15 @@ MAX_BATCH: Final = 500
 
 
 class Arrived(NamedTuple):
-    """A decision as the stream brought it; `ack` lets Faust commit past it."""
+    """A decision as the stream brought it.
+
+    `ack` lets Faust commit past it; `ours` says whether it was delivered since partitions moved last: one from before
+    may belong to another worker by now, which would see its table written behind its back.
+    """
 
     decided: Decided
     ack: Callable[[], object]
+    ours: Callable[[], bool]
 
 
 class DecisionLog(Protocol):
@@ -82,7 +87,7 @@ class Recorder(Service):
         self._pause_s = pause_s
         self._queue: asyncio.Queue[Arrived] = asyncio.Queue(maxsize=2 * MAX_BATCH)
         self._done: dict[int, Done] = {}
-        self._busy = asyncio.Lock()
+        self._batch: asyncio.Task[None] | None = None
         self._written: dict[int, Done] = {}
 
     async def on_start(self) -> None:
@@ -94,12 +99,17 @@ class Recorder(Service):
         await self._queue.put(arrived)
 
     async def forget(self) -> None:
-        """Partitions move: finish the batch at hand and drop the rest, which the next owner gets."""
-        async with self._busy:
-            while not self._queue.empty():
-                self._queue.get_nowait()
-            self._done.clear()
-            self._written.clear()
+        """Partitions move: give up the batch at hand and drop the rest; nothing of it is acknowledged.
+
+        It does not wait for the batch: with the database away that would hold up the whole group.
+        """
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        if self._batch is not None:
+            self._batch.cancel()
+            await asyncio.wait([self._batch])
+        self._done.clear()
+        self._written.clear()
 
     def recorded(self) -> dict[int, int]:
         """By partition: the offset of the last request whose decision is recorded, as far as that is known here."""
@@ -108,15 +118,19 @@ class Recorder(Service):
     async def _run(self) -> None:
         try:
             while not self.should_stop:
-                first = await self._queue.get()
-                async with self._busy:
-                    batch = [first]
-                    while len(batch) < MAX_BATCH and not self._queue.empty():
-                        batch.append(self._queue.get_nowait())
-                    await self._record(batch)
+                batch = [await self._queue.get()]
+                while len(batch) < MAX_BATCH and not self._queue.empty():
+                    batch.append(self._queue.get_nowait())
+                self._batch = asyncio.create_task(self._record([one for one in batch if one.ours()]))
+                await asyncio.wait([self._batch])
+                if not self._batch.cancelled():
+                    self._batch.result()
         except Exception as exc:
             log.exception("the spend tables failed")
             self._fatal(f"The cost ledger ends: {type(exc).__name__}: {exc}")
+        finally:
+            if self._batch is not None:
+                self._batch.cancel()
 
     async def _record(self, batch: Sequence[Arrived]) -> None:
         ready: list[Decided] = []

@@ -15,7 +15,11 @@ from services.cost_ledger.state import Logged, State
 
 NOON = millis(datetime(2026, 3, 1, 12, 0, tzinfo=UTC))
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
-EVERYBODY = lambda account: account != "stranger"  # noqa: E731  # a one-line fake
+
+
+def everybody(account: str) -> bool:
+    """All but one account live in this partition."""
+    return account != "stranger"
 
 
 class Fields(TypedDict, total=False):
@@ -90,7 +94,7 @@ class Partition:
         start = len(self.log)
         logged = [Logged(start + i, self.now, "a", one) for i, one in enumerate(requests)]
         self.log += logged
-        batch = self.state.batch(logged, EVERYBODY)
+        batch = self.state.batch(logged, everybody)
         self.state.apply(batch)
         self.decisions += batch.decisions
         return [decision for decision in batch.decisions if decision.outcome != "day-opened"]

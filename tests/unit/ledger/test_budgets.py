@@ -12,13 +12,13 @@ from millrace.errors import ConfigurationError
 from services.cost_ledger.budgets import PACKAGED, Cap, differences, load
 from services.cost_ledger.decide import LAST_CAP_AT_START
 from services.cost_ledger.rows import CapKey
-from tests.unit.ledger.build import EVERYBODY, Partition, reserve, set_cap
+from tests.unit.ledger.build import Partition, everybody, reserve, set_cap
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def missing(ledger: Partition, caps: dict[CapKey, Cap]) -> list[CostRequest]:
-    return differences(caps, ledger.state.caps, owns=EVERYBODY, at=NOW)
+    return differences(caps, ledger.state.caps, owns=everybody, at=NOW)
 
 
 def test_the_packaged_file_caps_every_stage_that_can_cost() -> None:

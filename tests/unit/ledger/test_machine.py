@@ -14,7 +14,7 @@ from millrace.contracts.events import CapMode, CostDecision, CostOp, CostRequest
 from millrace.money import MicroUSD
 from services.cost_ledger.rows import WindowKey, WindowRow
 from services.cost_ledger.state import Logged, State
-from tests.unit.ledger.build import DAY, EVERYBODY, HOUR, MINUTE, NOON, request, reserve, set_cap
+from tests.unit.ledger.build import DAY, HOUR, MINUTE, NOON, everybody, request, reserve, set_cap
 
 ACCOUNTS = st.sampled_from(["a", "b", "stranger"])
 SCOPES = st.sampled_from(["transcribe", "embed"])
@@ -145,7 +145,7 @@ class LedgerMachine(RuleBasedStateMachine):
         batch, self.waiting = self.waiting[:count], self.waiting[count:]
         if not batch:
             return
-        decided = self.state.batch(batch, EVERYBODY)
+        decided = self.state.batch(batch, everybody)
         self.state.apply(decided)
         self.decisions += decided.decisions
         for decision in decided.decisions:
@@ -175,7 +175,7 @@ class LedgerMachine(RuleBasedStateMachine):
         again = State()
         decisions: list[CostDecision] = []
         for record in self.log:  # one by one, whatever the batches were
-            batch = again.batch([record], EVERYBODY)
+            batch = again.batch([record], everybody)
             again.apply(batch)
             decisions += batch.decisions
         assert again.rows == self.state.rows

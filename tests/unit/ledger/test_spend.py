@@ -97,29 +97,33 @@ class World:
         self.publisher = FakePublisher()
         self.log = Log(decided)
         self.acked: list[int] = []
+        self.failures: list[str] = []
 
-    async def live(self, arriving: Sequence[Decided]) -> None:
-        """Feed decisions to a new recorder until the last one is acknowledged."""
-        failures: list[str] = []
-        recorder = Recorder(
+    def recorder(self) -> Recorder:
+        """A new process."""
+        return Recorder(
             (SpendBook("hour", self.hours, home), SpendBook("day", self.days, home)),
             self.journal,
             self.log,
             self.publisher,
-            fatal=failures.append,
+            fatal=self.failures.append,
             pause_s=0,
         )
+
+    async def live(self, arriving: Sequence[Decided]) -> None:
+        """Feed decisions to a new recorder until the last one is acknowledged."""
+        recorder = self.recorder()
         finished = asyncio.Event()
         await recorder.start()
         try:
             for one in arriving[:-1]:
-                await recorder.put(Arrived(one, self._ack(one)))
-            await recorder.put(Arrived(arriving[-1], finished.set))
+                await recorder.put(Arrived(one, self._ack(one), lambda: True))
+            await recorder.put(Arrived(arriving[-1], finished.set, lambda: True))
             async with asyncio.timeout(5):
                 await finished.wait()
         finally:
             await recorder.stop()
-        assert failures == []
+        assert self.failures == []
 
     def _ack(self, one: Decided) -> Callable[[], None]:
         return lambda: self.acked.append(one.offset)
@@ -224,6 +228,44 @@ async def test_nothing_is_acknowledged_while_the_journal_is_away_and_nothing_is_
 
     assert world.journal.outages == 0
     assert world.journaled() == list(range(len(ledger.log)))
+
+
+async def test_partitions_that_move_do_not_wait_for_a_database_that_is_away() -> None:
+    ledger = Partition()
+    world = World(busy(ledger))
+    world.journal.outages = 10**9
+    recorder = world.recorder()
+    await recorder.start()
+    for one in world.log.decided[:50]:
+        await recorder.put(Arrived(one, lambda: world.acked.append(0), lambda: True))
+    while world.journal.outages > 10**9 - 3:  # noqa: ASYNC110  # a counter has no event
+        await asyncio.sleep(0)
+
+    async with asyncio.timeout(2):
+        await recorder.forget()
+    await recorder.stop()
+
+    assert world.acked == []
+    assert world.journal.order == []
+    world.journal.outages = 0
+    await world.live(world.log.decided)
+    assert {k: r for k, r in world.spent().items() if r != WindowRow()} == truth(ledger)
+
+
+async def test_what_came_before_partitions_moved_is_left_to_their_new_owner() -> None:
+    ledger = Partition()
+    world = World(busy(ledger))
+    recorder = world.recorder()
+    finished = asyncio.Event()
+    await recorder.start()
+    await recorder.put(Arrived(world.log.decided[1], lambda: world.acked.append(0), lambda: False))
+    await recorder.put(Arrived(world.log.decided[0], finished.set, lambda: True))
+    async with asyncio.timeout(5):
+        await finished.wait()
+    await recorder.stop()
+
+    assert world.acked == []
+    assert world.journal.order == []
 
 
 async def test_a_changed_cap_shows_in_the_windows_that_it_limits_now() -> None:
