@@ -7,20 +7,22 @@ help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 setup: .venv/installed ## Install everything into .venv, and fetch Kafka and the registry into the cache
+	@echo "Installed: $(BIN)/millrace"
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Millrace needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[all]' --group dev
-	$(BIN)/python -m millrace.embedded.fetch
+	@echo "Installing into .venv: a minute or two the first time, with about 180 MiB of Kafka and registry into the cache"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[all]' --group dev
+	@$(BIN)/python -m millrace.embedded.fetch
 	@touch $@
 
 demo: .venv/installed ## Start everything, share a video and an article, show what comes of them
-	$(BIN)/millrace demo
+	@$(BIN)/millrace demo
 
 up: .venv/installed ## Start everything and keep it up
-	$(BIN)/millrace up
+	@$(BIN)/millrace up
 
 lint: .venv/installed ## Style, types, import arrows
 	$(BIN)/ruff format --check .
@@ -34,7 +36,7 @@ test: .venv/installed ## All tests, against a real broker, registry and database
 
 check: lint test ## What CI runs: lint, then all tests
 
-lock: ## Resolve constraints.txt anew
+lock: .venv/installed ## Resolve constraints.txt anew
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --no-header --no-annotate --no-emit-index-url --upgrade --quiet --output-file constraints.txt
 	echo "uv==$$($(BIN)/uv --version | cut -d' ' -f2)" >> constraints.txt
 

@@ -23,6 +23,14 @@ HEAD = """# Configuration
 Services are configured by environment variables, read once at the start; `millrace up` sets what it decides itself
 (addresses, ports, the media store) and passes the rest of its environment on. A variable that is set to nothing
 counts as not set. This page is written by `python scripts/configuration.py` from the settings classes.
+
+## The command `millrace`
+
+| variable | default | meaning |
+| --- | --- | --- |
+| `MILLRACE_GATEWAY` | the running `millrace up` | URL of the gateway that `share`, `search` and `budget` ask |
+| `MILLRACE_CACHE` | the user's cache folder | Where Kafka and the registry are kept once they are downloaded |
+| `MILLRACE_MAVEN_MIRROR` | Maven Central | Base URL of the Maven repository they are downloaded from |
 """
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.console import Group, RenderableType
+from rich.text import Text
 
 from millrace.cli.connection import GatewayOption, connect
-from millrace.cli.console import console, print_json
+from millrace.cli.console import compact, plain, print_json, show
 from millrace.cli.exits import one_sentence
-from millrace.contracts.api import BudgetRow
+from millrace.contracts.api import BudgetAnswer, BudgetRow
 from millrace.money import MicroUSD, format_usd
 
 budget_app = typer.Typer(no_args_is_help=True, help="Money: what was spent, held and left.")
@@ -22,35 +24,43 @@ def budget() -> None:
 
 
 @budget_app.command("show")
-def show(
+def show_budget(
     gateway: GatewayOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
     """Spend of this hour and this day against the caps, per scope."""
     with one_sentence(), connect(gateway) as client:
-        budget = client.budget()
+        answer = client.budget()
     if as_json:
-        print_json(budget)
+        print_json(answer)
     else:
-        console.print(table(budget.rows))
+        show(budget_report(answer))
 
 
-def table(rows: list[BudgetRow]) -> Table:
-    """One line per scope and window."""
-    made = Table("account", "scope", "window", title="Budget (UTC)", title_justify="left")
-    for name in ("settled", "held", "unconfirmed", "cap", "left"):
-        made.add_column(name, justify="right")
-    for row in rows:
-        amounts = (row.settled_micro_usd, row.held_micro_usd, row.unconfirmed_micro_usd)
-        made.add_row(
-            row.account,
-            row.scope,
-            f"{row.window} from {row.start:%Y-%m-%d %H:%M}",
-            *(format_usd(amount) for amount in amounts),
-            _or_none(row.cap_micro_usd),
-            _or_none(row.left_micro_usd),
-        )
-    return made
+def budget_report(answer: BudgetAnswer) -> Group:
+    """One line per scope and window; scopes without a cap and without spend are left out."""
+    title = f"Budget of account {answer.account}, {answer.as_of:%Y-%m-%d %H:%M} UTC"
+    parts: list[RenderableType] = [Text.assemble(plain(title), style="bold")]
+    if answer.note:
+        parts.append(plain(answer.note))
+    rows = [row for row in answer.rows if row.cap_micro_usd is not None or _used(row)]
+    unconfirmed = any(row.unconfirmed_micro_usd for row in rows)
+    amounts = ("spent", "held", *(("unconfirmed",) if unconfirmed else ()), "cap", "left")
+    table = compact("scope", "window", *amounts, right=amounts)
+    for before, row in zip([None, *rows], rows, strict=False):
+        scope = "" if before is not None and before.scope == row.scope else row.scope
+        table.add_row(plain(scope), f"this {row.window}", *_amounts(row, unconfirmed=unconfirmed))
+    return Group(*parts, table)
+
+
+def _amounts(row: BudgetRow, *, unconfirmed: bool) -> Sequence[str]:
+    middle = (format_usd(row.unconfirmed_micro_usd),) if unconfirmed else ()
+    used = (format_usd(row.settled_micro_usd), format_usd(row.held_micro_usd))
+    return (*used, *middle, _or_none(row.cap_micro_usd), _or_none(row.left_micro_usd))
+
+
+def _used(row: BudgetRow) -> bool:
+    return any((row.settled_micro_usd, row.held_micro_usd, row.unconfirmed_micro_usd))
 
 
 def _or_none(amount: MicroUSD | None) -> str:

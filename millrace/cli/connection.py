@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from millrace.cli.client import Client
 from millrace.embedded.paths import StackPaths, default_data
-from millrace.errors import Unavailable
+from millrace.errors import ConfigurationError, Unavailable
 
 GatewayOption = Annotated[
     str | None,
@@ -22,25 +23,52 @@ GatewayOption = Annotated[
 ]
 
 
+class _Running(BaseModel):
+    """What commands need of a stack's run file."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    gateway: str | None = None
+
+
 def running_gateway(data: Path) -> str:
     """URL of the gateway that runs on a data folder.
 
     :raises Unavailable: none does.
     """
+    file = StackPaths(data).run
     try:
-        found = json.loads(StackPaths(data).run.read_text())
+        url = _Running.model_validate_json(file.read_bytes()).gateway
     except FileNotFoundError:
         raise Unavailable(
-            "nothing is running here: start it with `millrace up`, or name a gateway with --gateway URL"
+            f"Nothing runs on {data}: start it with `millrace up`, or name a gateway with --gateway URL."
         ) from None
-    url = found.get("gateway")
-    if not isinstance(url, str):
-        raise Unavailable("the stack runs without a gateway; name one with --gateway URL")
+    except (OSError, ValidationError) as exc:
+        raise Unavailable(
+            f"{file} cannot be read ({type(exc).__name__}): name a gateway with --gateway URL."
+        ) from exc
+    if url is None:
+        raise Unavailable("The stack runs without a gateway: name one with --gateway URL.")
     return url
+
+
+def gateway_url(text: str) -> str:
+    """A gateway's URL as somebody typed it.
+
+    :raises ConfigurationError: it is no http(s) URL.
+    """
+    try:
+        parts = urlsplit(text)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not match, a port that is no number
+        sound = False
+    if not sound:
+        raise ConfigurationError(f"{text!r} is not the URL of a gateway: give one like http://127.0.0.1:8080.")
+    return text
 
 
 @contextmanager
 def connect(gateway: str | None) -> Iterator[Client]:
     """A client of the named gateway, or of the running one."""
-    with Client(gateway or running_gateway(default_data())) as client:
+    with Client(gateway_url(gateway) if gateway else running_gateway(default_data())) as client:
         yield client

@@ -1,22 +1,55 @@
-"""What people and programs read on standard output."""
+"""What people and programs read on standard output, and how progress is told."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
+import typer
 from pydantic import BaseModel
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.table import Table
 from rich.text import Text
 
-_PIPE_WIDTH = 240
-"""Columns when the output is no terminal: wide enough that a sentence stays on its line and can be searched for."""
+Report = Callable[[str], None]
+_PIPE_WIDTH = 10_000
+"""Columns when the output is no terminal: a sentence stays on its line and can be searched for."""
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+
+
+def show(*parts: RenderableType) -> None:
+    """Print for people; a log gets no blanks at the ends of lines."""
+    if console.is_terminal:
+        for part in parts:
+            console.print(part)
+        return
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+    sys.stdout.flush()
 
 
 def print_json(value: BaseModel) -> None:
     """One JSON document."""
     print(value.model_dump_json(indent=2))
+
+
+def reporter(*, as_json: bool) -> Report:
+    """Where lines of progress go: with `--json` to standard error, so that standard output is JSON alone."""
+    return lambda line: typer.echo(line, err=as_json)
+
+
+def compact(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    """A table without lines, which fits 80 columns and reads well in a log.
+
+    :param right: columns that are aligned to the right, amounts for instance.
+    """
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return table
 
 
 def plain(text: str) -> Text:

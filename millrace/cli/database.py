@@ -29,7 +29,7 @@ def migrate(as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] 
         dsn = os.environ.get(DSN_VARIABLE)
         if not dsn:
             raise ConfigurationError(
-                f"name the database with {DSN_VARIABLE}=postgresql://user:password@host/database"
+                f"Name the database with {DSN_VARIABLE}=postgresql://user:password@host/database."
             )
         apply_migrations(dsn)
     typer.echo(json.dumps({"migrated": True}) if as_json else "The database has the newest schema.")

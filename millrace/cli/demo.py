@@ -6,73 +6,116 @@ import asyncio
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import BaseModel
 
-from millrace.cli.budget import table as budget_table
+from millrace.cli.budget import budget_report
 from millrace.cli.client import Client
-from millrace.cli.console import console
-from millrace.cli.exits import FAILED, one_sentence
-from millrace.cli.search import show as show_hits
+from millrace.cli.console import Report, print_json, reporter, show
+from millrace.cli.exits import FAILED, INTERRUPTED, one_sentence
+from millrace.cli.search import hits
 from millrace.cli.share import follow
+from millrace.cli.up import DataOption, PortOption, whereabouts
 from millrace.cli.view import share_report
-from millrace.contracts.api import ShareRequest, ShareView
+from millrace.contracts.api import BudgetAnswer, SearchAnswer, ShareRequest, ShareView
 from millrace.embedded.paths import default_data
 from millrace.embedded.signals import until_signal
 from millrace.embedded.up import UpOptions, everything
 from millrace.errors import MillraceError
+from millrace.money import MicroUSD, format_usd
 from millrace.testing.media import ARTICLE, JFK_WAV
 
 QUESTION = "what can you do for your country"
 
 
+class Outcome(BaseModel):
+    """What came of the demonstration; with `--json` this is printed."""
+
+    shares: list[ShareView]
+    search: SearchAnswer
+    budget: BudgetAnswer
+
+
 def demo(
-    data: Annotated[
-        Path | None, typer.Option(help="Folder that holds everything; the user's data folder by default")
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port of the gateway; a free one by default")
-    ] = None,
+    data: DataOption = None,
+    port: PortOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and end; progress goes to stderr")
+    ] = False,
 ) -> None:
-    """Start everything, share a short video and an article, show what comes of them."""
+    """Share a video and an article, and show what comes of them.
+
+    Starts everything that `up` starts; at a terminal it stays up until Ctrl-C.
+    """
     options = UpOptions(data=(data or default_data()).absolute(), port=port)
+    outcomes: list[Outcome] = []
     with one_sentence():
-        views: list[ShareView] = []
-        asyncio.run(until_signal(_run(options, views, stay=sys.stdin.isatty())))
-        if len(views) < 2 or any(view.state == "failed" for view in views):
-            raise typer.Exit(FAILED)
+        stay = sys.stdin.isatty() and not as_json
+        asyncio.run(until_signal(_run(options, outcomes, as_json=as_json, stay=stay)))
+        reporter(as_json=as_json)("stopped")
+    if not outcomes:
+        raise typer.Exit(INTERRUPTED)
+    if any(view.state != "done" for view in outcomes[0].shares):
+        raise typer.Exit(FAILED)
 
 
-async def _run(options: UpOptions, views: list[ShareView], *, stay: bool) -> None:
-    async with everything(options, typer.echo) as ready:
+async def _run(options: UpOptions, outcomes: list[Outcome], *, as_json: bool, stay: bool) -> None:
+    report = reporter(as_json=as_json)
+    async with everything(options, report) as ready:
         url = ready.addresses.gateway
         # The client is plain blocking code; the loop goes on looking after the services meanwhile.
-        await asyncio.to_thread(_show, url, views)
+        outcome = await asyncio.to_thread(_show, url, report, as_json=as_json)
+        outcomes.append(outcome)
         if stay:
-            typer.echo(f"\nMillrace stays up at {url} (API: {url}/docs). Ctrl-C stops it.")
+            typer.echo("")
+            for line in whereabouts(url, options.data):
+                typer.echo(line)
+            typer.echo('Try it from another terminal: .venv/bin/millrace search "who opened the gate at night"')
             await asyncio.Event().wait()
 
 
-def _show(url: str, views: list[ShareView]) -> None:
+def _show(url: str, report: Report, *, as_json: bool) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="millrace-demo-") as folder, Client(url) as client:
         video = make_video(Path(folder))
-        typer.echo(f"\nSharing {video.name} (real speech, 11 s) and {ARTICLE.name}")
+        report(f"\nSharing {video.name} (real speech, 11 s) and {ARTICLE.name}")
         title = "Inaugural address, 1961 (excerpt)"
-        spoken = client.upload(video, ShareRequest(title=title), progress=lambda *_: None)
+        spoken = client.upload(video, ShareRequest(title=title))
         written = client.add(
             ShareRequest(text=ARTICLE.read_text(), title="What a millrace is", content_type="article")
         )
+        views: list[ShareView] = []
         for accepted in (spoken, written):
-            view = follow(client, accepted.share_id, quiet=not sys.stdout.isatty())
-            views.append(view)
-            console.print()
-            console.print(share_report(view))
-        console.print()
-        show_hits(client.search(QUESTION, limit=3))
-        console.print()
-        console.print(budget_table(client.budget().rows))
+            views.append(follow(client, accepted.share_id, report=None if as_json else report))
+            if not as_json:
+                show("", share_report(views[-1]), "")
+        outcome = Outcome(shares=views, search=client.search(QUESTION, limit=3), budget=client.budget())
+    if as_json:
+        print_json(outcome)
+    else:
+        show(hits(outcome.search), "", budget_report(outcome.budget), "", reckoning(views))
+    return outcome
+
+
+def reckoning(views: Sequence[ShareView]) -> str:
+    """One paragraph on what ran where and what it cost, from the receipts."""
+    granted = [receipt for view in views for receipt in view.receipts if receipt.state == "settled"]
+    reused = sum(receipt.reused for receipt in granted)
+    paid = MicroUSD(sum(view.cost_micro_usd for view in views))
+    remote = any("api" in _backends(view) for view in views)
+    where = "Some models were asked over the network" if remote else "Everything ran on this machine"
+    money = "nothing was paid" if paid == 0 else f"{format_usd(paid)} was spent"
+    ledger = f"The cost ledger granted each of the {len(granted) - reused} model calls before it was made"
+    again = f"; {reused} results were reused from earlier shares of the same content" if reused else ""
+    return f"{where} and {money}. {ledger}{again}."
+
+
+def _backends(view: ShareView) -> set[str]:
+    results = (view.transcript, view.summary, view.embedding)
+    return {result.backend for result in results if result is not None}
 
 
 def make_video(folder: Path) -> Path:

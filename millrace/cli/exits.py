@@ -1,4 +1,7 @@
-"""How every command ends: one clear sentence, and an exit status that means something (as in sysexits.h)."""
+"""How every command ends: one clear sentence, and an exit status that means something (as in sysexits.h).
+
+The README lists these for people; what is wrong with a command line itself ends 2, by Typer.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from contextlib import contextmanager
 
 import typer
 
+from millrace.cli.client import NotSettled
 from millrace.errors import ConfigurationError, MillraceError, Unavailable
 
 DONE = 0
@@ -15,17 +19,16 @@ FAILED = 1
 """The command did its work and the answer is no: a check failed, a share failed."""
 UNAVAILABLE = 69
 SOFTWARE = 70
+LATER = 75
+"""Not ended yet: a share is parked until there is money, or the wait was over first."""
 CONFIGURATION = 78
 INTERRUPTED = 130
 
 
 def status_of(error: MillraceError) -> int:
     """Exit status for an error."""
-    if isinstance(error, Unavailable):
-        return UNAVAILABLE
-    if isinstance(error, ConfigurationError):
-        return CONFIGURATION
-    return FAILED
+    statuses = {Unavailable: UNAVAILABLE, ConfigurationError: CONFIGURATION, NotSettled: LATER}
+    return next((status for kind, status in statuses.items() if isinstance(error, kind)), FAILED)
 
 
 @contextmanager

@@ -13,12 +13,14 @@ from millrace.cli.contracts import schemas_app, topics_app
 from millrace.cli.database import database_app
 from millrace.cli.demo import demo
 from millrace.cli.doctor import doctor
+from millrace.cli.exits import SOFTWARE
 from millrace.cli.search import search
 from millrace.cli.share import share_app
 from millrace.cli.up import up
 
 app = typer.Typer(
     no_args_is_help=True,
+    rich_markup_mode=None,  # errors of the command line are a sentence, not a box around one
     pretty_exceptions_enable=False,
     help="Share media and text; get transcripts, summaries and search, with every model call granted by a ledger.",
 )
@@ -52,7 +54,7 @@ def main() -> None:
         app()
     except Exception as exc:  # the last net before a person would see a traceback
         sys.stderr.write(f"millrace: unexpected {type(exc).__name__}: {exc}. Please report this.\n")
-        raise SystemExit(70) from exc
+        raise SystemExit(SOFTWARE) from exc
 
 
 if __name__ == "__main__":

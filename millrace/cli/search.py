@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from millrace.cli.connection import GatewayOption, connect
-from millrace.cli.console import console, moment, plain, print_json
+from millrace.cli.console import moment, plain, print_json, show
 from millrace.cli.exits import one_sentence
-from millrace.contracts.api import SearchAnswer
+from millrace.contracts.api import SearchAnswer, SearchHit
 
 
 def search(
@@ -19,23 +22,38 @@ def search(
     gateway: GatewayOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
-    """Search all shares by meaning and by words; hits in media tell their moment."""
+    """Search all shares by meaning and by words.
+
+    Hits in media tell their moment.
+    """
+    if not query.strip():
+        raise typer.BadParameter("give at least one word to search for.")
     with one_sentence(), connect(gateway) as client:
         answer = client.search(query, limit=limit)
     if as_json:
         print_json(answer)
     else:
-        show(answer)
+        show(hits(answer))
 
 
-def show(answer: SearchAnswer) -> None:
-    """Hits, best first."""
+def hits(answer: SearchAnswer) -> Group:
+    """Passages, best first, each with its moment and below it the shares that it is in."""
+    parts: list[RenderableType] = [Text.assemble("Search: ", plain(answer.query), style="bold")]
     if answer.note:
-        console.print(plain(answer.note))
+        parts.append(plain(answer.note))
     if not answer.hits:
-        console.print("Nothing found.")
-        return
-    table = Table("moment", "passage", "share", title=plain(f"Search: {answer.query}"), title_justify="left")
-    for hit in answer.hits:
-        table.add_row(moment(hit.start_ms), plain(hit.text), plain(f"{hit.title or ''} {hit.share_id}".strip()))
-    console.print(table)
+        parts.append(Text("Nothing found."))
+    table = Table.grid(padding=(0, 2))
+    for same in passages(answer.hits):
+        table.add_row(moment(same[0].start_ms), plain(same[0].text))
+        for hit in same:
+            table.add_row("", Text.assemble("in ", plain(hit.title or "a share"), f"  {hit.share_id}", style="dim"))
+    return Group(*parts, table)
+
+
+def passages(found: Sequence[SearchHit]) -> list[list[SearchHit]]:
+    """Hits by passage: the same words at the same moment, shared several times, are read once."""
+    groups: dict[tuple[str, int | None], list[SearchHit]] = {}
+    for hit in found:
+        groups.setdefault((hit.text, hit.start_ms), []).append(hit)
+    return list(groups.values())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 from rich.live import Live
@@ -11,79 +13,115 @@ from rich.progress import BarColumn, DownloadColumn, Progress
 
 from millrace.cli.client import Client
 from millrace.cli.connection import GatewayOption, connect
-from millrace.cli.console import console, print_json
-from millrace.cli.exits import FAILED, one_sentence
-from millrace.cli.view import share_report, stage_table
+from millrace.cli.console import Report, console, print_json, show
+from millrace.cli.exits import FAILED, LATER, one_sentence
+from millrace.cli.view import moves, share_report, stage_table
 from millrace.contracts.api import Accepted, ShareRequest, ShareView
 from millrace.errors import ConfigurationError
 
 share_app = typer.Typer(no_args_is_help=True, help="Share media and text, and read the results.")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
+STDIN = "-"
+TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown", ".rst"})
+"""Files that are read as text without being asked to; anything else is media."""
 PATIENCE_S = 3600.0
 """How long `--wait` waits: longer than the limits of all stages together."""
 
 
 @share_app.command("add")
 def add(
-    source: Annotated[str, typer.Argument(help="A file, an http(s) URL of media, or with --text the text itself")],
+    source: Annotated[
+        str, typer.Argument(help="A file, an http(s) URL of media, with --text a text, or - for a text on stdin")
+    ],
     text: Annotated[bool, typer.Option("--text", help="SOURCE is the text (or a file that holds it)")] = False,
-    title: Annotated[str | None, typer.Option(help="Title")] = None,
+    title: Annotated[str | None, typer.Option(help="Title; of a text file its name by default")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Show progress until all stages have ended")] = False,
     gateway: GatewayOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Share a file, a URL or a text."""
+    """Share a file (.txt and .md are text, others media), a URL or a text."""
     with one_sentence(), connect(gateway) as client:
         accepted = send(client, source, text=text, title=title, quiet=as_json)
         if not wait:
             if as_json:
                 print_json(accepted)
             else:
-                console.print(
-                    f"Accepted as {accepted.share_id}. Follow it with: millrace share show {accepted.share_id}"
-                )
+                show(f"Accepted as {accepted.share_id}.", _look(accepted.share_id))
             return
-        view = follow(client, accepted.share_id, quiet=as_json)
-    if as_json:
-        print_json(view)
-    else:
-        console.print(share_report(view))
+        view = _followed(client, accepted.share_id, quiet=as_json)
+    _print(view, as_json=as_json)
     if view.state == "failed":
         raise typer.Exit(FAILED)
+    if view.state == "parked":
+        raise typer.Exit(LATER)
 
 
 @share_app.command("show")
-def show(
-    share_id: Annotated[str, typer.Argument(help="Id of the share")],
+def show_share(
+    share_id: Annotated[UUID, typer.Argument(help="Id of the share")],
     gateway: GatewayOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Where a share stands: stages, transcript, summary, receipts."""
     with one_sentence(), connect(gateway) as client:
-        view = client.share(share_id)
-    if as_json:
-        print_json(view)
-    else:
-        console.print(share_report(view))
+        view = client.share(str(share_id))
+    _print(view, as_json=as_json)
 
 
 def send(client: Client, source: str, *, text: bool, title: str | None, quiet: bool) -> Accepted:
     """Hand a source in.
 
-    :raises ConfigurationError: there is no such file.
+    :raises ConfigurationError: there is no such file, or it is to be read as text and is none.
     """
     if source.startswith(("http://", "https://")) and not text:
         return client.add(ShareRequest(url=source, title=title))
     path = Path(source)
-    if text:
-        words = path.read_text(errors="replace") if _is_file(path) else source
-        return client.add(ShareRequest(text=words, title=title))
+    if source == STDIN:
+        return client.add(ShareRequest(text=_utf8(sys.stdin.buffer.read(), "standard input"), title=title))
     if not _is_file(path):
-        raise ConfigurationError(f"there is no file {source}; give a file, an http(s) URL, or a text with --text")
-    bar = Progress("[progress.description]{task.description}", BarColumn(), DownloadColumn(), disable=quiet)
-    with bar:
-        task = bar.add_task(f"Sending {path.name}", total=path.stat().st_size)
+        if text:
+            return client.add(ShareRequest(text=source, title=title))
+        raise ConfigurationError(f"There is no file {source}: give a file, an http(s) URL, or a text with --text.")
+    if text or path.suffix.lower() in TEXT_SUFFIXES:
+        return client.add(ShareRequest(text=_text_of(path), title=title or path.name))
+    return _upload(client, path, title=title, quiet=quiet)
+
+
+def follow(client: Client, share_id: str, *, report: Report | None) -> ShareView:
+    """Wait until all stages have ended or wait for money; a terminal sees them move, a log reads how they did.
+
+    :param report: told a line per change where there is no terminal; None keeps quiet in both.
+    :raises NotSettled: after an hour.
+    """
+    if report is None:
+        return client.wait(share_id, within_s=PATIENCE_S)
+    if console.is_terminal:
+        with Live(console=console, refresh_per_second=8, transient=True) as live:
+            return client.wait(share_id, within_s=PATIENCE_S, seen=lambda view: live.update(stage_table(view)))
+    last: ShareView | None = None
+
+    def tell(view: ShareView) -> None:
+        nonlocal last
+        for line in moves(last, view):
+            report(line)
+        last = view
+
+    return client.wait(share_id, within_s=PATIENCE_S, seen=tell)
+
+
+def _followed(client: Client, share_id: str, *, quiet: bool) -> ShareView:
+    try:
+        return follow(client, share_id, report=None if quiet else typer.echo)
+    except KeyboardInterrupt:
+        typer.echo(f"\nIt is still being worked on. {_look(share_id)}", err=True)
+        raise
+
+
+def _upload(client: Client, path: Path, *, title: str | None, quiet: bool) -> Accepted:
+    columns = ("Sending", BarColumn(), DownloadColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("", total=path.stat().st_size)
         return client.upload(
             path,
             ShareRequest(title=title),
@@ -91,19 +129,33 @@ def send(client: Client, source: str, *, text: bool, title: str | None, quiet: b
         )
 
 
-def follow(client: Client, share_id: str, *, quiet: bool) -> ShareView:
-    """Show the stages as they move until they have ended, or wait for money.
+def _print(view: ShareView, *, as_json: bool) -> None:
+    if as_json:
+        print_json(view)
+    else:
+        show(share_report(view))
 
-    :raises NotSettled: after an hour.
-    """
-    if quiet:
-        return client.wait(share_id, within_s=PATIENCE_S)
-    with Live(console=console, refresh_per_second=8, transient=True) as live:
-        return client.wait(share_id, within_s=PATIENCE_S, seen=lambda view: live.update(stage_table(view)))
+
+def _look(share_id: str) -> str:
+    return f"Look at it with: millrace share show {share_id}"
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return _utf8(path.read_bytes(), str(path))
+    except OSError as exc:
+        raise ConfigurationError(f"The file {path} cannot be opened ({exc.strerror}).") from exc
+
+
+def _utf8(content: bytes, name: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise ConfigurationError(f"{name} is not text in UTF-8: convert it first.") from exc
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a text that is too long to be a name
+    except (OSError, ValueError):  # a text that is too long to be a name, or holds a zero byte
         return False

@@ -1,4 +1,4 @@
-"""How a share reads in a terminal. Pure: values in, renderables out."""
+"""How a share reads in a terminal. Pure: values in, renderables and lines out."""
 
 from __future__ import annotations
 
@@ -6,32 +6,65 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from millrace.cli.console import moment, plain
+from millrace.cli.console import compact, moment, plain
 from millrace.contracts.api import Receipt, ShareView, StageView
 from millrace.money import format_usd
 
 _BAR = 20
+_ENDED = frozenset({"done", "skipped", "failed"})
+_REUSED = "reused: granted and settled for an earlier share of the same content; no model was called for this one"
 
 
 def share_report(view: ShareView) -> Group:
-    """Everything about a share: stages, transcript with timestamps, summary, receipts."""
-    parts: list[RenderableType] = [plain(f"{view.title or 'Share'} {view.share_id}: {view.state}"), stage_table(view)]
+    """Everything about a share: stages, transcript with timestamps, summary, what the ledger granted."""
+    title = f"{view.title or view.filename or view.url or 'Share'}  {view.state}"
+    parts: list[RenderableType] = [Text.assemble(plain(title), style="bold"), plain(f"id {view.share_id}")]
+    parts += ["", stage_table(view)]
     if view.transcript is not None:
-        parts += [Text("Transcript", style="bold"), _transcript(view)]
+        parts += _section(f"Transcript ({view.transcript.model})", _transcript(view))
     if view.summary is not None:
-        label = f"Summary ({view.summary.backend}, {view.summary.model})"
-        parts += [plain(label), plain(view.summary.summary or f"none: {view.summary.skipped_reason}")]
-    if view.receipts:
-        parts.append(receipt_table(view.receipts))
+        text = view.summary.summary or _none(view.summary.skipped_reason)
+        parts += _section(f"Summary ({view.summary.model})", plain(text))
+    parts += _section("Ledger", ledger_table(view))
+    if any(receipt.reused for receipt in view.receipts):
+        parts.append(Text(_REUSED, style="dim"))
     return Group(*parts)
 
 
 def stage_table(view: ShareView) -> Table:
     """One line per stage, with progress while it runs and the reason when it does not."""
-    table = Table("stage", "state", "", "cost", show_edge=False)
+    table = compact("stage", "state", "")
     for stage in view.stages:
-        table.add_row(stage.stage, _state(stage), plain(_remark(stage)), format_usd(stage.cost_micro_usd))
+        table.add_row(stage.stage, _state(stage), plain(_remark(stage)))
     return table
+
+
+def ledger_table(view: ShareView) -> Table:
+    """One line per call that the ledger was asked for, in the order of the stages; stages without one say so."""
+    table = compact("stage", "model", "held", "cost", "state", right=("held", "cost"))
+    for stage in view.stages:
+        receipts = [receipt for receipt in view.receipts if receipt.stage == stage.stage]
+        for receipt in receipts:
+            actual = "" if receipt.actual_micro_usd is None else format_usd(receipt.actual_micro_usd)
+            held = format_usd(receipt.hold_micro_usd)
+            table.add_row(receipt.stage, plain(receipt.model), held, actual, _receipt_state(receipt))
+        if not receipts and stage.state in _ENDED:
+            table.add_row(stage.stage, "no model called", "", format_usd(stage.cost_micro_usd), "nothing to grant")
+    return table
+
+
+def moves(before: ShareView | None, after: ShareView) -> list[str]:
+    """A line for every stage whose state changed between two looks at a share: progress for a log."""
+    known = {} if before is None else {stage.stage: stage.state for stage in before.stages}
+    return [
+        " ".join(filter(None, (f"{stage.stage}: {stage.state}", _remark(stage))))
+        for stage in after.stages
+        if stage.state != known.get(stage.stage, "queued")
+    ]
+
+
+def _section(title: str, content: RenderableType) -> list[RenderableType]:
+    return ["", Text.assemble(plain(title), style="bold"), content]
 
 
 def _state(stage: StageView) -> str:
@@ -44,27 +77,28 @@ def _state(stage: StageView) -> str:
 def _remark(stage: StageView) -> str:
     reason = stage.reason or ""
     if stage.state == "waiting" and stage.resume_at is not None:
-        return f"{reason} (goes on at {stage.resume_at:%H:%M:%S} UTC)"
+        return f"{reason} (goes on at {stage.resume_at:%H:%M:%S} UTC)".strip()
     return reason
+
+
+def _receipt_state(receipt: Receipt) -> str:
+    if not receipt.reused:
+        return receipt.state
+    return "reused" if receipt.state == "settled" else f"{receipt.state}, reused"
+
+
+def _none(reason: str | None) -> str:
+    """Why there is no result; reasons such as `too-short` are words of the API."""
+    return f"none: {(reason or 'no reason given').replace('-', ' ')}"
 
 
 def _transcript(view: ShareView) -> RenderableType:
     transcript = view.transcript
     if transcript is None or transcript.skipped_reason:
-        return plain(f"none: {transcript.skipped_reason if transcript else 'not yet'}")
+        return plain(_none(transcript.skipped_reason if transcript else "not yet"))
     if not transcript.segments:
         return plain(transcript.text)
     lines = Table.grid(padding=(0, 2))
     for segment in transcript.segments:
         lines.add_row(f"{moment(segment.start_ms)} - {moment(segment.end_ms)}", plain(segment.text.strip()))
     return lines
-
-
-def receipt_table(receipts: list[Receipt]) -> Table:
-    """What every call held and cost."""
-    table = Table("stage", "model", "held", "cost", "state", title="Receipts", title_justify="left")
-    for receipt in receipts:
-        actual = "" if receipt.actual_micro_usd is None else format_usd(receipt.actual_micro_usd)
-        state = f"{receipt.state} (for an earlier share)" if receipt.reused else receipt.state
-        table.add_row(receipt.stage, plain(receipt.model), format_usd(receipt.hold_micro_usd), actual, plain(state))
-    return table

@@ -15,7 +15,6 @@ from millrace.embedded.ports import choose_ports, load_ports, port_is_free, save
 from millrace.embedded.provision import provision
 from millrace.embedded.readyfile import Ready
 from millrace.embedded.services import GATEWAY, SERVICES, ServicePlan, service_environment
-from millrace.embedded.signals import until_signal
 from millrace.embedded.stack import EmbeddedStack
 from millrace.embedded.supervise import Report, Supervised, all_or_none, log_shown
 
@@ -33,29 +32,16 @@ class UpOptions:
     services: Sequence[str] = SERVICES
 
 
-async def run_up(options: UpOptions, report: Report) -> None:
-    """Run everything until SIGINT or SIGTERM, then stop the services and after them the stack.
+@asynccontextmanager
+async def everything(options: UpOptions, report: Report) -> AsyncIterator[Ready]:
+    """The stack with its services, for as long as the context is open; then the services stop, after them the stack.
 
-    Writes the ready file (0600) when all is ready and removes it when stopping begins.
+    The ready file (0600) is there from when all is ready until stopping begins.
 
-    :param report: told one line per part as it becomes ready, then the gateway's address.
+    :param report: told one line per part as it becomes ready.
     :raises EmbeddedError: something does not start; the sentence says what to do, and nothing is left running.
     :raises MillraceError: topics, schemas or tables cannot be brought to what the catalogue says.
     """
-    if await until_signal(_up(options, report)):
-        report("stopped")
-
-
-async def _up(options: UpOptions, report: Report) -> None:
-    async with everything(options, report) as ready:
-        if ready.addresses.gateway:
-            report(f"Millrace is ready at {ready.addresses.gateway}")
-        await asyncio.Event().wait()
-
-
-@asynccontextmanager
-async def everything(options: UpOptions, report: Report) -> AsyncIterator[Ready]:
-    """The stack with its services, for as long as the context is open."""
     unknown = sorted(set(options.services) - set(SERVICES))
     if unknown:
         raise EmbeddedError(f"There is no service {', '.join(unknown)}: the services are {', '.join(SERVICES)}.")

@@ -1,6 +1,6 @@
 """Faust, with the settings and the two corrections under which long jobs are neither lost nor run twice.
 
-What each one prevents was reproduced against a real broker; `docs/decisions/0001-job-core.md` says more.
+What each one prevents was reproduced against a real broker; `docs/decisions/job-core.md` says more.
 """
 
 from __future__ import annotations
