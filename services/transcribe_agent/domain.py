@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict
 from millrace.contracts.events import Segment, Word
 
 SAMPLE_RATE = 16_000
-_BYTES_PER_MS = SAMPLE_RATE // 1000 * 2
+BYTES_PER_SAMPLE = 2
+_BYTES_PER_MS = SAMPLE_RATE // 1000 * BYTES_PER_SAMPLE
 SILENT_DB = -50.0
 
 Backend = Literal["local", "api"]

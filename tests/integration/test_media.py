@@ -7,8 +7,10 @@ import hashlib
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
+import av
 import imageio_ffmpeg
 import pytest
 from aiohttp import ThreadedResolver, web
@@ -19,6 +21,7 @@ from millrace.testing.media import JFK_WAV
 from services.media_agent.adapters.http import HttpFetcher
 from services.media_agent.adapters.probe import AvProber
 from services.media_agent.domain import Fetched
+from services.transcribe_agent.adapters.ffmpeg import FfmpegDecoder
 
 PROBER = AvProber(timeout_s=20)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -84,6 +87,26 @@ async def test_files_that_are_not_media_are_refused(tmp_path: Path, speech_video
 async def test_a_probe_that_does_not_end_is_ended(tmp_path: Path, speech_video: Path) -> None:
     with pytest.raises(Poison, match="takes more than"):
         await AvProber(timeout_s=0.01).probe(speech_video)
+
+
+async def test_sound_that_hides_its_length_does_not_fill_the_memory(tmp_path: Path) -> None:
+    honest, hiding = tmp_path / "honest.mka", tmp_path / "hiding.mka"
+    ffmpeg("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-t", "60", "-c:a", "libopus", honest)
+    with av.open(str(honest)) as source, av.open(str(hiding), "w") as target:
+        stream = target.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.size:
+                packet.stream, packet.pts, packet.dts = stream, 0, 0
+                target.mux_one(packet)
+    assert (await PROBER.probe(hiding)).duration_ms < 1000
+    assert (await FfmpegDecoder(max_media_s=5, timeout_s=20).decode(hiding)).duration_ms < 5100
+
+
+async def test_the_decoder_sees_nothing_of_our_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = tmp_path / "report.log"
+    monkeypatch.setenv("FFREPORT", f"file={report}")  # ffmpeg obeys it where it finds it
+    assert (await FfmpegDecoder(max_media_s=20, timeout_s=20).decode(JFK_WAV)).duration_ms == 11_000
+    assert not report.exists()
 
 
 class Site:
@@ -273,7 +296,8 @@ async def test_no_name_of_this_machine_is_ever_connected_to(site: Site, tmp_path
 async def test_a_redirect_to_what_is_no_url_ends_the_share(site: Site, tmp_path: Path) -> None:
     broken = {"/bracket": "http://[", "/port": "http://example.org:99999/", "/label": f"http://{'a' * 70}.example/"}
     for path, location in broken.items():
-        site.answers[path] = always(lambda to=location: web.Response(status=302, headers={"Location": to}))
+        headers = {"Location": location}
+        site.answers[path] = always(partial(web.Response, status=302, headers=headers))
         with pytest.raises(Poison, match="not a URL"):
             await fetcher(site).fetch(site.url(path), tmp_path / "it")
 

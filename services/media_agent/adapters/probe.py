@@ -39,6 +39,7 @@ class AvProber:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
+            env={},  # a file that takes the child over finds no key and no password
         )
         try:
             async with asyncio.timeout(self._timeout_s):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from millrace.errors import Poison, Retryable
 from millrace.media import FORMATS
-from services.transcribe_agent.domain import SAMPLE_RATE, Audio
+from services.transcribe_agent.domain import BYTES_PER_SAMPLE, SAMPLE_RATE, Audio
 
 _FLOOR_DB = -120.0
 _FULL_SCALE = 32768.0
@@ -32,6 +32,7 @@ class FfmpegDecoder:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
+            env={},  # a file that takes the decoder over finds no key and no password
         )
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -51,7 +52,9 @@ class FfmpegDecoder:
     def _command(self, path: Path) -> list[str]:
         # The lists keep a playlist in disguise from reading other files or reaching out to the network.
         sealed = ["-protocol_whitelist", "file,pipe", "-format_whitelist", ",".join(FORMATS)]
-        what = ["-map", "0:a:0", "-vn", "-sn", "-dn", "-t", str(self._max_media_s)]
+        # -t goes by time stamps, which a file may make up: one with all its packets at 0 s would fill the memory.
+        most = ["-t", str(self._max_media_s), "-fs", str(self._max_media_s * SAMPLE_RATE * BYTES_PER_SAMPLE)]
+        what = ["-map", "0:a:0", "-vn", "-sn", "-dn", *most]
         form = ["-ac", "1", "-ar", str(SAMPLE_RATE), "-f", "s16le", "-c:a", "pcm_s16le"]
         common = [self._ffmpeg, "-nostdin", "-hide_banner", "-loglevel", "error", "-threads", "1"]
         return [*common, *sealed, "-i", f"file:{path}", *what, *form, "pipe:1"]
