@@ -1,23 +1,24 @@
-"""How a service without Faust starts: settings read once, other parts waited for, one sentence when it cannot."""
+"""How a service starts: settings read once, other parts waited for, one sentence when it cannot."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TypeVar
 
 from pydantic import ValidationError
 
 from millrace.errors import ConfigurationError, MillraceError, Unavailable
-from millrace.settings import CoreSettings
+from millrace.settings import ServiceSettings
 
 EXIT_UNAVAILABLE = 69
 EXIT_CRASHED = 70
+EXIT_TEMPORARY = 75
 EXIT_CONFIGURATION = 78
 
-S = TypeVar("S", bound=CoreSettings)
+S = TypeVar("S", bound=ServiceSettings)
 T = TypeVar("T")
 
 
@@ -47,15 +48,17 @@ def load_settings(kind: type[S]) -> S:
     raise ConfigurationError(f"Set these in the environment: {', '.join(wrong)}.")
 
 
-async def enter_patiently(
-    stack: AsyncExitStack,
-    connect: Callable[[], AbstractAsyncContextManager[T]],
-    *,
-    name: str,
-    within_s: float,
-    retry_s: float = 1.0,
-) -> T:
-    """Enter `connect()` on the stack, anew while parts are away, saying which.
+def settings_or_exit(kind: type[S]) -> S:
+    """Settings from the environment; what is missing or wrong ends the process with one sentence."""
+    try:
+        return load_settings(kind)
+    except ConfigurationError as exc:
+        say("settings", str(exc))
+        raise SystemExit(exit_status(exc)) from None
+
+
+async def patiently(attempt: Callable[[], Awaitable[T]], *, name: str, within_s: float, retry_s: float = 1.0) -> T:
+    """What `attempt()` returns, tried anew while parts are away, saying which.
 
     :raises Unavailable: a part is still away after `within_s`.
     :raises ConfigurationError: at once.
@@ -64,7 +67,7 @@ async def enter_patiently(
     deadline, told = loop.time() + within_s, ""
     while True:
         try:
-            return await stack.enter_async_context(connect())
+            return await attempt()
         except Unavailable as exc:
             if loop.time() > deadline:
                 raise Unavailable(f"{str(exc).rstrip('.')}; gave up after {within_s:.0f} s.") from exc
@@ -72,3 +75,17 @@ async def enter_patiently(
                 told = str(exc)
                 say(name, f"{told.rstrip('.')}; waiting for it")
         await asyncio.sleep(retry_s)
+
+
+async def enter_patiently(
+    stack: AsyncExitStack,
+    connect: Callable[[], AbstractAsyncContextManager[T]],
+    *,
+    name: str,
+    within_s: float,
+    retry_s: float = 1.0,
+) -> T:
+    """Enter `connect()` on the stack; see `patiently`."""
+    return await patiently(
+        lambda: stack.enter_async_context(connect()), name=name, within_s=within_s, retry_s=retry_s
+    )

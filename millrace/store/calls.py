@@ -18,6 +18,7 @@ from pydantic import JsonValue
 from millrace.ids import RequestId, WorkKey, request_id
 from millrace.money import MicroUSD
 from millrace.store.database import Database, Record
+from millrace.store.work import Fence
 
 CallState = Literal["reserving", "calling", "answered", "settled", "denied", "abandoned", "released", "unconfirmed"]
 
@@ -82,14 +83,21 @@ class CallStore:
         share_id: str,
         model: str,
         hold: MicroUSD,
-    ) -> RequestId:
-        """Write down that money is about to be asked for, before it is."""
+        fence: Fence,
+    ) -> RequestId | None:
+        """Write down that money is about to be asked for, before it is; None when the fence is no longer the newest.
+
+        The work's row is locked against a takeover meanwhile, so that a former owner cannot come to the same attempt
+        as its successor: the two would share a request id, and end each other's hold.
+        """
         request = request_id(key, call_no, attempt)
-        await self._db.execute(
+        begun = await self._db.execute(
             """
             INSERT INTO calls (request_id, work_key, call_no, attempt, account, scope, share_id, model, state,
                                hold_micro_usd)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'reserving', $9) ON CONFLICT (request_id) DO NOTHING
+            SELECT $1, $2, $3, $4, $5, $6, $7, $8, 'reserving', $9 FROM work WHERE work_key = $2 AND fence = $10
+               FOR SHARE
+            ON CONFLICT (request_id) DO UPDATE SET state = calls.state WHERE calls.state = 'reserving'
             """,
             request,
             key,
@@ -100,12 +108,19 @@ class CallStore:
             share_id,
             model,
             hold,
+            fence,
         )
-        return request
+        return request if begun else None
 
     async def start(self, request: RequestId) -> bool:
-        """From reserving to calling; False when a new owner has abandoned the call meanwhile."""
-        sql = "UPDATE calls SET state = 'calling', called_at = now() WHERE request_id = $1 AND state = 'reserving'"
+        """From reserving to calling; False when a new owner has abandoned the call meanwhile.
+
+        Calling already: the reply to the first try was lost. A request id is only ever its owner's.
+        """
+        sql = """
+            UPDATE calls SET state = 'calling', called_at = coalesce(called_at, now())
+             WHERE request_id = $1 AND state IN ('reserving', 'calling')
+        """
         return await self._db.execute(sql, request) == 1
 
     async def answered(self, request: RequestId, answer: JsonValue, actual: MicroUSD) -> None:

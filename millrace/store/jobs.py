@@ -18,7 +18,9 @@ ON CONFLICT (share_id, stage) DO UPDATE
        needed_micro_usd = excluded.needed_micro_usd, left_micro_usd = excluded.left_micro_usd, cap = excluded.cap,
        attempt = excluded.attempt, model = coalesce(excluded.model, jobs.model),
        cost_micro_usd = excluded.cost_micro_usd, published = excluded.published, updated_at = excluded.updated_at
+ WHERE (jobs.published AND jobs.work_key = excluded.work_key) IS NOT TRUE OR excluded.published OR $17
 """
+# The condition: a worker that was paused does not make unfinished again what another has finished and emitted.
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Waiting:
     seq: int | None = None
 
 
-def _values(status: TaskStatus, published: bool) -> tuple[object, ...]:
+def _values(status: TaskStatus, *, published: bool, anew: bool) -> tuple[object, ...]:
     return (
         status.share_id,
         status.stage,
@@ -63,6 +65,7 @@ def _values(status: TaskStatus, published: bool) -> tuple[object, ...]:
         status.cost_micro_usd,
         published,
         status.updated_at,
+        anew,
     )
 
 
@@ -93,9 +96,13 @@ class JobStore:
         )
         return None if row is None else JobRow(row["work_key"], row["attempt"], row["published"])
 
-    async def put(self, status: TaskStatus, *, published: bool = False) -> None:
-        """Write where the job stands; `published` once its event is confirmed."""
-        await self._db.execute(_UPSERT, *_values(status, published))
+    async def put(self, status: TaskStatus, *, published: bool = False, anew: bool = False) -> bool:
+        """Write where the job stands; `published` once its event is confirmed.
+
+        :param anew: somebody asked for it again, so it may be unfinished although its event is out.
+        :return: False when the event of this very work is out already, and the job stays as it is.
+        """
+        return await self._db.execute(_UPSERT, *_values(status, published=published, anew=anew)) == 1
 
     async def progress(self, share_id: str, stage: StageName, fraction: float) -> None:
         """Show how far a running job is."""
@@ -121,11 +128,16 @@ class JobStore:
             reason,
         )
 
-    async def wait(self, status: TaskStatus, message: Waiting) -> None:
-        """Park a job: its state and the message that wakes it, in one transaction. The latest message wins."""
+    async def wait(self, status: TaskStatus, message: Waiting, *, anew: bool = False) -> bool:
+        """Park a job: its state and the message that wakes it, in one transaction. The latest message wins.
 
-        async def body(connection: Connection) -> None:
-            await connection.execute(_UPSERT, *_values(status, False))
+        `anew` and what is returned: as in `put`; a job that stays as it is waits for nothing.
+        """
+
+        async def body(connection: Connection) -> bool:
+            values = _values(status, published=False, anew=anew)
+            if await connection.execute(_UPSERT, *values) == "INSERT 0 0":
+                return False
             await connection.execute(
                 """
                 INSERT INTO waiting (due, stage, share_id, account, scope, topic, key, value, headers)
@@ -143,8 +155,9 @@ class JobStore:
                 message.value,
                 message.headers,
             )
+            return True
 
-        await self._db.transaction(body)
+        return await self._db.transaction(body)
 
     async def due(self, stage: StageName, lease: timedelta, limit: int = 50) -> list[Waiting]:
         """Take up to `limit` messages whose time has come, oldest first.

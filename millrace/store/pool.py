@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,13 +18,36 @@ OUTAGES: tuple[type[BaseException], ...] = (
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
     asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InternalClientError,
 )
-"""The database is away, stopping, full or had to break a deadlock: nobody's job has failed."""
+"""The database is away, stopping, full, a standby, refuses us or had to break a deadlock: nobody's job has failed."""
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def to_jsonb(value: object) -> str:
+    """JSON that PostgreSQL takes, whatever a model has answered: it refuses NUL and half a surrogate pair in a text,
+    and an answer that was paid for must not be lost for that. They become U+FFFD.
+    """
+    return json.dumps(_storable(value))
+
+
+def _storable(value: object) -> object:
+    match value:
+        case str():
+            return _UNSTORABLE.sub("\ufffd", value)
+        case dict():
+            return {_storable(name): _storable(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_storable(item) for item in value]
+    return value
 
 
 async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     for name in ("json", "jsonb"):
-        await connection.set_type_codec(name, schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+        await connection.set_type_codec(name, schema="pg_catalog", encoder=to_jsonb, decoder=json.loads)
 
 
 @asynccontextmanager

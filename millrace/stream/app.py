@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -14,7 +15,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Generic, TypeVar, cast
 
-import asyncpg
 import faust
 from faust.types import TP
 from pydantic import BaseModel
@@ -27,6 +27,7 @@ from millrace.contracts.wire import Codec
 from millrace.kafka.producer import open_producer
 from millrace.ledger.client import open_ledger
 from millrace.settings import StageSettings
+from millrace.startup import EXIT_CRASHED
 from millrace.store.blobs import BlobStore, LocalBlobStore
 from millrace.store.calls import CallStore
 from millrace.store.database import Database
@@ -48,7 +49,6 @@ from millrace.telemetry.ops import serve_ops
 log = logging.getLogger(__name__)
 R = TypeVar("R", bound=BaseModel)
 
-EXIT_CRASHED = 70
 COST_TOPICS = ("cost.requests", "cost.decisions")
 STATUS_TOPIC = "task.status"
 
@@ -57,7 +57,7 @@ STATUS_TOPIC = "task.status"
 class Resources:
     """What a handler may use beside its own adapters."""
 
-    pool: asyncpg.Pool[asyncpg.Record]
+    database: Database
     blobs: BlobStore
 
 
@@ -138,9 +138,9 @@ class StageApp(FaustApp, Generic[R]):
         producer = await enter(open_producer(settings.kafka))
         source = f"millrace-{spec.name}-agent"
         ledger = await enter(open_ledger(settings.kafka, codec, producer, source=source))
-        handler = await enter(self._new_handler(Resources(pool, LocalBlobStore(settings.blobs))))
         database = Database(pool)
-        owner = f"{socket.gethostname()}:{os.getpid()}"
+        handler = await enter(self._new_handler(Resources(database, LocalBlobStore(settings.blobs))))
+        owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"  # containers repeat the first two
         lease = timedelta(seconds=settings.lease_s)
         jobs = JobStore(database)
         stores = Stores(WorkStore(database, owner, lease), CallStore(database), jobs, lease)
@@ -151,7 +151,7 @@ class StageApp(FaustApp, Generic[R]):
             handler=handler,
             stores=stores,
             ledger=ledger,
-            reader=Reader(codec),
+            reader=Reader(codec, spec.inputs),
             writer=writer,
             clock=self._clock,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -20,6 +20,7 @@ from millrace.ids import RequestId, WorkKey
 from millrace.ledger.port import Ledger
 from millrace.money import MicroUSD, format_usd
 from millrace.store.calls import CallRow, CallState, CallStore
+from millrace.store.work import Fence
 from millrace.stream.stage import Paid
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,17 @@ MAX_CALLS = 3
 
 
 class LeaseLost(Exception):
-    """A newer owner has abandoned this call before it was made."""
+    """A newer owner has taken the work over before this call was made."""
+
+
+async def _to_the_end(work: Coroutine[None, None, None]) -> None:
+    """What is paid is kept: a cancellation meanwhile takes effect when that is done."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 @dataclass(frozen=True)
@@ -56,12 +67,16 @@ def refusal_sentence(refusal: Refusal) -> str:
 
 
 class Calls:
-    """Makes the calls of one piece of work on behalf of one job."""
+    """Makes the calls of one piece of work on behalf of one job.
 
-    def __init__(self, store: CallStore, ledger: Ledger, payer: Payer) -> None:
+    :param fence: that of the lease on the work; without one, nothing can be called, only recovered.
+    """
+
+    def __init__(self, store: CallStore, ledger: Ledger, payer: Payer, fence: Fence | None = None) -> None:
         self._store = store
         self._ledger = ledger
         self._payer = payer
+        self._fence = fence
 
     async def recover(self) -> None:
         """Finish what an earlier owner left open; call it once, when the work has become ours or is done."""
@@ -117,6 +132,8 @@ class Calls:
 
     async def _hold(self, call_no: int, attempt: int, model: str, hold: MicroUSD) -> RequestId:
         payer = self._payer
+        if self._fence is None:
+            raise LeaseLost
         request = await self._store.begin(
             payer.work_key,
             call_no,
@@ -126,7 +143,10 @@ class Calls:
             share_id=payer.share_id,
             model=model,
             hold=hold,
+            fence=self._fence,
         )
+        if request is None:
+            raise LeaseLost
         try:
             answer = await self._ledger.reserve(
                 request,
@@ -163,8 +183,7 @@ class Calls:
             reason = str(exc) if isinstance(exc, UnknownOutcome) else f"{type(exc).__name__} during the call"
             await self._end(request, "unconfirmed", reason)
             raise UnknownOutcome(reason) from exc
-        # Paid: from here on the answer is kept even if this job is cancelled meanwhile.
-        await asyncio.shield(self._keep(request, paid))
+        await _to_the_end(self._keep(request, paid))
         return paid.answer
 
     async def _keep(self, request: RequestId, paid: Paid[A]) -> None:

@@ -76,7 +76,9 @@ def failed_status(
 
 
 def sentence(error: Exception, stage: StageName) -> str:
-    """What people read: our own errors speak for themselves; a library's text may hold internals."""
+    """What people read, in characters that can be stored: our own errors speak for themselves, at most 1,000 of them;
+    a library's text may hold internals.
+    """
     if isinstance(error, MillraceError):
-        return str(error)
+        return str(error).replace("\0", "\ufffd").encode("utf-8", "replace").decode()[:1000]
     return f"an unexpected {type(error).__name__} in the {stage} stage"

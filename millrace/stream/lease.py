@@ -21,10 +21,18 @@ async def kept_lease(work: WorkStore, key: WorkKey, fence: Fence, lease: timedel
     completing the work will tell who owns it.
     """
 
+    third = lease.total_seconds() / 3
+
     async def renew() -> None:
         while True:
-            await asyncio.sleep(lease.total_seconds() / 3)
-            if not await work.renew(key, fence):
+            await asyncio.sleep(third)
+            try:
+                async with asyncio.timeout(third):
+                    ours = await work.renew(key, fence)
+            except TimeoutError:
+                log.warning("%s: the lease could not be renewed in %.0f s; trying again", key, third)
+                continue
+            if not ours:
                 log.warning("%s: somebody else took over; this run's answers are kept, its result may not be", key)
                 return
 

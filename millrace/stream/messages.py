@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,6 +16,8 @@ from millrace.contracts.wire import Codec
 from millrace.errors import Poison
 from millrace.kafka.producer import Header
 from millrace.stream.pool import Message
+
+_LONGEST_REASON, _LONGEST_STACK = 1000, 4000  # characters: evidence must never make a message too large
 
 ON_DEMAND: frozenset[RequestReason] = frozenset({"api", "replay"})
 """Somebody asked: attempts start afresh and the result is emitted even if it was before."""
@@ -61,20 +63,26 @@ class Sender(Protocol):
 
 
 class Reader:
-    """Decodes records; a command on `<stage>.requested` is unwrapped to the event it carries."""
+    """Decodes records; a command on `<stage>.requested` is unwrapped to the event it carries.
 
-    def __init__(self, codec: Codec) -> None:
+    :param inputs: the stage's event topics, the only ones that a command may carry a message of.
+    """
+
+    def __init__(self, codec: Codec, inputs: Collection[str]) -> None:
         self._codec = codec
+        self._inputs = inputs
 
     async def read(self, message: Message) -> Incoming:
         """Decode a record.
 
-        :raises Poison: its bytes can never be decoded.
+        :raises Poison: its bytes can never be decoded, or say what cannot be written down.
         :raises Unavailable: the registry does not answer.
         """
         event = await self._codec.decode(message.at.topic, message.value)
         if not isinstance(event, StageRequested):
-            return Incoming(message, event, message)
+            return Incoming(message, _storable(event), message)
+        if event.origin_topic not in self._inputs:
+            raise Poison(f"a command that carries a message of {event.origin_topic[:100]!r}, which is not read here")
         origin = Message(
             message.at._replace(topic=event.origin_topic),
             message.offset,
@@ -83,9 +91,17 @@ class Reader:
             event.origin_headers,
         )
         carried = await self._codec.decode(event.origin_topic, event.origin_value)
-        if isinstance(carried, StageRequested):
-            raise Poison("a command that carries another command")
-        return Incoming(message, carried, origin, event.options, event.reason)
+        return Incoming(message, _storable(carried), origin, event.options, event.reason)
+
+
+def _storable(event: Event) -> Event:
+    """The event, whose ids name rows of PostgreSQL.
+
+    :raises Poison: an id with a NUL, which no text column takes.
+    """
+    if isinstance(event, ShareEvent) and "\0" in event.share_id + event.account:
+        raise Poison("a share id or an account with a NUL in it")
+    return event
 
 
 class Writer:
@@ -145,17 +161,20 @@ class Writer:
 
     async def dead_letter(self, topic: str, message: Message, error: BaseException, attempts: int) -> None:
         """The original bytes and headers, with the evidence in more headers."""
-        stack = "".join(traceback.format_exception(error, limit=-8))[-4000:]
+        stack = "".join(traceback.format_exception(error, limit=-8))[-_LONGEST_STACK:]
         evidence = {
             "millrace-error": type(error).__name__,
-            "millrace-reason": str(error),
+            "millrace-reason": str(error)[:_LONGEST_REASON],
             "millrace-attempts": str(attempts),
             "millrace-origin": f"{message.at.topic}-{message.at.partition}@{message.offset}",
             "millrace-service": self._source,
             "millrace-died-at": self._clock.now().isoformat(),
             "millrace-stack": stack,
         }
-        marked = [*message.headers.items(), *((name, text.encode()) for name, text in evidence.items())]
+        marked = [
+            *message.headers.items(),
+            *((name, text.encode("utf-8", "backslashreplace")) for name, text in evidence.items()),
+        ]
         await self._producer.send(topic, key=message.key, value=message.value, headers=marked)
 
     def _headers(self, topic: str, event_id: str, subject: str, traceparent: TraceParent) -> list[Header]:

@@ -11,6 +11,7 @@ import logging
 from datetime import timedelta
 
 from millrace.contracts.events import StageName
+from millrace.errors import Poison
 from millrace.store.jobs import JobStore
 from millrace.stream.messages import Writer
 
@@ -26,7 +27,12 @@ async def move_waiting(stage: StageName, jobs: JobStore, writer: Writer) -> None
         due = await jobs.due(stage, TAKEN_FOR)
         for message in due:
             headers = [(name, text.encode()) for name, text in message.headers.items()]
-            await writer.forward(message.topic, message.key, message.value, headers)
+            try:
+                await writer.forward(message.topic, message.key, message.value, headers)
+            except Poison as exc:
+                # Somebody has lowered the topic's limit. It stays, and is tried again in a minute.
+                log.error("%s %s cannot go on: %s", stage, message.share_id, exc)  # noqa: TRY400 - no stack needed
+                continue
             await jobs.delivered(message)
             log.info("%s %s: waited long enough, goes on", stage, message.share_id)
         if not due:

@@ -46,7 +46,7 @@ class RawMessage(Protocol):
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: Mapping[str, bytes] | list[tuple[str, bytes]] | None
+    headers: Mapping[str, bytes | None] | list[tuple[str, bytes | None]] | None
     generation_id: int
 
 
@@ -145,8 +145,8 @@ class JobPool:
 
     @property
     def idle(self) -> bool:
-        """No record is on its way into the pool."""
-        return self._pumping == 0
+        """No record is on its way into the pool, and no rebalance is under way that will deliver some again."""
+        return self._pumping == 0 and self._source.flowing()
 
     def oldest_start(self) -> datetime | None:
         """When the longest-running job began."""
@@ -197,7 +197,9 @@ class JobPool:
         place = (at, raw.offset)
         if place in self._running:
             return False  # still running from before a rebalance: its end acknowledges this event
-        message = Message(at, raw.offset, raw.key or b"", raw.value or b"", dict(raw.headers or {}))
+        # A header may have no value, as JSON's null; nobody here tells that from an empty one.
+        headers = {name: value or b"" for name, value in dict(raw.headers or {}).items()}
+        message = Message(at, raw.offset, raw.key or b"", raw.value or b"", headers)
         task = asyncio.create_task(self._one(message, self._tails.get(message.key)))
         self._running[place] = self._tails[message.key] = task
         task.add_done_callback(lambda done: self._forget(done, message))
@@ -226,14 +228,17 @@ class JobPool:
             os._exit(EXIT_GAP)
 
     async def drain(self, seconds: float) -> int:
-        """Admit nothing more, give running jobs `seconds`, then cancel the rest unacknowledged; returns how many."""
+        """Start nothing more, give running jobs `seconds`, then cancel the rest unacknowledged; returns how many."""
         self.closing = True
-        running = list(self._running.values())
-        if running:
-            await asyncio.wait(running, timeout=seconds)
-        left = [task for task in running if not task.done()]
+        tasks = list(self._running.values())
+        for place, task in self._running.items():
+            if place not in self._started:
+                task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        left = [task for task in tasks if not task.done()]
         for task in left:
             task.cancel()
         if left:
             await asyncio.wait(left, timeout=5)
-        return len(left)
+        return sum(task.cancelled() or not task.done() for task in tasks)

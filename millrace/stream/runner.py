@@ -24,7 +24,7 @@ from pydantic import BaseModel, JsonValue
 from millrace import ids
 from millrace.clock import Clock
 from millrace.contracts.events import RequestReason, ShareEvent, TaskState
-from millrace.errors import Denied, MillraceError, Poison, Retryable, Skipped, Unavailable
+from millrace.errors import ConfigurationError, Denied, MillraceError, Poison, Retryable, Skipped, Unavailable
 from millrace.ledger.port import Ledger
 from millrace.money import ZERO, MicroUSD
 from millrace.store.calls import CallStore
@@ -101,11 +101,15 @@ class JobRunner(Generic[R]):
         while True:
             try:
                 return await self._reader.read(message)
-            except Unavailable as exc:
+            except (Unavailable, ConfigurationError) as exc:  # the latter: the registry refuses our credentials
                 log.warning("%s: %s; trying again", self._spec.name, exc)
                 await asyncio.sleep(2)
             except Poison as exc:
                 await self._bury_unreadable(message, exc)
+                return None
+            except Exception as exc:  # whatever a message does to its reader, it must not do that at every start
+                log.exception("%s: reading %s@%d failed", self._spec.name, message.at, message.offset)
+                await self._bury_unreadable(message, Poison(f"an unexpected {type(exc).__name__} in reading it"))
                 return None
 
     async def _bury_unreadable(self, message: Message, error: Poison) -> None:
@@ -162,7 +166,8 @@ class JobRunner(Generic[R]):
 
     async def _work(self, job: Job) -> None:
         claim = await self._stores.work.claim(job.work_key, self._spec.name)
-        calls = Calls(self._stores.calls, self._ledger, self._payer(job))
+        fence = claim.fence if isinstance(claim, Mine) else None
+        calls = Calls(self._stores.calls, self._ledger, self._payer(job), fence)
         match claim:
             case Done():
                 await calls.recover()
@@ -185,7 +190,9 @@ class JobRunner(Generic[R]):
                 await calls.recover()
                 result = await self._result(job, calls)
                 return await work.complete(key, mine.fence, result)
-        except BaseException:
+        except BaseException as exc:
+            if isinstance(exc, Exception) and await work.renew(key, mine.fence):
+                await calls.recover()  # a call that the stage's limit cut off; there may be no next try to find it
             # Also when this job is cancelled: the next worker need not wait for the lease to run out.
             await asyncio.shield(work.give_back(key, mine.fence))
             raise
@@ -268,8 +275,8 @@ class JobRunner(Generic[R]):
             },
         )
         log.info("%s %s: %s until %s: %s", spec.name, event.share_id, state, due.isoformat(), why)
-        await self._stores.jobs.wait(status, message)
-        await self._writer.status(status)
+        if await self._stores.jobs.wait(status, message, anew=job.incoming.asked_for):
+            await self._writer.status(status)
 
     async def _fail(
         self, incoming: Incoming, event: ShareEvent, error: Exception, *, attempt: int, work_key: ids.WorkKey | None
@@ -281,8 +288,8 @@ class JobRunner(Generic[R]):
         await self._writer.dead_letter(self._spec.dead, incoming.origin, error, attempt)
         status = failed_status(event, stage, now, reason=sentence(error, stage), attempt=attempt, work_key=work_key)
         metrics.TASKS.labels(self._spec.name, "failed").inc()
-        await self._stores.jobs.put(status)
-        await self._writer.status(status)
+        if await self._stores.jobs.put(status, anew=incoming.asked_for):
+            await self._writer.status(status)
 
     async def _report(
         self,
@@ -297,8 +304,8 @@ class JobRunner(Generic[R]):
         if published:
             metrics.TASKS.labels(self._spec.name, state).inc()
             metrics.COST.labels(self._spec.name, job.plan.model).inc(cost / 1_000_000)
-        await self._stores.jobs.put(status, published=published)
-        await self._writer.status(status)
+        if await self._stores.jobs.put(status, published=published, anew=job.incoming.asked_for):
+            await self._writer.status(status)
 
     def _payer(self, job: Job) -> Payer:
         return Payer(job.event.account, self._spec.name, job.event.share_id, job.work_key, self._spec.hold_for)

@@ -22,7 +22,7 @@ async def build_handler(settings: EmbedSettings, resources: Resources) -> AsyncI
     async with open_embedding(settings) as model:
         yield EmbedHandler(
             model=model,
-            store=PgVectorStore(resources.pool),
+            store=PgVectorStore(resources.database),
             blobs=resources.blobs,
             split=split_sentences,
         )

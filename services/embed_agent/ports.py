@@ -26,6 +26,6 @@ class VectorStore(Protocol):
     async def replace(self, work_key: WorkKey, vectors: Vectors) -> None:
         """Keep a piece of work's vectors instead of any that it had; all or nothing.
 
-        :raises Unavailable: the store does not answer.
+        Waits while the store is away.
         """
         ...

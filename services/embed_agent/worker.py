@@ -1,7 +1,7 @@
 """For Faust's own command: `faust -A services.embed_agent.worker worker`."""
 
-from millrace.stream.worker import load_settings
+from millrace.startup import settings_or_exit
 from services.embed_agent.app import build
 from services.embed_agent.settings import EmbedSettings
 
-app = build(load_settings(EmbedSettings))
+app = build(settings_or_exit(EmbedSettings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,6 +18,7 @@ from millrace.money import MicroUSD
 from millrace.store.calls import CallStore
 from millrace.store.database import Database
 from millrace.store.pool import open_pool
+from millrace.store.work import Fence
 from millrace.stream.calls import MAX_CALLS, Calls, LeaseLost, Payer
 from millrace.stream.stage import Paid
 
@@ -129,6 +131,23 @@ def payer() -> Payer:
     return Payer("acme", "test", "share", WorkKey(f"test:{uuid.uuid4()}"), timedelta(minutes=5))
 
 
+async def lease(database: Database, who: Payer) -> Fence:
+    """Take the work over from whoever has it."""
+    row = await database.fetchrow(
+        """
+        INSERT INTO work (work_key, stage, fence) VALUES ($1, 'test', 1)
+        ON CONFLICT (work_key) DO UPDATE SET fence = work.fence + 1 RETURNING fence
+        """,
+        who.work_key,
+    )
+    assert row is not None
+    return Fence(row["fence"])
+
+
+async def owner(database: Database, books: Books, who: Payer) -> Calls:
+    return Calls(CallStore(database), books, who, await lease(database, who))
+
+
 async def ask(calls: Calls, do: Callable[[], Awaitable[Paid[Answer]]], hold: int = 100) -> Answer:
     return await calls.call(0, Answer, model="m", hold=MicroUSD(hold), do=do)
 
@@ -140,7 +159,7 @@ async def states(database: Database, who: Payer) -> list[str]:
 async def test_an_answer_is_kept_and_never_paid_again(database: Database) -> None:
     who, books, provider = payer(), Books(), Provider()
     for _ in range(3):
-        calls = Calls(CallStore(database), books, who)
+        calls = await owner(database, books, who)
         await calls.recover()
         assert (await ask(calls, provider)).text == "hello"
     assert provider.billed == 1
@@ -154,12 +173,12 @@ async def test_whenever_the_process_dies_all_that_was_billed_is_in_the_books(dat
     books.fuse = provider.fuse = fuse
     died = False
     try:
-        await ask(Calls(DyingStore(database, fuse), books, who), provider)
+        await ask(Calls(DyingStore(database, fuse), books, who, await lease(database, who)), provider)
     except Died:
         died = True
     fuse.left = None
     billed_before = provider.billed
-    again = Calls(CallStore(database), books, who)
+    again = await owner(database, books, who)
     await again.recover()
     assert (await ask(again, provider)).text == "hello"
 
@@ -176,7 +195,8 @@ async def test_whenever_the_process_dies_all_that_was_billed_is_in_the_books(dat
 async def test_the_steps_above_cover_the_whole_call(database: Database) -> None:
     fuse = Fuse(16)
     books = Books(fuse=fuse)
-    await ask(Calls(DyingStore(database, fuse), books, payer()), Provider(fuse))
+    who = payer()
+    await ask(Calls(DyingStore(database, fuse), books, who, await lease(database, who)), Provider(fuse))
     assert fuse.left is not None
 
 
@@ -185,10 +205,10 @@ async def test_a_refusal_calls_nothing_and_the_next_try_asks_anew(database: Data
     with pytest.raises(
         Denied, match=r"needs up to \$0.0001, but \$0.00005 of the \$0.00005 cap hour:test is left; never"
     ):
-        await ask(Calls(CallStore(database), books, who), provider)
+        await ask(await owner(database, books, who), provider)
     assert provider.billed == 0
     books.cap = 1000
-    await ask(Calls(CallStore(database), books, who), provider)
+    await ask(await owner(database, books, who), provider)
     assert await states(database, who) == ["denied", "settled"]
 
 
@@ -196,7 +216,7 @@ async def test_without_an_answer_from_the_ledger_nothing_is_called(database: Dat
     who, books, provider = payer(), Books(), Provider()
     books.answers = False
     with pytest.raises(Unavailable):
-        await ask(Calls(CallStore(database), books, who), provider)
+        await ask(await owner(database, books, who), provider)
     assert provider.billed == 0
     assert await states(database, who) == ["abandoned"]
 
@@ -218,7 +238,7 @@ async def test_the_error_of_a_call_decides_what_is_charged(
 
     who, books = payer(), Books()
     with pytest.raises(raised):
-        await ask(Calls(CallStore(database), books, who), fails)
+        await ask(await owner(database, books, who), fails)
     assert await states(database, who) == [state]
     assert list(books.ended.values()) == [told]
 
@@ -230,9 +250,9 @@ async def test_calls_of_unknown_outcome_are_bounded_over_all_restarts(database: 
     who, books = payer(), Books()
     for _ in range(MAX_CALLS):
         with pytest.raises(UnknownOutcome):
-            await ask(Calls(CallStore(database), books, who), fails)
+            await ask(await owner(database, books, who), fails)
     with pytest.raises(Poison, match="3 times"):
-        await ask(Calls(CallStore(database), books, who), fails)
+        await ask(await owner(database, books, who), fails)
     assert len(books.holds) == MAX_CALLS
 
 
@@ -246,13 +266,74 @@ async def test_a_paused_owner_neither_calls_nor_loses_an_answer_after_takeover(d
             return Granted(request_id, MicroUSD(100))
 
     with pytest.raises(LeaseLost):
-        await ask(Calls(store, Paused(), who), provider)
+        await ask(Calls(store, Paused(), who, await lease(database, who)), provider)
     assert provider.billed == 0
 
     async def slow() -> Paid[Answer]:
         await Calls(store, books, who).recover()  # a new owner takes over during the call
         return await provider()
 
-    await ask(Calls(store, books, who), slow)
+    await ask(await owner(database, books, who), slow)
     assert (await states(database, who))[-1] == "settled"
     assert list(books.ended.values())[-1] == "settled 70", "a late answer settles what was unconfirmed"
+
+
+async def test_a_former_owner_cannot_end_the_hold_of_its_successor(database: Database) -> None:
+    who, books, provider = payer(), Books(), Provider()
+    former = await owner(database, books, who)
+    successor = await owner(database, books, who)
+
+    async def slow() -> Paid[Answer]:
+        with pytest.raises(LeaseLost):
+            await ask(former, provider)  # it was paused before it had begun, and goes on during the other's call
+        assert books.ended == {}
+        return await provider()
+
+    await ask(successor, slow)
+    assert provider.billed == 1
+    assert list(books.ended.values()) == ["settled 70"]
+
+
+async def test_a_lost_reply_from_the_database_does_not_lose_the_call(database: Database) -> None:
+    """The database has done each statement, but says so only at the second try."""
+    who, books, provider = payer(), Books(), Provider()
+
+    class Deaf(Database):
+        async def execute(self, sql: str, *args: object) -> int:
+            await super().execute(sql, *args)
+            return await super().execute(sql, *args)
+
+    calls = Calls(CallStore(Deaf(database.pool)), books, who, await lease(database, who))
+    assert (await ask(calls, provider)).text == "hello"
+    assert list(books.ended.values()) == ["settled 70"]
+    assert await states(database, who) == ["settled"]
+
+
+async def test_a_paid_answer_is_kept_although_the_job_is_cancelled_meanwhile(database: Database) -> None:
+    who, books, called = payer(), Books(), asyncio.Event()
+
+    class Slow(Database):
+        async def execute(self, sql: str, *args: object) -> int:
+            if "'answered'" in sql:
+                called.set()
+                await asyncio.sleep(0.1)
+            return await super().execute(sql, *args)
+
+    calls = Calls(CallStore(Slow(database.pool)), books, who, await lease(database, who))
+    job = asyncio.create_task(ask(calls, Provider()))
+    await called.wait()
+    job.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    assert await states(database, who) == ["settled"]
+
+
+async def test_an_answer_with_characters_that_no_database_takes_is_paid_once(database: Database) -> None:
+    who, books = payer(), Books()
+
+    async def odd() -> Paid[Answer]:
+        return Paid(Answer(text="a NUL \0 in it"), MicroUSD(70))
+
+    await ask(await owner(database, books, who), odd)
+    assert (await ask(await owner(database, books, who), odd)).text == "a NUL \ufffd in it"
+    assert len(books.holds) == 1

@@ -8,7 +8,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import cast
 
-import asyncpg
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from millrace.errors import ConfigurationError, Poison, Skipped
 from millrace.models.wordllama import WordLlamaModel
 from millrace.money import MicroUSD
 from millrace.store.blobs import LocalBlobStore
+from millrace.store.database import Database
 from millrace.stream.app import Resources
 from millrace.testing.media import JFK_WAV
 from millrace.testing.run import FakeRun
@@ -78,7 +78,7 @@ async def transcribing(tmp_path: Path) -> AsyncIterator[Transcribing]:
         {"kafka": "-", "registry": "-", "postgres": "-", "blobs": tmp_path, "transcribe_price_per_second": "0.001"}
     )
     store = LocalBlobStore(tmp_path)
-    resources = Resources(cast("asyncpg.Pool[asyncpg.Record]", None), store)  # no database is asked here
+    resources = Resources(cast("Database", None), store)  # no database is asked here
     async with build_handler(settings, resources) as handler:
         yield Transcribing(handler, store)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -182,17 +183,17 @@ class Bench:
             Partition("share.created", 0), 5, self.share.encode(), codec.encode("share.created", event), {"h": b"1"}
         )
 
-    def runner(self, database: Database | None = None, owner: str = "one") -> JobRunner[Text]:
+    def runner(self, database: Database | None = None, owner: str = "one", spec: StageSpec = SPEC) -> JobRunner[Text]:
         db = database or self.database
         stores = Stores(WorkStore(db, owner, LEASE), CallStore(db), JobStore(db), LEASE)
         clock = SystemClock()
         writer = Writer(self.outbox, self.codec, clock, source="test", partitions={"task.status": 4})
         return JobRunner(
-            SPEC,
+            spec,
             handler=self.toy,
             stores=stores,
             ledger=self.ledger,
-            reader=Reader(self.codec),
+            reader=Reader(self.codec, SPEC.inputs),
             writer=writer,
             clock=clock,
         )
@@ -368,6 +369,82 @@ async def test_an_event_for_another_stage_leaves_no_trace(bench: Bench) -> None:
     message = Message(Partition("share.created", 0), 2, b"k", bench.codec.encode("share.created", upload), {})
     await bench.runner().execute(message)
     assert bench.outbox.sent == []
+
+
+async def test_a_server_that_asks_for_a_wait_beyond_the_calendar_is_not_believed(bench: Bench) -> None:
+    bench.toy.raises = [Retryable("busy", retry_after_s=float("9" * 400))]
+    await bench.runner().execute(bench.message)
+    (row,) = await bench.waiting()
+    assert row["due"] < datetime.now(UTC) + timedelta(days=2)
+
+
+@pytest.mark.parametrize("topic", ["no.such.topic", "cost.rows", "summarize.requested"])
+async def test_a_command_with_a_foreign_message_is_a_dead_letter(bench: Bench, topic: str) -> None:
+    command = StageRequested(
+        share_id=bench.share,
+        stage="summarize",
+        reason="replay",
+        origin_topic=topic,
+        origin_value=b"anything",
+        requested_by="somebody",
+        requested_at=datetime.now(UTC),
+    )
+    raw = bench.codec.encode("summarize.requested", command)
+    await bench.runner().execute(Message(Partition("summarize.requested", 0), 0, b"k", raw, {}))
+    (dead,) = bench.outbox.to("summarize.dead")
+    assert dead.value == raw
+
+
+async def test_an_id_that_no_database_takes_is_a_dead_letter(bench: Bench) -> None:
+    event = await bench.codec.decode("share.created", bench.message.value)
+    raw = bench.codec.encode("share.created", event.model_copy(update={"share_id": "with a \0"}))
+    await bench.runner().execute(Message(Partition("share.created", 0), 3, b"k", raw, {}))
+    assert len(bench.outbox.to("summarize.dead")) == 1
+
+
+@pytest.mark.parametrize("error", [Poison("a \0, a \ud800, " + "and much " * 1_000_000), Retryable("a \0, a \ud800")])
+async def test_whatever_an_error_says_the_job_goes_its_way(bench: Bench, error: Exception) -> None:
+    bench.toy.raises = [error]
+    await bench.runner().execute(bench.message)
+    assert (await bench.job())["state"] in ("failed", "waiting")
+
+
+async def test_a_paused_worker_does_not_undo_what_its_successor_has_finished(bench: Bench) -> None:
+    successor = bench.runner(owner="successor")
+
+    async def paused(plan: Plan, run: Run) -> Text:
+        bench.toy.work = working  # type: ignore[method-assign]  # the successor works as usual
+        await bench.expire_leases()
+        await successor.execute(bench.message)
+        return await working(plan, run)
+
+    working = bench.toy.work
+    bench.toy.work = paused  # type: ignore[method-assign]  # the first worker stands still in the middle
+    await bench.runner().execute(bench.message)
+    assert (await bench.job())["state"] == "done"
+    assert await bench.waiting() == []
+    assert len(bench.outbox.to("summary.ready")) == 1
+    last = await bench.codec.decode("task.status", bench.outbox.to("task.status")[-1].value)
+    assert isinstance(last, TaskStatus)
+    assert last.state == "done"
+
+
+async def test_a_call_that_the_limit_cuts_off_is_told_to_the_ledger_also_at_the_last_try(bench: Bench) -> None:
+    async def never(plan: Plan, run: Run) -> Text:
+        return await run.call(0, Text, model="toy", hold=MicroUSD(10), do=_never)
+
+    async def _never() -> Paid[Text]:
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    bench.toy.work = never  # type: ignore[method-assign]  # a model that hangs
+    message = bench.message
+    for number in range(MAX_ATTEMPTS):
+        await bench.runner(spec=replace(SPEC, hard_limit=timedelta(seconds=0.3))).execute(message)
+        if number < MAX_ATTEMPTS - 1:
+            message = await bench.wake()
+    assert (await bench.job())["state"] == "failed"
+    assert list(bench.ledger.ended.values()) == ["unknown"] * MAX_ATTEMPTS
 
 
 STEPS = 60

@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from millrace.embedded.readyfile import Addresses
-from millrace.errors import Unavailable
 from millrace.ids import WorkKey
+from millrace.store.database import Database
 from millrace.store.migrate import migrate
 from millrace.store.pool import open_pool
 from services.embed_agent.adapters.pgvector import PgVectorStore
@@ -48,7 +48,7 @@ async def kept(pool: asyncpg.Pool[asyncpg.Record], key: WorkKey) -> list[tuple[o
 
 
 async def test_vectors_are_kept_as_they_were_made(pool: asyncpg.Pool[asyncpg.Record], work: WorkKey) -> None:
-    await PgVectorStore(pool).replace(work, vectors("one", "three"))
+    await PgVectorStore(Database(pool)).replace(work, vectors("one", "three"))
     assert await kept(pool, work) == [
         (0, "one", 0, 3, "[0,0.1,0.33333334]"),
         (1, "three", 1, 5, "[1,0.1,0.33333334]"),
@@ -58,7 +58,7 @@ async def test_vectors_are_kept_as_they_were_made(pool: asyncpg.Pool[asyncpg.Rec
 async def test_a_repeat_replaces_what_an_earlier_attempt_left(
     pool: asyncpg.Pool[asyncpg.Record], work: WorkKey
 ) -> None:
-    store = PgVectorStore(pool)
+    store = PgVectorStore(Database(pool))
     await store.replace(work, vectors("one", "two", "three"))
     for _ in range(2):
         await store.replace(work, vectors("other"))
@@ -67,7 +67,9 @@ async def test_a_repeat_replaces_what_an_earlier_attempt_left(
 
 async def test_two_workers_at_once_leave_one_whole_set(pool: asyncpg.Pool[asyncpg.Record], work: WorkKey) -> None:
     sets = (vectors("a1", "a2", "a3"), vectors("b1", "b2"))
-    done = await asyncio.gather(*(PgVectorStore(pool).replace(work, one) for one in sets * 5), return_exceptions=True)
+    done = await asyncio.gather(
+        *(PgVectorStore(Database(pool)).replace(work, one) for one in sets * 5), return_exceptions=True
+    )
     assert all(error is None for error in done)
     assert [row[1] for row in await kept(pool, work)] in (["a1", "a2", "a3"], ["b1", "b2"])
 
@@ -75,14 +77,39 @@ async def test_two_workers_at_once_leave_one_whole_set(pool: asyncpg.Pool[asyncp
 async def test_a_failed_write_leaves_the_vectors_that_were_there(
     pool: asyncpg.Pool[asyncpg.Record], work: WorkKey
 ) -> None:
-    await PgVectorStore(pool).replace(work, vectors("one"))
+    await PgVectorStore(Database(pool)).replace(work, vectors("one"))
     with pytest.raises(asyncpg.PostgresError):
-        await PgVectorStore(pool).replace(work, vectors("two", "with a NUL \0"))
+        await PgVectorStore(Database(pool)).replace(work, vectors("two", "with a NUL \0"))
     assert [row[1] for row in await kept(pool, work)] == ["one"]
 
 
-async def test_a_database_that_is_away_is_waited_for(stack: Addresses, work: WorkKey) -> None:
-    async with open_pool(stack.postgres, size=1) as pool:
-        await pool.close()
-        with pytest.raises(Unavailable, match="does not take the vectors"):
-            await PgVectorStore(pool).replace(work, vectors("one"))
+async def test_a_database_that_goes_away_in_the_middle_is_waited_for(
+    stack: Addresses, pool: asyncpg.Pool[asyncpg.Record], work: WorkKey
+) -> None:
+    store = PgVectorStore(Database(pool))
+    blocker = await asyncpg.connect(stack.postgres)
+    try:
+        holding = blocker.transaction()
+        await holding.start()
+        await blocker.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", work)
+        writing = asyncio.create_task(store.replace(work, vectors("one")))
+        await _until_blocked(blocker)
+        await _end_blocked(blocker)
+        await holding.rollback()
+        await writing
+    finally:
+        await blocker.close()
+    assert [row[1] for row in await kept(pool, work)] == ["one"]
+
+
+_BLOCKED = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%pg_advisory_xact_lock%'"
+
+
+async def _until_blocked(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    async with asyncio.timeout(10):
+        while not await connection.fetchval(f"SELECT count(*) {_BLOCKED}"):  # noqa: ASYNC110  # another process
+            await asyncio.sleep(0.01)
+
+
+async def _end_blocked(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    await connection.execute(f"SELECT pg_terminate_backend(pid) {_BLOCKED}")

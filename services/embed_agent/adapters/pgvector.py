@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import asyncpg
-
-from millrace.errors import Unavailable
 from millrace.ids import WorkKey, content_hash
-from millrace.store.pool import OUTAGES
+from millrace.store.database import Connection, Database
 from services.embed_agent.ports import Vectors
 
 # One writer of a piece of work at a time, should two believe that they hold it. Not the work's own row: its lease is
@@ -25,8 +22,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::vector)
 class PgVectorStore:
     """Implements `VectorStore`; the core has inserted the work's own row before."""
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
-        self._pool = pool
+    def __init__(self, database: Database) -> None:
+        self._db = database
 
     async def replace(self, work_key: WorkKey, vectors: Vectors) -> None:
         """Delete and insert in one transaction, so that a repeat changes nothing and a reader sees all or none."""
@@ -45,13 +42,13 @@ class PgVectorStore:
             )
             for number, (chunk, vector) in enumerate(zip(vectors.chunks, vectors.vectors, strict=True))
         ]
-        try:
-            async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(_LOCK, work_key)
-                await connection.execute(_DELETE, work_key, vectors.embedding_type)
-                await connection.executemany(_INSERT, rows)
-        except OUTAGES as exc:
-            raise Unavailable(f"PostgreSQL does not take the vectors ({type(exc).__name__})") from exc
+
+        async def body(connection: Connection) -> None:
+            await connection.execute(_LOCK, work_key)
+            await connection.execute(_DELETE, work_key, vectors.embedding_type)
+            await connection.executemany(_INSERT, rows)
+
+        await self._db.transaction(body)
 
 
 def _literal(vector: Sequence[float]) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from millrace.clock import ManualClock
 from millrace.stream.acks import Partition
+from millrace.stream.health import TailWatch
 from millrace.stream.pool import JobPool, Message
 
 AT = Partition("media.ready", 0)
@@ -25,7 +26,7 @@ class Raw:
     topic: str = AT.topic
     partition: int = AT.partition
     value: bytes | None = b"v"
-    headers: Mapping[str, bytes] | list[tuple[str, bytes]] | None = None
+    headers: Mapping[str, bytes | None] | list[tuple[str, bytes | None]] | None = None
 
 
 @dataclass
@@ -78,6 +79,7 @@ class Bench:
     def __init__(self, concurrency: int = 2, prefetch: int = 2) -> None:
         self.feed, self.source = Feed(), FakeSource()
         self.started: list[int] = []
+        self.messages: list[Message] = []
         self.gates: dict[int, asyncio.Event] = {}
         self.gaps: list[tuple[int, int]] = []
         self.pool = JobPool(
@@ -95,6 +97,7 @@ class Bench:
 
     async def job(self, message: Message) -> None:
         self.started.append(message.offset)
+        self.messages.append(message)
         await self.gates.setdefault(message.offset, asyncio.Event()).wait()
 
     def end(self, *offsets: int) -> None:
@@ -197,3 +200,42 @@ async def test_draining_waits_then_cancels_without_acknowledging(bench: Bench) -
     bench.end(0)
     assert await bench.pool.drain(0.05) == 1
     assert bench.feed.acked == [0]
+
+
+async def test_draining_begins_no_job_that_only_waits_for_a_place(bench: Bench) -> None:
+    for offset in range(4):
+        bench.feed.put(offset, key=str(offset).encode())
+    await bench.settle()
+    draining = asyncio.create_task(bench.pool.drain(5))
+    await bench.settle()
+    bench.end(*range(4))
+    assert await draining == 2
+    assert bench.started == [0, 1]
+    assert bench.feed.acked == [0, 1]
+
+
+async def test_a_header_without_a_value_is_an_empty_one(bench: Bench) -> None:
+    bench.feed.queue.put_nowait(Event(Raw(0, headers=[("a", None), ("b", b"1")]), bench.feed.acked))
+    await bench.settle()
+    assert bench.messages[0].headers == {"a": b"", "b": b"1"}
+
+
+async def test_a_rebalance_is_not_taken_for_a_hole_at_the_tail(bench: Bench) -> None:
+    """Meanwhile fetch positions are those of the old assignment, and what was expected is forgotten."""
+    bench.feed.put(0)
+    bench.end(0)
+    await bench.settle()
+    tail = TailWatch(bench.pool, bench.gap)
+    bench.pool.revoke([AT])
+    bench.source.active = False
+    for _ in range(3):
+        tail.look({AT: 1})
+    assert bench.gaps == []
+
+
+async def test_a_hole_at_the_tail_is_found_at_the_second_look(bench: Bench) -> None:
+    tail = TailWatch(bench.pool, bench.gap)
+    tail.look({AT: 3})
+    assert bench.gaps == []
+    tail.look({AT: 3})
+    assert bench.gaps == [(0, 3)]
