@@ -29,7 +29,7 @@ def _existing() -> Addresses | None:
 
 
 @contextmanager
-def _own_stack(folder: Path) -> Iterator[Addresses]:
+def own_stack(folder: Path) -> Iterator[Addresses]:
     """A process of its own: it needs a main thread, and to survive whatever a test does to the event loop."""
     ready_file = folder / "ready.json"
     log = folder / "stack.log"
@@ -64,7 +64,7 @@ def stack() -> Iterator[Addresses]:
         return
     folder = Path(tempfile.mkdtemp(prefix="millrace-test-"))
     try:
-        with _own_stack(folder) as addresses:
+        with own_stack(folder) as addresses:
             yield addresses
     finally:
         shutil.rmtree(folder)

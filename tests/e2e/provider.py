@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -44,21 +45,23 @@ class Line:
 
 @dataclass
 class Provider:
-    """What was billed, and the gate in front of every answer."""
+    """What was billed, and the gate in front of every answer; `delay_s` says how long the next one takes."""
 
     url: str = ""
     invoice: list[Line] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
     arrived: threading.Condition = field(default_factory=threading.Condition)
+    delay_s: Callable[[], float] = lambda: 0.0
 
     def wait_for_calls(self, count: int, within_s: float = 60.0) -> None:
         """Wait until at least `count` calls were billed."""
         with self.arrived:
             assert self.arrived.wait_for(lambda: len(self.invoice) >= count, within_s), f"{len(self.invoice)} calls"
 
-    def total_micro_usd(self, dollars_in: Decimal, dollars_out: Decimal) -> int:
-        """The invoice at prices per million tokens, each call rounded up to the micro-dollar."""
-        per_call = (line.tokens_in * dollars_in + line.tokens_out * dollars_out for line in self.invoice)
+    def total_micro_usd(self, dollars_in: Decimal, dollars_out: Decimal, *, since: int = 0) -> int:
+        """The invoice at prices per million tokens from line `since` on, each call rounded up to the micro-dollar."""
+        lines = self.invoice[since:]
+        per_call = (line.tokens_in * dollars_in + line.tokens_out * dollars_out for line in lines)
         return sum(-int(-micro // 1) for micro in per_call)
 
 
@@ -80,6 +83,7 @@ def serve_provider() -> Iterator[Provider]:
                 provider.invoice.append(Line(self.path, asked.model, tokens, TOKENS_OUT if chat else 0))
                 provider.arrived.notify_all()
             provider.gate.wait()
+            time.sleep(provider.delay_s())
             answer = _chat(asked, tokens) if chat else _embeddings(asked, tokens)
             body = json.dumps(answer).encode()
             try:
