@@ -114,9 +114,7 @@ class Supervised:
             delay = restart_delay_s(crashes)
             self._report(f"{self.name} ended with {describe_exit(code)}; starting it again in {delay:.1f} s")
             await asyncio.sleep(delay)
-            child = await Child.start(self.command)
-            self._child = child
-            self._restarted()
+            child = await self._start_again()
             try:
                 await self._until_ready(child)
             except StartFailed as exc:
@@ -124,6 +122,25 @@ class Supervised:
                 child.kill()  # one that hangs is started anew like one that ended
             else:
                 self._report(f"{self.name} is ready again")
+
+    async def _start_again(self) -> Child:
+        """Start until there is a process: a full disk or too many processes must not end the supervision unseen."""
+        failures = 0
+        while True:
+            try:
+                child = await Child.start(self.command)
+                break
+            except OSError as exc:
+                failures += 1
+                delay = restart_delay_s(failures)
+                self._report(f"{self.name} cannot be started ({exc.strerror or exc}); trying again in {delay:.1f} s")
+                await asyncio.sleep(delay)
+        self._child = child
+        try:
+            self._restarted()
+        except OSError as exc:
+            self._report(f"the ready file still has the former process of {self.name} ({exc.strerror or exc})")
+        return child
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -67,6 +69,39 @@ async def test_a_killed_part_is_started_again_as_another_process(tmp_path: Path)
     assert part.pid != first
     await part.stop()
     assert part.pid is None
+
+
+async def test_a_full_disk_does_not_end_the_supervision(tmp_path: Path) -> None:
+    lines: list[str] = []
+    refused, again = asyncio.Event(), asyncio.Event()
+
+    def report(line: str) -> None:
+        lines.append(line)
+        if "cannot be started" in line:
+            refused.set()
+        if line == "part is ready again":
+            again.set()
+
+    async def ready() -> bool:
+        return True
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    part_command = command(tmp_path / "data", "import time; time.sleep(60)")
+    part = Supervised(part_command, ready, ready_within_s=5, report=report, restarted=full)
+    await part.start()
+    assert part.pid is not None
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "data").write_text("where the log's folder was: it cannot be opened")
+    os.kill(part.pid, signal.SIGKILL)
+    async with asyncio.timeout(10):
+        await refused.wait()
+        (tmp_path / "data").unlink()
+        await again.wait()
+    assert "part cannot be started (File exists); trying again in 0.5 s" in lines
+    assert "the ready file still has the former process of part (No space left on device)" in lines
+    await part.stop()
 
 
 async def test_a_part_that_ends_at_once_fails_with_the_last_lines_of_its_log(tmp_path: Path) -> None:
