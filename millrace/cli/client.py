@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,9 +96,10 @@ class Client:
             watched = _Watched(path, progress or _unseen)
         except OSError as exc:
             raise ConfigurationError(f"The file {path} cannot be opened ({exc.strerror}).") from exc
+        name = os.fsencode(path.name).decode(errors="replace")  # names of files need not be text
         with watched as file, self._answering():
             response = self._http.post(
-                "/shares", data=fields, files={"file": (path.name, file)}, headers=_key(idempotency_key)
+                "/shares", data=fields, files={"file": (name, file)}, headers=_key(idempotency_key)
             )
         return _read(response, Accepted)
 
@@ -148,6 +150,8 @@ class Client:
     def _answering(self) -> Iterator[None]:
         try:
             yield
+        except UnicodeEncodeError as exc:  # a command line may hold any bytes
+            raise ConfigurationError("What was given is not text in UTF-8: check its encoding.") from exc
         except httpx.TimeoutException as exc:
             raise Unavailable(f"The gateway at {self._base_url} did not answer in time; try again.") from exc
         except httpx.TransportError as exc:

@@ -79,6 +79,25 @@ def test_a_file_that_cannot_be_opened_is_said_before_anything_is_sent(tmp_path: 
         api.upload(tmp_path / "none", ShareRequest())
 
 
+def test_bytes_that_are_no_text_are_said_and_a_file_may_have_them_in_its_name(tmp_path: Path) -> None:
+    file, names = tmp_path / "talk-\udcff.mp4", list[str]()
+    file.write_bytes(b"x")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        names.append(request.read().decode().split('filename="')[1].split('"')[0])
+        return accepted(request)
+
+    with client(answer) as api:
+        assert api.upload(file, ShareRequest()).share_id == "s"
+        assert names == ["talk-\ufffd.mp4"]
+        with pytest.raises(ConfigurationError, match="not text in UTF-8"):
+            api.add(ShareRequest.model_construct(text="\udcff"))
+        with pytest.raises(ConfigurationError, match="not text in UTF-8"):
+            api.search("\udcff")
+        with pytest.raises(ConfigurationError, match="not text in UTF-8"):
+            api.share("\udcff")
+
+
 def test_an_id_stays_one_segment_of_the_path() -> None:
     paths: list[bytes] = []
 
