@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
+import httpx
 import typer
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -21,6 +23,9 @@ GatewayOption = Annotated[
         "--gateway", envvar="MILLRACE_GATEWAY", help="URL of the gateway; the running `millrace up` by default"
     ),
 ]
+
+transport: ContextVar[httpx.BaseTransport | None] = ContextVar("transport", default=None)
+"""What requests go over; the network, unless a test puts an answer here."""
 
 
 class _Running(BaseModel):
@@ -70,5 +75,6 @@ def gateway_url(text: str) -> str:
 @contextmanager
 def connect(gateway: str | None) -> Iterator[Client]:
     """A client of the named gateway, or of the running one."""
-    with Client(gateway_url(gateway) if gateway else running_gateway(default_data())) as client:
+    url = gateway_url(gateway) if gateway else running_gateway(default_data())
+    with Client(url, transport=transport.get()) as client:
         yield client
