@@ -34,9 +34,12 @@ class JobRow:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A message that shall be published when it is due."""
+    """A message that shall be published when it is due: at a time, or so long after it is written down.
 
-    due: datetime
+    The latter by the database's clock, which the mover goes by; a worker's own may be wrong by any amount.
+    """
+
+    due: datetime | timedelta
     stage: StageName
     share_id: str
     account: str
@@ -141,12 +144,12 @@ class JobStore:
             await connection.execute(
                 """
                 INSERT INTO waiting (due, stage, share_id, account, scope, topic, key, value, headers)
-                VALUES ($1, $2, $3, $4, $2, $5, $6, $7, $8)
+                VALUES (coalesce($1, now() + $9), $2, $3, $4, $2, $5, $6, $7, $8)
                 ON CONFLICT (share_id, stage) DO UPDATE
                    SET due = excluded.due, account = excluded.account, topic = excluded.topic, key = excluded.key,
                        value = excluded.value, headers = excluded.headers
                 """,
-                message.due,
+                message.due if isinstance(message.due, datetime) else None,
                 message.stage,
                 message.share_id,
                 message.account,
@@ -154,6 +157,7 @@ class JobStore:
                 message.key,
                 message.value,
                 message.headers,
+                message.due if isinstance(message.due, timedelta) else None,
             )
             return True
 

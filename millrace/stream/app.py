@@ -206,7 +206,8 @@ class StageApp(FaustApp, Generic[R]):
         return positions
 
     def _highwater(self, at: Partition) -> int:
-        return int(self.consumer.highwater(TP(*at)) or 0)
+        tp = TP(*at)
+        return int(self.consumer.highwater(tp) or 0) if tp in self.consumer.assignment() else 0
 
     async def _on_assigned(self, *_: object, **__: object) -> None:
         self._assigned = True

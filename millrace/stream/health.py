@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
+from aiokafka.errors import KafkaError
+
 from millrace.stream.acks import Partition
 from millrace.stream.pool import JobPool
 from millrace.stream.stage import StageSpec
@@ -71,7 +73,7 @@ async def watch(
         await asyncio.sleep(LOOK_EVERY_S)
         try:
             now = await asyncio.wait_for(positions(), LOOK_EVERY_S)
-        except TimeoutError:
+        except (TimeoutError, KafkaError):  # a partition was revoked meanwhile, or has no position yet
             log.info("%s: fetch positions are not known at present (rebalance?)", spec.name)
             continue
         tail.look(now)

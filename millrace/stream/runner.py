@@ -155,7 +155,7 @@ class JobRunner(Generic[R]):
             await self._park(job, exc)
         except (Unavailable, LeaseLost) as exc:
             reason = str(exc) or "another worker took this over"
-            await self._wait(job, "waiting", "retry", reason, self._clock.now() + OUTAGE_WAIT)
+            await self._wait(job, "waiting", "retry", reason, OUTAGE_WAIT)
         except Exception as exc:  # noqa: BLE001 - Retryable, UnknownOutcome and what nobody foresaw: bounded tries
             await self._retry(job, exc)
 
@@ -173,8 +173,7 @@ class JobRunner(Generic[R]):
                 await calls.recover()
                 await self._finish(job, claim, paid_now=False)
             case Busy():
-                until = min(claim.until, self._clock.now() + LEASE_WAIT)
-                await self._wait(job, "waiting", "lease", "another worker is doing the same work", until)
+                await self._wait(job, "waiting", "lease", "another worker is doing the same work", LEASE_WAIT)
             case Mine():
                 done = await self._do(job, claim, calls)
                 if done is None:
@@ -238,7 +237,7 @@ class JobRunner(Generic[R]):
             return
         asked = error.retry_after_s if isinstance(error, Retryable) else None
         # Jitter spreads load; nothing secret hangs on it.
-        due = self._clock.now() + backoff(attempt, random.random(), asked)  # noqa: S311
+        due = backoff(attempt, random.random(), asked)  # noqa: S311
         metrics.TASK_ERRORS.labels(self._spec.name, type(error).__name__).inc()
         log.warning("%s %s: try %d failed", self._spec.name, job.event.share_id, attempt, exc_info=_unforeseen(error))
         await self._wait(job, "waiting", "retry", sentence(error, self._spec.name), due, attempt=attempt)
@@ -249,19 +248,17 @@ class JobRunner(Generic[R]):
         state: TaskState,
         reason: RequestReason,
         why: str,
-        due: datetime,
+        due: datetime | timedelta,
         *,
         attempt: int | None = None,
         denied: Denied | None = None,
     ) -> None:
         """Write down that the job waits and what wakes it; then its record may be acknowledged."""
-        event, spec = job.event, self._spec
+        event, spec, now = job.event, self._spec, self._clock.now()
         refusal = denied.refusal if denied else None
         forever = refusal is not None and refusal.room_at is None
-        resume_at = None if forever else due
-        status = job.status(
-            state, self._clock.now(), reason=why, attempt=attempt, resume_at=resume_at, refusal=refusal
-        )
+        resume_at = None if forever else due if isinstance(due, datetime) else now + due
+        status = job.status(state, now, reason=why, attempt=attempt, resume_at=resume_at, refusal=refusal)
         message = Waiting(
             due=due,
             stage=spec.name,
@@ -274,7 +271,7 @@ class JobRunner(Generic[R]):
                 k: v.decode("utf-8", "replace") for k, v in job.incoming.message.headers.items() if k == "traceparent"
             },
         )
-        log.info("%s %s: %s until %s: %s", spec.name, event.share_id, state, due.isoformat(), why)
+        log.info("%s %s: %s until %s: %s", spec.name, event.share_id, state, resume_at or "its cap changes", why)
         if await self._stores.jobs.wait(status, message, anew=job.incoming.asked_for):
             await self._writer.status(status)
 

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
+from millrace.errors import ConfigurationError
+
 Readiness = Callable[[], str | None]
 """None when ready, otherwise one sentence that says what is missing."""
 
@@ -36,13 +38,18 @@ async def serve_ops(host: str, port: int, ready: Readiness) -> AsyncIterator[int
 
     :param port: 0 for any free one.
     :return: the port that is bound.
-    :raises OSError: when the address is taken.
+    :raises ConfigurationError: the address is taken, or not this machine's.
     """
     runner = web.AppRunner(_application(ready), access_log=None)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port, shutdown_timeout=1.0)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as exc:
+            raise ConfigurationError(
+                f"{host}:{port} cannot be listened on ({exc.strerror}): set MILLRACE_OPS_HOST and MILLRACE_OPS_PORT."
+            ) from exc
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 from pydantic import BaseModel
 
-from millrace.clock import SystemClock
+from millrace.clock import ManualClock, SystemClock
 from millrace.contracts.events import Event, ShareCreated, ShareEvent, StageRequested, SummaryReady, TaskStatus
 from millrace.contracts.wire import Codec
 from millrace.errors import Denied, Poison, Refusal, Retryable, Skipped, Unavailable
@@ -29,6 +30,9 @@ from millrace.stream.pool import Message
 from millrace.stream.runner import MAX_ATTEMPTS, JobRunner, Stores
 from millrace.stream.stage import Finished, Paid, Plan, Run, StageSpec
 from millrace.testing.registry import codec_in_memory
+from services.embed_agent.adapters.pgvector import PgVectorStore
+from services.embed_agent.domain import Chunk
+from services.embed_agent.ports import Vectors
 
 SPEC = StageSpec(
     name="summarize",
@@ -183,10 +187,12 @@ class Bench:
             Partition("share.created", 0), 5, self.share.encode(), codec.encode("share.created", event), {"h": b"1"}
         )
 
-    def runner(self, database: Database | None = None, owner: str = "one", spec: StageSpec = SPEC) -> JobRunner[Text]:
+    def runner(
+        self, database: Database | None = None, owner: str = "one", spec: StageSpec = SPEC, clock: Clock | None = None
+    ) -> JobRunner[Text]:
         db = database or self.database
         stores = Stores(WorkStore(db, owner, LEASE), CallStore(db), JobStore(db), LEASE)
-        clock = SystemClock()
+        clock = clock or SystemClock()
         writer = Writer(self.outbox, self.codec, clock, source="test", partitions={"task.status": 4})
         return JobRunner(
             spec,
@@ -445,6 +451,34 @@ async def test_a_call_that_the_limit_cuts_off_is_told_to_the_ledger_also_at_the_
             message = await bench.wake()
     assert (await bench.job())["state"] == "failed"
     assert list(bench.ledger.ended.values()) == ["unknown"] * MAX_ATTEMPTS
+
+
+async def test_a_worker_whose_clock_is_wrong_waits_as_long_as_others(bench: Bench) -> None:
+    bench.toy.raises = [Retryable("busy")]
+    await bench.runner(clock=ManualClock(datetime.now(UTC) + timedelta(days=3))).execute(bench.message)
+    (row,) = await bench.waiting()
+    assert row["due"] < datetime.now(UTC) + timedelta(minutes=1)
+
+
+async def test_a_database_that_drops_all_connections_counts_no_try(bench: Bench, migrated: str) -> None:
+    vectors = Vectors("content", "toy", [Chunk("words", tokens=1)], [[1.0, 0.5]])
+
+    async def work(plan: Plan, run: Run) -> Text:
+        operator = await asyncpg.connect(migrated)
+        ended = await operator.fetchval(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+        await operator.close()
+        assert ended
+        await PgVectorStore(bench.database).replace(plan.work_key("summarize"), vectors)
+        return Text(text="stored")
+
+    bench.toy.work = work  # type: ignore[method-assign]  # a stage whose database goes away in the middle
+    await bench.runner().execute(bench.message)
+    job = await bench.job()
+    assert (job["state"], job["attempt"]) == ("done", 0)
+    assert await bench.waiting() == []
 
 
 STEPS = 60
