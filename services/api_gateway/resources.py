@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import asyncpg
@@ -10,8 +10,10 @@ from fastapi import Depends, Request
 
 from millrace.clock import Clock
 from millrace.store.blobs import BlobStore
+from services.api_gateway.flight import OneFlight
 from services.api_gateway.intake import Intake
 from services.api_gateway.outbox import Drainer
+from services.api_gateway.ports import OutboxLag
 from services.api_gateway.producer import KafkaPublisher
 from services.api_gateway.search import Search
 from services.api_gateway.shares import ShareDesk
@@ -19,7 +21,10 @@ from services.api_gateway.shares import ShareDesk
 
 @dataclass(frozen=True)
 class Resources:
-    """One gateway's parts. `owner` is whose shares are taken and shown, until there is sign-in."""
+    """One gateway's parts. `owner` is whose shares are taken and shown, until there is sign-in.
+
+    `waiting` and `brokers` are what /readyz asks of PostgreSQL and Kafka.
+    """
 
     owner: str
     clock: Clock
@@ -30,6 +35,8 @@ class Resources:
     intake: Intake
     desk: ShareDesk
     search: Search
+    waiting: OneFlight[OutboxLag] = field(default_factory=OneFlight)
+    brokers: OneFlight[int] = field(default_factory=OneFlight)
 
 
 def resources(request: Request) -> Resources:

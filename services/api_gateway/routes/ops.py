@@ -12,6 +12,7 @@ from services.api_gateway.outbox import lag
 from services.api_gateway.resources import Parts
 
 router = APIRouter(tags=["ops"])
+_WITHIN_S = 3.5  # for each part; Kafka's own answer takes up to three seconds
 
 
 class Readiness(BaseModel):
@@ -33,16 +34,16 @@ async def healthz() -> dict[str, str]:
 async def readyz(parts: Parts, response: Response) -> Readiness:
     """Whether shares can be accepted (200; also when degraded), or not (503)."""
     try:
-        waiting = await lag(parts.pool)
+        waiting = await parts.waiting.ask(lambda: lag(parts.pool), within_s=_WITHIN_S)
     except OUTAGES:
         response.status_code = status.HTTP_503_SERVICE_UNAVAILABLE
         return Readiness(status="not ready", reason="The database does not answer.")
     age = None if waiting.oldest is None else (parts.clock.now() - waiting.oldest).total_seconds()
     reason = None
     try:
-        await parts.publisher.metadata()
-    except Unavailable as exc:
-        reason = str(exc)
+        await parts.brokers.ask(parts.publisher.metadata, within_s=_WITHIN_S)
+    except (Unavailable, TimeoutError) as exc:
+        reason = str(exc) or "Kafka does not answer in time; accepted shares wait in the outbox."
     state = "ready" if reason is None else "degraded"
     return Readiness(status=state, reason=reason, outbox_messages=waiting.messages, outbox_oldest_s=age)
 
