@@ -26,9 +26,9 @@ from millrace.contracts.wire import Codec
 from millrace.errors import Poison, Unavailable
 from millrace.kafka.producer import open_producer
 from millrace.ledger.topics import DECISIONS, REQUESTS, SPEND
+from millrace.startup import say
 from millrace.store.pool import open_pool
 from millrace.store.version import verify_migrated
-from millrace.startup import say
 from millrace.stream.faust_app import FAUST_SETTINGS, FaustApp
 from millrace.stream.pool import Stream
 from millrace.stream.worker import StageWorker
@@ -206,12 +206,14 @@ class LedgerApp(FaustApp):
 
     async def drain(self) -> None:
         """Hand the partitions over: the batch in flight is finished, no further one begins."""
-        if self._admission is not None:
-            await self._admission.stop()
+        for part in (self._admission, self._recorder):
+            if part is not None:
+                await part.stop()
 
     async def on_stop(self) -> None:
-        """Stop Faust's parts, then ours."""
+        """Stop what uses the connections, then close them."""
         await super().on_stop()
+        await self.drain()
         await self._open.aclose()
 
 

@@ -132,6 +132,10 @@ class Recorder(Service):
             if self._batch is not None:
                 self._batch.cancel()
 
+    async def on_stop(self) -> None:
+        """Give up the batch at hand, which nobody has acknowledged."""
+        await self.forget()
+
     async def _record(self, batch: Sequence[Arrived]) -> None:
         ready: list[Decided] = []
         for partition, offset, decision in (arrived.decided for arrived in batch):
