@@ -32,7 +32,7 @@ from millrace.testing.media import ARTICLE, JFK_WAV
 QUESTION = "what can you do for your country"
 
 
-class Outcome(BaseModel):
+class DemoReport(BaseModel):
     """What came of the demonstration; with `--json` this is printed."""
 
     shares: list[ShareView]
@@ -52,7 +52,7 @@ def demo(
     Starts everything that `up` starts; at a terminal it stays up until Ctrl-C.
     """
     options = UpOptions(data=(data or default_data()).absolute(), port=port)
-    outcomes: list[Outcome] = []
+    outcomes: list[DemoReport] = []
     with one_sentence():
         stay = sys.stdin.isatty() and not as_json
         asyncio.run(until_signal(_run(options, outcomes, as_json=as_json, stay=stay)))
@@ -63,7 +63,7 @@ def demo(
         raise typer.Exit(FAILED)
 
 
-async def _run(options: UpOptions, outcomes: list[Outcome], *, as_json: bool, stay: bool) -> None:
+async def _run(options: UpOptions, outcomes: list[DemoReport], *, as_json: bool, stay: bool) -> None:
     report = reporter(as_json=as_json)
     async with everything(options, report) as ready:
         url = ready.addresses.gateway
@@ -78,7 +78,7 @@ async def _run(options: UpOptions, outcomes: list[Outcome], *, as_json: bool, st
             await asyncio.Event().wait()
 
 
-def _show(url: str, report: Report, *, as_json: bool) -> Outcome:
+def _show(url: str, report: Report, *, as_json: bool) -> DemoReport:
     with tempfile.TemporaryDirectory(prefix="millrace-demo-") as folder, Client(url) as client:
         video = make_video(Path(folder))
         report(f"\nSharing {video.name} (real speech, 11 s) and {ARTICLE.name}")
@@ -92,7 +92,7 @@ def _show(url: str, report: Report, *, as_json: bool) -> Outcome:
             views.append(follow(client, accepted.share_id, report=None if as_json else report))
             if not as_json:
                 show("", share_report(views[-1]), "")
-        outcome = Outcome(shares=views, search=client.search(QUESTION, limit=3), budget=client.budget())
+        outcome = DemoReport(shares=views, search=client.search(QUESTION, limit=3), budget=client.budget())
     if as_json:
         print_json(outcome)
     else:

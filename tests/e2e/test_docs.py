@@ -1,0 +1,76 @@
+"""The examples of docs/consuming.md, run as a reader would."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from millrace.cli.client import Client
+from millrace.contracts.api import ShareRequest
+from millrace.testing.media import JFK_WAV
+from tests.e2e.harness import Running
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+PAGE = Path(__file__).parents[2] / "docs" / "consuming.md"
+
+
+def blocks(language: str) -> list[str]:
+    """Fenced blocks of the page in one language."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    return [text for name, text in found if name == language]
+
+
+@pytest.fixture(scope="module")
+def shared(client: Client) -> str:
+    """A share whose transcript and statuses are on the stream."""
+    accepted = client.upload(JFK_WAV, ShareRequest(title="For readers"))
+    assert client.wait(accepted.share_id, within_s=120).state == "done"
+    return accepted.share_id
+
+
+@pytest.fixture
+def environment(running: Running) -> dict[str, str]:
+    """What the first block of the page exports, from the ready file."""
+    (exports, _) = blocks("")
+    script = exports.replace("ready.json", str(running.ready_file)) + "\nenv"
+    output = subprocess.run(["bash", "-ec", script], check=True, capture_output=True, text=True, timeout=30).stdout
+    exported = dict(line.split("=", 1) for line in output.splitlines() if line.startswith(("KAFKA=", "REGISTRY=")))
+    assert exported["KAFKA"] == running.addresses["kafka"]
+    return {**os.environ, **exported}
+
+
+@pytest.mark.usefixtures("shared")
+def test_the_python_example_prints_transcripts(environment: dict[str, str], tmp_path: Path) -> None:
+    (example,) = blocks("python")
+    with subprocess.Popen(
+        [sys.executable, "-c", example], env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert any("ask not what your country" in line.lower() for line in process.stdout)
+        finally:
+            process.kill()
+
+
+@pytest.mark.skipif(shutil.which("kcat") is None, reason="kcat is not installed (Debian: apt-get install kcat)")
+def test_the_kcat_examples_run_as_they_stand(environment: dict[str, str], shared: str) -> None:
+    (_, commands) = blocks("")
+    topics, statuses, avro = commands.splitlines()
+    assert 'topic "share.created"' in shell(topics, environment)
+    assert f"{shared}|transcribe" in shell(statuses, environment).split()
+    features = subprocess.run(["kcat", "-V"], check=True, capture_output=True, text=True, timeout=30).stdout
+    if "avro" in features.lower():
+        assert shared in shell(avro, environment)
+
+
+def shell(command: str, environment: dict[str, str]) -> str:
+    """Output of a line that somebody pastes into a shell."""
+    return subprocess.run(
+        ["bash", "-ec", command], env=environment, check=True, capture_output=True, text=True, timeout=60
+    ).stdout
