@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from millrace.contracts.events import StageName, TaskStatus
+from millrace.contracts.events import StageName, TaskState, TaskStatus
 from millrace.store.database import Connection, Database, Record
 
 _UPSERT = """
@@ -28,6 +28,7 @@ class JobRow:
     """What is known of a job when a record about it arrives."""
 
     work_key: str | None
+    state: TaskState
     attempt: int
     published: bool
 
@@ -95,9 +96,9 @@ class JobStore:
     async def get(self, share_id: str, stage: StageName) -> JobRow | None:
         """The job of a share's stage, if any."""
         row = await self._db.fetchrow(
-            "SELECT work_key, attempt, published FROM jobs WHERE share_id = $1 AND stage = $2", share_id, stage
+            "SELECT work_key, state, attempt, published FROM jobs WHERE share_id = $1 AND stage = $2", share_id, stage
         )
-        return None if row is None else JobRow(row["work_key"], row["attempt"], row["published"])
+        return None if row is None else JobRow(row["work_key"], row["state"], row["attempt"], row["published"])
 
     async def put(self, status: TaskStatus, *, published: bool = False, anew: bool = False) -> bool:
         """Write where the job stands; `published` once its event is confirmed.

@@ -133,7 +133,7 @@ class JobRunner(Generic[R]):
             return
         key = plan.work_key(self._spec.name)
         row = await self._stores.jobs.get(event.share_id, self._spec.name)
-        if self._already_out(incoming, row, key):
+        if self._already_known(incoming, row, key):
             return
         attempt = 0 if row is None or incoming.asked_for else row.attempt
         job = Job(self._spec.name, incoming, plan, key, attempt)
@@ -160,9 +160,14 @@ class JobRunner(Generic[R]):
             await self._retry(job, exc)
 
     @staticmethod
-    def _already_out(incoming: Incoming, row: JobRow | None, key: ids.WorkKey) -> bool:
-        """Kafka delivered again what was finished, emitted and perhaps not acknowledged."""
-        return row is not None and row.published and row.work_key == key and not incoming.asked_for
+    def _already_known(incoming: Incoming, row: JobRow | None, key: ids.WorkKey) -> bool:
+        """Kafka delivered again what was brought to an end, and perhaps not acknowledged.
+
+        Finished and emitted; or written down as waiting: then a command will come, and this would be a try too many.
+        """
+        if row is None or row.work_key != key or incoming.asked_for:
+            return False
+        return row.published or (incoming.reason is None and row.state in ("waiting", "parked"))
 
     async def _work(self, job: Job) -> None:
         claim = await self._stores.work.claim(job.work_key, self._spec.name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import random
 import shutil
@@ -200,8 +201,11 @@ def heavy_tail(rng: random.Random) -> float:
     return rng.uniform(4, 6) if rng.random() < 0.08 else rng.uniform(0.01, 0.05)
 
 
-async def run(stage: Stage, seed: int) -> Report:
-    """One run: share, hurt, let them recover, audit."""
+async def run(stage: Stage, seed: int, *, outage: str | None = None, outage_s: float = 0.0) -> Report:
+    """One run: share, hurt, let them recover, audit.
+
+    :param outage: a part of the stack (kafka, postgres, registry) that stands still for `outage_s` in the middle.
+    """
     rng, loop = random.Random(seed), asyncio.get_running_loop()  # noqa: S311 - a run that can be repeated, no secret
     began, report = loop.time(), Report(seed)
     tail = random.Random(seed + 1)  # noqa: S311
@@ -215,11 +219,17 @@ async def run(stage: Stage, seed: int) -> Report:
     auditor = Auditor(stage.stack, stage.codec, account=f"chaos-{seed}")
     watching = asyncio.create_task(auditor.watch())
     sharing: asyncio.Task[None] | None = None
+    away: asyncio.Task[None] | None = None
     try:
         await _until_working(workers)
         sharing = asyncio.create_task(_share(stage, shares, auditor.account))
+        if outage is not None:
+            away = asyncio.create_task(_stand_still(stage.folder / "stack" / "ready.json", outage, outage_s))
         await _hurt(workers, rng, report.hurts)
         await sharing
+        if away is not None:
+            await away
+            report.hurts[f"{outage} away for {outage_s:.0f} s"] += 1
         deadline = loop.time() + FINISH_WITHIN_S
         while not await auditor.settled(len(shares)) and loop.time() < deadline:
             _tend(workers)
@@ -235,6 +245,22 @@ async def run(stage: Stage, seed: int) -> Report:
     await watching
     report.took_s = loop.time() - began
     return report
+
+
+async def _stand_still(ready_file: Path, part: str, seconds: float) -> None:
+    """SIGSTOP for a part of the stack with all its children, and SIGCONT."""
+    await asyncio.sleep(HURT_FOR_S / 4)
+    ready = json.loads(await asyncio.to_thread(ready_file.read_text))
+    top = int(ready["pids"][part]["pid"])
+    children = await asyncio.to_thread(subprocess.run, ["pgrep", "-P", str(top)], capture_output=True, check=False)
+    pids = [top, *map(int, children.stdout.split())]
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(seconds)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 async def _share(stage: Stage, shares: Sequence[str], account: str) -> None:
@@ -284,13 +310,13 @@ def _tend(workers: Sequence[Worker]) -> None:
         worker.tend(asyncio.get_running_loop().time())
 
 
-async def main(first: int, seeds: int) -> int:
+async def main(first: int, seeds: int, outage: str | None, outage_s: float) -> int:
     """Run several seeds on one stack; the number of runs with problems."""
     folder = Path(tempfile.mkdtemp(prefix="millrace-chaos-"))
     failed = 0
     async with open_stage(folder) as stage:
         for seed in range(first, first + seeds):
-            report = await run(stage, seed)
+            report = await run(stage, seed, outage=outage, outage_s=outage_s)
             failed += bool(report.verdict.problems)
             sys.stdout.write(f"{report}\n")
             sys.stdout.flush()
@@ -305,5 +331,7 @@ if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description="Hurts two workers of a stage and audits what they did.")
     arguments.add_argument("--seeds", type=int, default=1, help="how many runs")
     arguments.add_argument("--first", type=int, default=1, help="seed of the first run")
+    arguments.add_argument("--outage", choices=("kafka", "postgres", "registry"), help="a part that stands still")
+    arguments.add_argument("--outage-s", type=float, default=30.0, help="for how long")
     chosen = arguments.parse_args()
-    raise SystemExit(min(asyncio.run(main(chosen.first, chosen.seeds)), 1))
+    raise SystemExit(min(asyncio.run(main(chosen.first, chosen.seeds, chosen.outage, chosen.outage_s)), 1))

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from pydantic import BaseModel
 
-from millrace.clock import ManualClock, SystemClock
+from millrace.clock import Clock, ManualClock, SystemClock
 from millrace.contracts.events import Event, ShareCreated, ShareEvent, StageRequested, SummaryReady, TaskStatus
 from millrace.contracts.wire import Codec
 from millrace.errors import Denied, Poison, Refusal, Retryable, Skipped, Unavailable
@@ -250,6 +250,16 @@ async def test_a_record_delivered_again_is_neither_paid_nor_emitted_twice(bench:
         await bench.runner().execute(bench.message)
     assert bench.toy.billed == 1
     assert len(bench.outbox.to("summary.ready")) == 1
+
+
+async def test_a_record_delivered_again_while_its_job_waits_is_no_further_try(bench: Bench) -> None:
+    bench.toy.raises = [Retryable("busy"), Retryable("busy"), Retryable("busy")]
+    for _ in range(3):
+        await bench.runner().execute(bench.message)
+    assert (await bench.job())["attempt"] == 1
+    bench.toy.raises = []
+    await bench.runner().execute(await bench.wake())
+    assert (await bench.job())["state"] == "done"
 
 
 async def test_the_same_words_of_another_share_reuse_the_work(bench: Bench) -> None:
