@@ -12,6 +12,7 @@ import faust
 from millrace.errors import MillraceError
 from millrace.settings import WorkerSettings
 from millrace.startup import EXIT_TEMPORARY, exit_status, patiently, say
+from millrace.telemetry.logs import quieten_libraries
 
 STOP_WITHIN_S = 8.0
 """How long Faust may take to stop after the jobs were drained, before the process just ends."""
@@ -36,6 +37,7 @@ class StageWorker(faust.Worker):
 
     def __init__(self, app: Any, *services: Any, **kwargs: Any) -> None:
         app.conf.web_enabled = False  # Faust's own web server shows table data; ours are the ops endpoints
+        quieten_libraries()
         super().__init__(app, *services, **kwargs)
         self._ours = cast(Openable, app)
 

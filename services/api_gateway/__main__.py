@@ -13,6 +13,7 @@ import uvicorn
 
 from millrace.errors import ConfigurationError, MillraceError
 from millrace.startup import EXIT_CRASHED, enter_patiently, exit_status, load_settings, say
+from millrace.telemetry.logs import quieten_libraries
 from services.api_gateway.app import create_app
 from services.api_gateway.connect import NAME, connected
 from services.api_gateway.outbox import Drainer
@@ -83,8 +84,8 @@ async def serve(settings: GatewaySettings) -> None:
 def _log_at(level: str) -> None:
     # `force`: a model's package has set logging up for itself by the time it was imported.
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
-    for chatty in ("aiokafka", "httpx", "httpx2"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    quieten_libraries()
 
 
 async def _stop(drainer: Drainer, draining: asyncio.Task[None]) -> None:

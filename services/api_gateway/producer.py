@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from millrace.errors import Unavailable
+from millrace.telemetry.logs import LIBRDKAFKA
 from services.api_gateway.ports import OutboxRow
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class KafkaPublisher:
         await asyncio.to_thread(self._poller.join)
 
     def _connect(self) -> Producer:
-        return Producer({**self._config, "error_cb": self._failed}, logger=log)
+        return Producer({**self._config, "error_cb": self._failed}, logger=logging.getLogger(LIBRDKAFKA))
 
     def _failed(self, error: KafkaError) -> None:  # on the poller's thread
         if error.fatal():
