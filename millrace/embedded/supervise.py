@@ -19,6 +19,7 @@ _FIRST_DELAY_S = 0.5
 _LONGEST_DELAY_S = 30.0
 _STEADY_AFTER_S = 60.0
 _PROBE_EVERY_S = 0.1
+_LONGEST_LINE = 300
 
 
 def restart_delay_s(crashes: int) -> float:
@@ -118,7 +119,7 @@ class Supervised:
             try:
                 await self._until_ready(child)
             except StartFailed as exc:
-                self._report(str(exc))
+                self._report(f"{exc}{_said(exc.log_tail)}")
                 child.kill()  # one that hangs is started anew like one that ended
             else:
                 self._report(f"{self.name} is ready again")
@@ -152,6 +153,11 @@ def log_shown(report: Report) -> Iterator[None]:
         for line in exc.log_tail:
             report(f"  | {line}")
         raise
+
+
+def _said(log_tail: Sequence[str]) -> str:
+    """The last words of a part that did not start, which mostly are why."""
+    return f" Its last line: {log_tail[-1][:_LONGEST_LINE]}" if log_tail else ""
 
 
 def describe_exit(code: int) -> str:

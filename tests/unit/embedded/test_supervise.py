@@ -71,6 +71,38 @@ async def test_a_killed_part_is_started_again_as_another_process(tmp_path: Path)
     assert part.pid is None
 
 
+async def test_a_part_that_crashes_again_and_again_says_why_each_time(tmp_path: Path) -> None:
+    lines: list[str] = []
+    twice = asyncio.Event()
+    once = tmp_path / "ran"
+
+    def report(line: str) -> None:
+        lines.append(line)
+        if len(lines) == 4:
+            twice.set()
+
+    async def ready() -> bool:
+        return not once.exists()
+
+    source = (
+        f"import pathlib, sys, time; ran = pathlib.Path({str(once)!r})\n"
+        "if ran.exists(): sys.exit('the disk is full')\n"
+        "time.sleep(60)"
+    )
+    part = Supervised(command(tmp_path, source), ready, ready_within_s=10, report=report)
+    await part.start()
+    assert part.pid is not None
+    once.touch()
+    os.kill(part.pid, signal.SIGKILL)
+    async with asyncio.timeout(20):
+        await twice.wait()
+    await part.stop()
+    assert lines[0] == "part ended with signal 9; starting it again in 0.5 s"
+    assert lines[1].endswith("part.log. Its last line: the disk is full")
+    assert lines[2] == "part ended with exit code 1; starting it again in 1.0 s"
+    assert lines[3] == lines[1]
+
+
 async def test_a_full_disk_does_not_end_the_supervision(tmp_path: Path) -> None:
     lines: list[str] = []
     refused, again = asyncio.Event(), asyncio.Event()
