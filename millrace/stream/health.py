@@ -67,12 +67,14 @@ async def watch(
     positions: Callable[[], Awaitable[dict[Partition, int]]],
     highwater: Callable[[Partition], int],
     tail: TailWatch,
+    *,
+    every_s: float = LOOK_EVERY_S,
 ) -> None:
     """Look after the stage until cancelled: gaps at the tail, lag, records held."""
     while True:
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(every_s)
         try:
-            now = await asyncio.wait_for(positions(), LOOK_EVERY_S)
+            now = await asyncio.wait_for(positions(), every_s)
         except (TimeoutError, KafkaError):  # a partition was revoked meanwhile, or has no position yet
             log.info("%s: fetch positions are not known at present (rebalance?)", spec.name)
             continue
