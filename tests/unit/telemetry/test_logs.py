@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import logging
 
-from mode.utils.logging import DefaultFormatter
+from mode.utils.logging import ExtensionFormatter
 
 from millrace.telemetry.logs import OncePerWhile
 
@@ -27,7 +27,7 @@ def test_an_outage_is_a_line_in_thirty_seconds_that_says_how_many_there_were() -
 def test_a_line_that_was_let_through_is_readable_by_fausts_formatter_too() -> None:
     line = record("Unable connect to node with id %s: %s", 1, "100% refused", at=1)
     assert OncePerWhile().filter(line)
-    for formatter in (logging.Formatter("%(message)s"), DefaultFormatter("%(message)s")):
+    for formatter in (logging.Formatter("%(message)s"), ExtensionFormatter(fmt="%(message)s")):
         assert formatter.format(line).strip() == "Unable connect to node with id 1: 100% refused"
 
 
