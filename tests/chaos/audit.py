@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import psycopg
-from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from millrace.contracts.events import SummaryReady
@@ -17,6 +17,8 @@ from millrace.embedded.readyfile import Addresses
 
 GROUP = "millrace-summarize-agent"
 PARTITIONS = 4
+AWAY = (TimeoutError, KafkaException, psycopg.OperationalError)
+"""What a look says while Kafka or PostgreSQL stands still."""
 _LOOK_EVERY_S = 1.0
 
 
@@ -47,7 +49,8 @@ class Auditor:
         Ends after `verdict` was asked for.
         """
         while not self._ended.is_set():
-            await asyncio.to_thread(self._look)
+            with contextlib.suppress(*AWAY):
+                await asyncio.to_thread(self._look)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), _LOOK_EVERY_S)
         self._created.close()
@@ -70,7 +73,10 @@ class Auditor:
 
     async def settled(self, shares: int) -> bool:
         """All jobs have ended, everything is committed and the ledger holds nothing."""
-        return await asyncio.to_thread(self._settled, shares)
+        try:
+            return await asyncio.to_thread(self._settled, shares)
+        except AWAY:
+            return False
 
     def _settled(self, shares: int) -> bool:
         ended = self._column(
