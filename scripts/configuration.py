@@ -70,10 +70,10 @@ def default(field: FieldInfo) -> str:
 
 
 def rows(settings: type[BaseSettings], base: type[BaseSettings] | None) -> Iterator[str]:
-    """One table row per setting that the class adds to its base."""
+    """One table row per setting that the class adds to its base, or has another default for."""
     known = base.model_fields if base is not None else {}
     for name, field in settings.model_fields.items():
-        if name not in known:
+        if name not in known or known[name].default != field.default:
             text = (field.description or "").replace("|", "\\|")
             yield f"| {variables(name, field)} | {default(field)} | {text} |"
 

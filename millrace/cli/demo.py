@@ -74,7 +74,7 @@ async def _run(options: UpOptions, outcomes: list[DemoReport], *, as_json: bool,
             typer.echo("")
             for line in whereabouts(url, options.data):
                 typer.echo(line)
-            typer.echo('Try it from another terminal: .venv/bin/millrace search "who opened the gate at night"')
+            typer.echo('Try, elsewhere: .venv/bin/millrace search "who opened the gate at night"')
             await asyncio.Event().wait()
 
 
@@ -82,7 +82,7 @@ def _show(url: str, report: Report, *, as_json: bool) -> DemoReport:
     with tempfile.TemporaryDirectory(prefix="millrace-demo-") as folder, Client(url) as client:
         video = make_video(Path(folder))
         report(f"\nSharing {video.name} (real speech, 11 s) and {ARTICLE.name}")
-        title = "Inaugural address, 1961 (excerpt)"
+        title = "Inaugural address, 1961"
         spoken = client.upload(video, ShareRequest(title=title))
         written = client.add(
             ShareRequest(text=ARTICLE.read_text(), title="What a millrace is", content_type="article")
@@ -91,12 +91,12 @@ def _show(url: str, report: Report, *, as_json: bool) -> DemoReport:
         for accepted in (spoken, written):
             views.append(follow(client, accepted.share_id, report=None if as_json else report))
             if not as_json:
-                show("", share_report(views[-1]), "")
+                show("", share_report(views[-1]))
         outcome = DemoReport(shares=views, search=client.search(QUESTION, limit=3), budget=client.budget())
     if as_json:
         print_json(outcome)
     else:
-        show(hits(outcome.search), "", budget_report(outcome.budget), "", reckoning(views))
+        show("", hits(outcome.search), "", budget_report(outcome.budget), "", reckoning(views))
     return outcome
 
 

@@ -1,4 +1,4 @@
-"""The examples of docs/consuming.md, run as a reader would."""
+"""The examples of docs/consuming.md and docs/ledger.md, run as a reader would."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ import pytest
 from millrace.cli.client import Client
 from millrace.contracts.api import ShareRequest
 from millrace.testing.media import JFK_WAV
-from tests.e2e.harness import Running
+from services.cost_ledger import budgets
+from tests.e2e.harness import Running, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
-PAGE = Path(__file__).parents[2] / "docs" / "consuming.md"
+DOCS = Path(__file__).parents[2] / "docs"
+CONSUMING, LEDGER = DOCS / "consuming.md", DOCS / "ledger.md"
 
 
-def blocks(language: str) -> list[str]:
-    """Fenced blocks of the page in one language."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+def blocks(language: str, page: Path = CONSUMING) -> list[str]:
+    """Fenced blocks of a page in one language."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
     return [text for name, text in found if name == language]
 
 
@@ -67,6 +69,25 @@ def test_the_kcat_examples_run_as_they_stand(environment: dict[str, str], shared
     features = subprocess.run(["kcat", "-V"], check=True, capture_output=True, text=True, timeout=30).stdout
     if "avro" in features.lower():
         assert shared in shell(avro, environment)
+
+
+@pytest.mark.usefixtures("shared")
+def test_the_ledgers_query_tells_what_was_spent(running: Running) -> None:
+    (query,) = blocks("sql", LEDGER)
+    recorded = "SELECT 1 FROM ledger_entries WHERE scope = 'transcribe' AND outcome = 'settled'"
+    until(lambda: running.sql(recorded), "the journal to have the price of the speech")
+    spent = {(row["start"], row["scope"]): int(str(row["settled_micro_usd"])) for row in running.sql(query)}
+    totals = [amount for (_, scope), amount in spent.items() if scope == "total"]
+    assert 0 < sum(totals) == sum(spent.values()) - sum(totals)
+
+
+def test_the_budgets_of_the_ledgers_page_can_be_loaded(tmp_path: Path) -> None:
+    (example,) = blocks("toml", LEDGER)
+    file = tmp_path / "budgets.toml"
+    file.write_text(example)
+    caps = {(key.account, key.scope, key.window): cap.amount for key, cap in budgets.load(file).items()}
+    assert caps["research", "total", "day"] == 50_000_000
+    assert caps["default", "transcribe", "hour"] == 1_000_000
 
 
 def shell(command: str, environment: dict[str, str]) -> str:
