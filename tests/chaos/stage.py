@@ -14,7 +14,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,22 +26,19 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-import httpx
-
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.events import ShareCreated
 from millrace.contracts.provision import apply_topics, register_schemas
 from millrace.contracts.registry import Registry
 from millrace.contracts.wire import Codec
-from millrace.embedded.process import launcher_argv
 from millrace.embedded.readyfile import Addresses
 from millrace.kafka.producer import Producer, open_producer
 from millrace.store.migrate import migrate
 from tests.chaos.audit import Auditor, Verdict
+from tests.chaos.worker import Worker
 from tests.conftest import own_stack
 from tests.e2e.provider import Provider, serve_provider
 
-ROOT = Path(__file__).parents[2]
 SHARES = 150
 HURT_FOR_S = 40.0
 PAUSES_S = (8.0, 14.0)
@@ -52,81 +48,6 @@ FINISH_WITHIN_S = 120.0
 DOLLARS_IN, DOLLARS_OUT = Decimal("0.50"), Decimal("2.00")
 BUDGETS = '[default.summarize]\nhour = "1000"\nday = "1000"\n'
 TEXT = "A miller keeps the gate so that the wheel turns at the speed which the stones need, whatever the river does. "
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Worker:
-    """A process that is started again whenever it has ended, as a supervisor would."""
-
-    def __init__(self, module: str, env: dict[str, str], log: Path) -> None:
-        self._argv = launcher_argv((sys.executable, "-m", module), death_signal=signal.SIGKILL)
-        self._env = env
-        self._log = log
-        self._resume_at: float | None = None
-        self._port = free_port()
-        self._was_ready = False
-        self.exits: Counter[int] = Counter()
-        self.process = self._start()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        with self._log.open("ab") as output:
-            return subprocess.Popen(
-                self._argv,
-                cwd=ROOT,
-                env={**os.environ, **self._env, "MILLRACE_OPS_PORT": str(self._port)},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    @property
-    def paused(self) -> bool:
-        """Stopped by `pause` and not resumed yet."""
-        return self._resume_at is not None
-
-    def tend(self, now: float) -> None:
-        """Resume it when its pause is over; start it again when it has ended."""
-        if self._resume_at is not None and now >= self._resume_at:
-            self._resume_at = None
-            self.signal(signal.SIGCONT)
-        if (status := self.process.poll()) is not None:
-            self.exits[status] += 1
-            self._was_ready = False
-            self.process = self._start()
-
-    async def working(self) -> bool:
-        """Awake, and ready at least once since its start: only then does hurting it show anything."""
-        if self.paused or self.process.poll() is not None:
-            return False
-        if not self._was_ready:
-            async with httpx.AsyncClient(trust_env=False) as http:
-                try:
-                    answer = await http.get(f"http://127.0.0.1:{self._port}/readyz", timeout=1)
-                except httpx.HTTPError:
-                    return False
-            self._was_ready = answer.status_code == httpx.codes.OK
-        return self._was_ready
-
-    def pause(self, until: float) -> None:
-        """SIGSTOP until then."""
-        self._resume_at = until
-        self.signal(signal.SIGSTOP)
-
-    def signal(self, what: signal.Signals) -> None:
-        """Send a signal to this process alone."""
-        if self.process.poll() is None:
-            self.process.send_signal(what)
-
-    def end(self) -> None:
-        """Kill it for good."""
-        self.signal(signal.SIGKILL)
-        self.process.wait(timeout=10)
 
 
 @dataclass

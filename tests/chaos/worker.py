@@ -1,0 +1,92 @@
+"""A service as a process of its own, tended as a supervisor would."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import httpx
+
+from millrace.embedded.process import launcher_argv
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Worker:
+    """A process that is started again whenever it has ended, as a supervisor would."""
+
+    def __init__(self, module: str, env: dict[str, str], log: Path) -> None:
+        self._argv = launcher_argv((sys.executable, "-m", module), death_signal=signal.SIGKILL)
+        self._env = env
+        self._log = log
+        self._resume_at: float | None = None
+        self._port = free_port()
+        self._was_ready = False
+        self.exits: Counter[int] = Counter()
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as output:
+            return subprocess.Popen(
+                self._argv,
+                cwd=ROOT,
+                env={**os.environ, **self._env, "MILLRACE_OPS_PORT": str(self._port)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def paused(self) -> bool:
+        """Stopped by `pause` and not resumed yet."""
+        return self._resume_at is not None
+
+    def tend(self, now: float) -> None:
+        """Resume it when its pause is over; start it again when it has ended."""
+        if self._resume_at is not None and now >= self._resume_at:
+            self._resume_at = None
+            self.signal(signal.SIGCONT)
+        if (status := self.process.poll()) is not None:
+            self.exits[status] += 1
+            self._was_ready = False
+            self.process = self._start()
+
+    async def working(self) -> bool:
+        """Awake, and ready at least once since its start: only then does hurting it show anything."""
+        if self.paused or self.process.poll() is not None:
+            return False
+        if not self._was_ready:
+            async with httpx.AsyncClient(trust_env=False) as http:
+                try:
+                    answer = await http.get(f"http://127.0.0.1:{self._port}/readyz", timeout=1)
+                except httpx.HTTPError:
+                    return False
+            self._was_ready = answer.status_code == httpx.codes.OK
+        return self._was_ready
+
+    def pause(self, until: float) -> None:
+        """SIGSTOP until then."""
+        self._resume_at = until
+        self.signal(signal.SIGSTOP)
+
+    def signal(self, what: signal.Signals) -> None:
+        """Send a signal to this process alone."""
+        if self.process.poll() is None:
+            self.process.send_signal(what)
+
+    def end(self) -> None:
+        """Kill it for good."""
+        self.signal(signal.SIGKILL)
+        self.process.wait(timeout=10)
