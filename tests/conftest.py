@@ -15,9 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from millrace.embedded.process import launcher_argv
 from millrace.embedded.readyfile import Addresses
+
+# Machines are shared: how long an example takes says nothing about the code. pytest-timeout ends what hangs.
+settings.register_profile("millrace", deadline=None)
+settings.load_profile("millrace")
 
 _READY_WITHIN_S = 240  # the first run on a machine downloads 180 MiB
 
