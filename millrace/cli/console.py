@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 
@@ -32,8 +33,8 @@ def show(*parts: RenderableType) -> None:
 
 
 def print_json(value: BaseModel) -> None:
-    """One JSON document."""
-    print(value.model_dump_json(indent=2))
+    """One JSON document, in ASCII: strangers' text cannot bring control characters to a terminal."""
+    print(json.dumps(value.model_dump(mode="json"), indent=2))
 
 
 def reporter(*, as_json: bool) -> Report:

@@ -46,37 +46,40 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
     """
     catalog = Catalog.load()
     await verify_topics(settings.kafka, catalog, (*_WRITTEN, *_READ))
-    codec = await Codec.connect(Registry(settings.registry), catalog, _WRITTEN)
     await asyncio.to_thread(prepare_folder, settings.uploads)
     clock = SystemClock()
-    async with (
-        open_pool(settings.postgres.get_secret_value(), size=_POOL_SIZE) as pool,
-        open_producer(settings.kafka) as producer,
-        open_ledger(
-            settings.kafka, codec, producer, source=NAME, clock=clock, answer_within_s=settings.search_grant_s
-        ) as ledger,
-        open_embedding(settings) as model,
-    ):
-        await verify_migrated(pool)
-        search = Search(Passages(pool), model, ledger)
-        blobs = LocalBlobStore(settings.blobs)
-        publisher = KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes)
-        drainer = Drainer(pool, publisher)
-        try:
-            yield Resources(
-                owner=settings.owner,
-                clock=clock,
-                pool=pool,
-                blobs=blobs,
-                publisher=publisher,
-                drainer=drainer,
-                intake=Intake(blobs, settings.uploads, Limits(settings.max_upload_bytes, settings.max_text_bytes)),
-                desk=ShareDesk(pool, codec, clock, drainer.wake),
-                search=search,
-            )
-        finally:
-            await publisher.close()
-            await search.close()
+    with Registry(settings.registry) as registry:
+        codec = await Codec.connect(registry, catalog, _WRITTEN)
+        async with (
+            open_pool(settings.postgres.get_secret_value(), size=_POOL_SIZE) as pool,
+            open_producer(settings.kafka) as producer,
+            open_ledger(
+                settings.kafka, codec, producer, source=NAME, clock=clock, answer_within_s=settings.search_grant_s
+            ) as ledger,
+            open_embedding(settings) as model,
+        ):
+            await verify_migrated(pool)
+            search = Search(Passages(pool), model, ledger)
+            blobs = LocalBlobStore(settings.blobs)
+            publisher = KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes)
+            drainer = Drainer(pool, publisher)
+            try:
+                yield Resources(
+                    owner=settings.owner,
+                    clock=clock,
+                    pool=pool,
+                    blobs=blobs,
+                    publisher=publisher,
+                    drainer=drainer,
+                    intake=Intake(
+                        blobs, settings.uploads, Limits(settings.max_upload_bytes, settings.max_text_bytes)
+                    ),
+                    desk=ShareDesk(pool, codec, clock, drainer.wake),
+                    search=search,
+                )
+            finally:
+                await publisher.close()
+                await search.close()
 
 
 def prepare_folder(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from millrace.errors import Poison, Retryable
 from millrace.media import FORMATS
+from millrace.sealed import run_sealed
 from services.media_agent.domain import Probe
 
 _CHILD = Path(__file__).with_name("probe_child.py")
@@ -34,27 +34,16 @@ class AvProber:
 
     async def probe(self, path: Path) -> Probe:
         """Start a child (about 0.2 s) and read its answer."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", str(_CHILD), str(path), ",".join(FORMATS), str(self._timeout_s)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={},  # a file that takes the child over finds no key and no password
-        )
+        argv = (sys.executable, "-I", str(_CHILD), str(path), ",".join(FORMATS), str(self._timeout_s))
         try:
-            async with asyncio.timeout(self._timeout_s):
-                out, _ = await process.communicate()
+            ended = await run_sealed(argv, timeout_s=self._timeout_s)
         except TimeoutError as exc:
             raise Poison(f"looking into this file takes more than {self._timeout_s:.0f} s") from exc
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode == _NOT_MEDIA_STATUS:
+        if ended.status == _NOT_MEDIA_STATUS:
             raise Poison(_NOT_MEDIA)
-        if process.returncode != 0:
-            raise Retryable(f"looking into this file ended with status {process.returncode}")
-        return _probe(out)
+        if ended.status != 0:
+            raise Retryable(f"looking into this file ended with status {ended.status}")
+        return _probe(ended.output)
 
 
 def _probe(out: bytes) -> Probe:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from millrace.errors import Poison, Retryable
 from millrace.media import FORMATS
+from millrace.sealed import run_sealed
 from services.transcribe_agent.domain import BYTES_PER_SAMPLE, SAMPLE_RATE, Audio
 
 _FLOOR_DB = -120.0
@@ -27,27 +28,15 @@ class FfmpegDecoder:
 
     async def decode(self, path: Path) -> Audio:
         """Decode at most `max_media_s` seconds within `timeout_s`."""
-        process = await asyncio.create_subprocess_exec(
-            *self._command(path),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={},  # a file that takes the decoder over finds no key and no password
-        )
         try:
-            async with asyncio.timeout(self._timeout_s):
-                pcm, _ = await process.communicate()
+            ended = await run_sealed(self._command(path), timeout_s=self._timeout_s)
         except TimeoutError as exc:
             raise Poison(f"decoding the sound of this media takes more than {self._timeout_s:.0f} s") from exc
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode is not None and process.returncode < 0:
-            raise Retryable(f"ffmpeg was ended by signal {-process.returncode} while decoding")
-        if process.returncode:
+        if ended.status < 0:
+            raise Retryable(f"ffmpeg was ended by signal {-ended.status} while decoding")
+        if ended.status:
             raise Poison("the sound of this media cannot be decoded: it may be damaged")
-        return await asyncio.to_thread(_audio, pcm)
+        return await asyncio.to_thread(_audio, ended.output)
 
     def _command(self, path: Path) -> list[str]:
         # The lists keep a playlist in disguise from reading other files or reaching out to the network.
