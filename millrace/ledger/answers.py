@@ -84,6 +84,9 @@ class Answers:
             except (KafkaError, Unavailable) as exc:
                 log.warning("decisions of the ledger cannot be read (%s); trying again", exc)
                 await asyncio.sleep(_PAUSE_S)
+            except Exception:  # were the reading to end here, every reserve would time out for ever
+                log.exception("decisions of the ledger cannot be read; trying again")
+                await asyncio.sleep(_PAUSE_S)
             finally:
                 if current is not None:
                     await current.stop()

@@ -1,38 +1,38 @@
 """One job, start to end: read, plan, lease, work, emit; every error ends in the place that its type names.
 
-| raised                    | the job is              | the record is                                     |
-| ------------------------- | ----------------------- | ------------------------------------------------- |
-| nothing                   | done (or skipped)       | acknowledged behind the confirmed event           |
-| Skipped                   | skipped, with a result  | likewise                                          |
-| Denied                    | parked                  | acknowledged behind its row in `waiting`          |
-| Retryable, UnknownOutcome | waiting, at most 3 times| likewise; then as Poison                          |
-| Unavailable, LeaseLost    | waiting, not counted    | likewise                                          |
-| Poison, anything else     | failed                  | acknowledged behind the confirmed dead letter     |
+| raised                    | the job is               | the record is acknowledged behind        |
+| ------------------------- | ------------------------ | ---------------------------------------- |
+| nothing                   | done                     | its confirmed event                      |
+| Skipped                   | skipped, with a result   | its confirmed event, which says why      |
+| Denied                    | parked                   | its row in `waiting`                     |
+| Unavailable, LeaseLost    | waiting, not counted     | its row in `waiting`                     |
+| Poison                    | failed                   | the confirmed dead letter                |
+| Retryable, UnknownOutcome,| waiting, at most 3 tries,| its row in `waiting`, at last the        |
+| and what nobody foresaw   | then failed              | confirmed dead letter                    |
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Generic, TypeVar
 
 from pydantic import BaseModel, JsonValue
 
 from millrace import ids
 from millrace.clock import Clock
-from millrace.contracts.events import RequestReason, ShareEvent, TaskState
-from millrace.errors import ConfigurationError, Denied, MillraceError, Poison, Retryable, Skipped, Unavailable
+from millrace.contracts.events import ShareEvent
+from millrace.errors import ConfigurationError, Denied, Poison, Retryable, Skipped, Unavailable
 from millrace.ledger.port import Ledger
-from millrace.money import ZERO, MicroUSD
+from millrace.money import ZERO
 from millrace.store.calls import CallStore
-from millrace.store.jobs import JobRow, JobStore, Waiting
+from millrace.store.jobs import JobRow, JobStore
 from millrace.store.work import Busy, Done, Mine, WorkStore
-from millrace.stream.backoff import backoff
 from millrace.stream.calls import Calls, LeaseLost, Payer
-from millrace.stream.job import Job, failed_status, sentence
+from millrace.stream.endings import Endings
+from millrace.stream.job import Job
 from millrace.stream.lease import kept_lease
 from millrace.stream.messages import Incoming, Reader, Writer
 from millrace.stream.pool import Message
@@ -43,8 +43,6 @@ from millrace.telemetry import metrics
 log = logging.getLogger(__name__)
 R = TypeVar("R", bound=BaseModel)
 
-MAX_ATTEMPTS = 3
-"""Tries of a job, over all restarts, before it becomes a dead letter (feature A9)."""
 OUTAGE_WAIT = timedelta(seconds=10)
 """How long a job waits for a part of our own that is down."""
 LEASE_WAIT = timedelta(seconds=5)
@@ -53,17 +51,12 @@ LEASE_WAIT = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class Stores:
-    """The tables behind the core."""
+    """The tables behind the core, and how long a lease on work lasts."""
 
     work: WorkStore
     calls: CallStore
     jobs: JobStore
     lease: timedelta
-
-
-def _unforeseen(error: Exception) -> Exception | None:
-    """The error itself when nobody meant to raise it: its stack belongs in the log."""
-    return None if isinstance(error, MillraceError) else error
 
 
 class JobRunner(Generic[R]):
@@ -87,6 +80,7 @@ class JobRunner(Generic[R]):
         self._reader = reader
         self._writer = writer
         self._clock = clock
+        self._end = Endings(spec, stores.jobs, writer, clock)
 
     async def execute(self, message: Message) -> None:
         """Bring a record to an end that is written down; returns when it may be acknowledged."""
@@ -105,29 +99,22 @@ class JobRunner(Generic[R]):
                 log.warning("%s: %s; trying again", self._spec.name, exc)
                 await asyncio.sleep(2)
             except Poison as exc:
-                await self._bury_unreadable(message, exc)
+                await self._end.bury(message, exc)
                 return None
             except Exception as exc:  # whatever a message does to its reader, it must not do that at every start
                 log.exception("%s: reading %s@%d failed", self._spec.name, message.at, message.offset)
-                await self._bury_unreadable(message, Poison(f"an unexpected {type(exc).__name__} in reading it"))
+                await self._end.bury(message, Poison(f"an unexpected {type(exc).__name__} in reading it"))
                 return None
-
-    async def _bury_unreadable(self, message: Message, error: Poison) -> None:
-        log.error("%s: unreadable message at %s@%d: %s", self._spec.name, message.at, message.offset, error)
-        await self._writer.dead_letter(self._spec.dead, message, error, attempts=0)
-        metrics.DEAD_LETTERS.labels(self._spec.name).inc()
-        share_id = message.key.decode("utf-8", "replace").replace("\0", "")
-        await self._stores.jobs.fail_unreadable(share_id, self._spec.name, f"the message could not be read: {error}")
 
     async def _run(self, incoming: Incoming) -> None:
         event = incoming.event
         if not isinstance(event, ShareEvent):
-            await self._bury_unreadable(incoming.message, Poison(f"{type(event).__name__} is not about a share"))
+            await self._end.bury(incoming.message, Poison(f"{type(event).__name__} is not about a share"))
             return
         try:
             plan = self._handler.plan(event, incoming.options)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it ends as a dead letter with its stack
-            await self._fail(incoming, event, exc, attempt=0, work_key=None)
+            await self._end.fail(incoming, event, exc, attempt=0, work_key=None)
             return
         if plan is None:
             return
@@ -140,7 +127,7 @@ class JobRunner(Generic[R]):
         try:
             await self._attempt(job)
         except Poison as exc:
-            await self._fail(incoming, event, exc, attempt=attempt + 1, work_key=key)
+            await self._end.fail(incoming, event, exc, attempt=attempt + 1, work_key=key)
 
     async def _attempt(self, job: Job) -> None:
         """Work, and let the job wait where its error asks for that.
@@ -152,12 +139,12 @@ class JobRunner(Generic[R]):
         except Poison:
             raise
         except Denied as exc:
-            await self._park(job, exc)
+            await self._end.park(job, exc)
         except (Unavailable, LeaseLost) as exc:
             reason = str(exc) or "another worker took this over"
-            await self._wait(job, "waiting", "retry", reason, OUTAGE_WAIT)
+            await self._end.wait(job, "waiting", "retry", reason, OUTAGE_WAIT)
         except Exception as exc:  # noqa: BLE001 - Retryable, UnknownOutcome and what nobody foresaw: bounded tries
-            await self._retry(job, exc)
+            await self._end.retry(job, exc)
 
     @staticmethod
     def _already_known(incoming: Incoming, row: JobRow | None, key: ids.WorkKey) -> bool:
@@ -178,7 +165,7 @@ class JobRunner(Generic[R]):
                 await calls.recover()
                 await self._finish(job, claim, paid_now=False)
             case Busy():
-                await self._wait(job, "waiting", "lease", "another worker is doing the same work", LEASE_WAIT)
+                await self._end.wait(job, "waiting", "lease", "another worker is doing the same work", LEASE_WAIT)
             case Mine():
                 done = await self._do(job, claim, calls)
                 if done is None:
@@ -190,7 +177,7 @@ class JobRunner(Generic[R]):
         work, key = self._stores.work, job.work_key
         try:
             async with kept_lease(work, key, mine.fence, self._stores.lease):
-                await self._report(job, "running")
+                await self._end.report(job, "running")
                 await calls.recover()
                 result = await self._result(job, calls)
                 return await work.complete(key, mine.fence, result)
@@ -221,93 +208,14 @@ class JobRunner(Generic[R]):
         finished = Finished(job.work_key, result, done.cost, done.finished_at)
         event = self._handler.event(job.plan, finished)
         await self._writer.result(self._spec.output, event, job.work_key, job.incoming.traceparent)
-        skipped = getattr(event, "skipped_reason", None)
-        await self._report(
+        skipped = getattr(event, "skipped_reason", None)  # media.ready has none: media are there or fail
+        await self._end.report(
             job,
             "skipped" if skipped else "done",
             reason=skipped,
             cost=done.cost if paid_now else ZERO,
             published=True,
         )
-
-    async def _park(self, job: Job, denied: Denied) -> None:
-        metrics.BUDGET_EXCEEDED.labels(self._spec.name, denied.refusal.cap).inc()
-        due = denied.refusal.room_at or datetime.max.replace(tzinfo=self._clock.now().tzinfo)
-        await self._wait(job, "parked", "budget", str(denied), due, denied=denied)
-
-    async def _retry(self, job: Job, error: Exception) -> None:
-        attempt = job.attempt + 1
-        if attempt >= MAX_ATTEMPTS:
-            await self._fail(job.incoming, job.event, error, attempt=attempt, work_key=job.work_key)
-            return
-        asked = error.retry_after_s if isinstance(error, Retryable) else None
-        # Jitter spreads load; nothing secret hangs on it.
-        due = backoff(attempt, random.random(), asked)  # noqa: S311
-        metrics.TASK_ERRORS.labels(self._spec.name, type(error).__name__).inc()
-        log.warning("%s %s: try %d failed", self._spec.name, job.event.share_id, attempt, exc_info=_unforeseen(error))
-        await self._wait(job, "waiting", "retry", sentence(error, self._spec.name), due, attempt=attempt)
-
-    async def _wait(
-        self,
-        job: Job,
-        state: TaskState,
-        reason: RequestReason,
-        why: str,
-        due: datetime | timedelta,
-        *,
-        attempt: int | None = None,
-        denied: Denied | None = None,
-    ) -> None:
-        """Write down that the job waits and what wakes it; then its record may be acknowledged."""
-        event, spec, now = job.event, self._spec, self._clock.now()
-        refusal = denied.refusal if denied else None
-        forever = refusal is not None and refusal.room_at is None
-        resume_at = None if forever else due if isinstance(due, datetime) else now + due
-        status = job.status(state, now, reason=why, attempt=attempt, resume_at=resume_at, refusal=refusal)
-        message = Waiting(
-            due=due,
-            stage=spec.name,
-            share_id=event.share_id,
-            account=event.account,
-            topic=spec.requested,
-            key=event.share_id.encode(),
-            value=self._writer.command(spec.name, spec.requested, job.incoming, event, reason),
-            headers={
-                k: v.decode("utf-8", "replace") for k, v in job.incoming.message.headers.items() if k == "traceparent"
-            },
-        )
-        log.info("%s %s: %s until %s: %s", spec.name, event.share_id, state, resume_at or "its cap changes", why)
-        if await self._stores.jobs.wait(status, message, anew=job.incoming.asked_for):
-            await self._writer.status(status)
-
-    async def _fail(
-        self, incoming: Incoming, event: ShareEvent, error: Exception, *, attempt: int, work_key: ids.WorkKey | None
-    ) -> None:
-        stage, now = self._spec.name, self._clock.now()
-        log.error("%s %s failed: %s", stage, event.share_id, error, exc_info=_unforeseen(error))
-        metrics.TASK_ERRORS.labels(stage, type(error).__name__).inc()
-        metrics.DEAD_LETTERS.labels(stage).inc()
-        await self._writer.dead_letter(self._spec.dead, incoming.origin, error, attempt)
-        status = failed_status(event, stage, now, reason=sentence(error, stage), attempt=attempt, work_key=work_key)
-        metrics.TASKS.labels(self._spec.name, "failed").inc()
-        if await self._stores.jobs.put(status, anew=incoming.asked_for):
-            await self._writer.status(status)
-
-    async def _report(
-        self,
-        job: Job,
-        state: TaskState,
-        *,
-        reason: str | None = None,
-        cost: MicroUSD = ZERO,
-        published: bool = False,
-    ) -> None:
-        status = job.status(state, self._clock.now(), reason=reason, cost=cost)
-        if published:
-            metrics.TASKS.labels(self._spec.name, state).inc()
-            metrics.COST.labels(self._spec.name, job.plan.model).inc(cost / 1_000_000)
-        if await self._stores.jobs.put(status, published=published, anew=job.incoming.asked_for):
-            await self._writer.status(status)
 
     def _payer(self, job: Job) -> Payer:
         return Payer(job.event.account, self._spec.name, job.event.share_id, job.work_key, self._spec.hold_for)

@@ -25,9 +25,10 @@ from millrace.store.jobs import JobStore
 from millrace.store.pool import open_pool
 from millrace.store.work import WorkStore
 from millrace.stream.acks import Partition
+from millrace.stream.endings import MAX_ATTEMPTS
 from millrace.stream.messages import Reader, Writer
 from millrace.stream.pool import Message
-from millrace.stream.runner import MAX_ATTEMPTS, JobRunner, Stores
+from millrace.stream.runner import JobRunner, Stores
 from millrace.stream.stage import Finished, Paid, Plan, Run, StageSpec
 from millrace.testing.registry import codec_in_memory
 from services.embed_agent.adapters.pgvector import PgVectorStore
