@@ -15,9 +15,9 @@ async def provision(addresses: Addresses, report: Report) -> None:
 
     :raises MillraceError: what exists differs from the catalogue in a way that a person must decide.
     """
-    from millrace.contracts.catalog import Catalog  # noqa: PLC0415
-    from millrace.contracts.provision import apply_topics, register_schemas  # noqa: PLC0415
-    from millrace.store.migrate import migrate  # noqa: PLC0415
+    from millrace.contracts.catalog import Catalog  # noqa: PLC0415 - memory and seconds that only its users pay
+    from millrace.contracts.provision import apply_topics, register_schemas  # noqa: PLC0415 - memory and seconds that only its users pay
+    from millrace.store.migrate import migrate  # noqa: PLC0415 - memory and seconds that only its users pay
 
     catalog = Catalog.load()
     topics, schemas, _ = await asyncio.gather(

@@ -28,7 +28,7 @@ async def open_embedding(settings: EmbeddingSettings) -> AsyncIterator[Embedding
 @asynccontextmanager
 async def _open_api(settings: EmbeddingSettings) -> AsyncIterator[EmbeddingModel]:
     # 120 MB and three seconds that processes with a local model do without.
-    from millrace.models.openai_api import OpenAIEmbeddings, open_client  # noqa: PLC0415
+    from millrace.models.openai_api import OpenAIEmbeddings, open_client  # noqa: PLC0415 - memory and seconds that only its users pay
 
     tariff = api_tariff(
         model=settings.embed_model,

@@ -32,8 +32,8 @@ def _open_summarizer(settings: SummarizeSettings) -> AbstractAsyncContextManager
 
 @asynccontextmanager
 async def _open_extractive(settings: SummarizeSettings) -> AsyncIterator[Summarizer]:
-    from millrace.models.wordllama import WordLlamaModel  # noqa: PLC0415
-    from services.summarize_agent.adapters.extractive import ExtractiveSummarizer  # noqa: PLC0415
+    from millrace.models.wordllama import WordLlamaModel  # noqa: PLC0415 - memory and seconds that only its users pay
+    from services.summarize_agent.adapters.extractive import ExtractiveSummarizer  # noqa: PLC0415 - memory and seconds that only its users pay
 
     model = await asyncio.to_thread(WordLlamaModel)
     yield ExtractiveSummarizer(model, settings.summarize_price_per_second)
@@ -41,8 +41,8 @@ async def _open_extractive(settings: SummarizeSettings) -> AsyncIterator[Summari
 
 @asynccontextmanager
 async def _open_api(settings: SummarizeSettings) -> AsyncIterator[Summarizer]:
-    from millrace.models.openai_api import open_client  # noqa: PLC0415
-    from services.summarize_agent.adapters.api import ApiSummarizer  # noqa: PLC0415
+    from millrace.models.openai_api import open_client  # noqa: PLC0415 - memory and seconds that only its users pay
+    from services.summarize_agent.adapters.api import ApiSummarizer  # noqa: PLC0415 - memory and seconds that only its users pay
 
     tariff = api_tariff(
         model=settings.llm_model,
