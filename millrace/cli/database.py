@@ -10,7 +10,6 @@ import typer
 
 from millrace.cli.exits import one_sentence
 from millrace.errors import ConfigurationError
-from millrace.store.migrate import migrate as apply_migrations
 
 database_app = typer.Typer(no_args_is_help=True, help="The database's tables.")
 DSN_VARIABLE = "MILLRACE_POSTGRES"
@@ -31,5 +30,8 @@ def migrate(as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] 
             raise ConfigurationError(
                 f"Name the database with {DSN_VARIABLE}=postgresql://user:password@host/database."
             )
+        # Its tools take a second to import, which no other command shall pay.
+        from millrace.store.migrate import migrate as apply_migrations  # noqa: PLC0415
+
         apply_migrations(dsn)
     typer.echo(json.dumps({"migrated": True}) if as_json else "The database has the newest schema.")

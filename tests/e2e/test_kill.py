@@ -138,13 +138,13 @@ def test_an_agent_that_dies_during_a_paid_call(
 
 
 def test_the_transcriber_dies_while_it_listens(billed: Running, client: Client, tmp_path: Path) -> None:
-    share = client.upload(repeated_speech(tmp_path, 15), ShareRequest()).share_id
+    share = client.upload(repeated_speech(tmp_path, 8), ShareRequest()).share_id
     until(lambda: _calling(billed, share), "the model to be called", 60)
     old = billed.kill("transcribe_agent")
     billed.wait_restarted("transcribe_agent", old)
     view = finished(client, share)
     assert view.transcript is not None
-    assert view.transcript.text.lower().count("ask not what your country can do for you") >= 10
+    assert view.transcript.text.lower().count("ask not what your country can do for you") >= 5
     states = sorted(r.state for r in view.receipts if r.stage == "transcribe")
     assert states == ["settled", "unconfirmed"]
 
