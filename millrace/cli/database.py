@@ -31,7 +31,7 @@ def migrate(as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] 
                 f"Name the database with {DSN_VARIABLE}=postgresql://user:password@host/database."
             )
         # Its tools take a second to import, which no other command shall pay.
-        from millrace.store.migrate import migrate as apply_migrations  # noqa: PLC0415
+        from millrace.store.migrate import migrate as apply_migrations  # noqa: PLC0415 - as the line above says
 
         apply_migrations(dsn)
     typer.echo(json.dumps({"migrated": True}) if as_json else "The database has the newest schema.")

@@ -21,13 +21,10 @@ from millrace.contracts.provision import apply_topics, register_schemas
 from millrace.contracts.registry import Registry
 from millrace.contracts.wire import Codec
 from millrace.embedded.readyfile import Addresses
-from millrace.errors import Refusal
-from millrace.ids import RequestId
-from millrace.ledger.port import Granted
 from millrace.models.wordllama import WordLlamaModel
-from millrace.money import MicroUSD
 from millrace.store.blobs import LocalBlobStore
 from millrace.store.pool import open_pool
+from millrace.testing.ledger import FakeLedger
 from services.api_gateway.app import create_app
 from services.api_gateway.forms import Limits
 from services.api_gateway.guard import LOOPBACK
@@ -42,37 +39,6 @@ from services.api_gateway.shares import TOPIC, ShareDesk
 MAX_UPLOAD = 3_000_000
 
 
-class PocketLedger:
-    """Grants until told to refuse, and remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.refusal: Refusal | None = None
-        self.settled: list[RequestId] = []
-
-    async def reserve(
-        self,
-        request_id: RequestId,
-        *,
-        account: str,
-        scope: str,
-        amount: MicroUSD,
-        hold_for: timedelta,
-        share_id: str | None = None,
-        model: str | None = None,
-        work_key: str | None = None,
-    ) -> Granted | Refusal:
-        return self.refusal or Granted(request_id, amount)
-
-    async def settle(self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD) -> None:
-        self.settled.append(request_id)
-
-    async def release(self, request_id: RequestId, *, account: str, scope: str) -> None:
-        raise AssertionError("nothing fails here")
-
-    async def unknown(self, request_id: RequestId, *, account: str, scope: str) -> None:
-        raise AssertionError("nothing fails here")
-
-
 @dataclass(frozen=True)
 class Gateway:
     """A gateway under test; `drainer` does not run by itself. Every gateway is of an owner of its own."""
@@ -80,7 +46,7 @@ class Gateway:
     parts: Resources
     http: httpx.AsyncClient
     codec: Codec
-    ledger: PocketLedger
+    ledger: FakeLedger
     model: WordLlamaModel
     kafka: str
 
@@ -103,7 +69,7 @@ async def open_gateway(
     """Topics, schemas and the database's tables must be there."""
     catalog = Catalog.load()
     codec = await Codec.connect(Registry(stack.registry), catalog, [TOPIC])
-    clock, blobs, ledger = SystemClock(), LocalBlobStore(folder), PocketLedger()
+    clock, blobs, ledger = SystemClock(), LocalBlobStore(folder), FakeLedger()
     publisher = KafkaPublisher(stack.kafka, max_message_bytes=catalog.max_message_bytes, delivery_timeout_s=5)
     async with open_pool(database) as pool:
         drainer = Drainer(pool, publisher)
@@ -124,6 +90,7 @@ async def open_gateway(
             yield Gateway(parts, http, codec, ledger, model, stack.kafka)
         await search.close()
         await publisher.close()
+    assert not {"released", "unknown"} & set(ledger.ended.values()), "no search fails in these tests"
 
 
 async def published(kafka: str, share_id: str) -> list[Message]:

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 from pydantic import BaseModel
 
-from millrace.errors import Denied, Poison, Refusal, Retryable, Unavailable, UnknownOutcome
+from millrace.errors import Denied, Poison, Retryable, Unavailable, UnknownOutcome
 from millrace.ids import RequestId, WorkKey
 from millrace.ledger.port import Granted
 from millrace.money import MicroUSD
@@ -21,6 +21,7 @@ from millrace.store.pool import open_pool
 from millrace.store.work import Fence
 from millrace.stream.calls import MAX_CALLS, Calls, LeaseLost, Payer
 from millrace.stream.stage import Paid
+from millrace.testing.ledger import FakeLedger
 
 
 class Answer(BaseModel):
@@ -63,51 +64,6 @@ class Dying(Database):
         return changed
 
 
-class Books:
-    """A ledger in memory with one cap; keeps what each request id came to."""
-
-    def __init__(self, cap: int = 10**9, fuse: Fuse | None = None) -> None:
-        self.cap, self.fuse = cap, fuse or Fuse()
-        self.holds: dict[str, int] = {}
-        self.ended: dict[str, str] = {}
-        self.answers = True
-
-    async def reserve(
-        self,
-        request_id: RequestId,
-        *,
-        account: str,
-        scope: str,
-        amount: MicroUSD,
-        hold_for: timedelta,
-        share_id: str | None = None,
-        model: str | None = None,
-        work_key: str | None = None,
-    ) -> Granted | Refusal:
-        self.fuse.burn()
-        if not self.answers:
-            raise Unavailable("the cost ledger does not answer")
-        if amount > self.cap:
-            return Refusal("hour:test", amount, MicroUSD(self.cap), MicroUSD(self.cap), None)
-        self.holds[request_id] = amount
-        self.fuse.burn()
-        return Granted(request_id, amount)
-
-    async def _end(self, request_id: str, how: str) -> None:
-        self.fuse.burn()
-        self.ended[request_id] = how
-        self.fuse.burn()
-
-    async def settle(self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD) -> None:
-        await self._end(request_id, f"settled {actual}")
-
-    async def release(self, request_id: RequestId, *, account: str, scope: str) -> None:
-        await self._end(request_id, "released")
-
-    async def unknown(self, request_id: RequestId, *, account: str, scope: str) -> None:
-        await self._end(request_id, "unknown")
-
-
 class Provider:
     """Bills every call that reaches it."""
 
@@ -144,7 +100,7 @@ async def lease(database: Database, who: Payer) -> Fence:
     return Fence(row["fence"])
 
 
-async def owner(database: Database, books: Books, who: Payer) -> Calls:
+async def owner(database: Database, books: FakeLedger, who: Payer) -> Calls:
     return Calls(CallStore(database), books, who, await lease(database, who))
 
 
@@ -157,7 +113,7 @@ async def states(database: Database, who: Payer) -> list[str]:
 
 
 async def test_an_answer_is_kept_and_never_paid_again(database: Database) -> None:
-    who, books, provider = payer(), Books(), Provider()
+    who, books, provider = payer(), FakeLedger(), Provider()
     for _ in range(3):
         calls = await owner(database, books, who)
         await calls.recover()
@@ -169,8 +125,8 @@ async def test_an_answer_is_kept_and_never_paid_again(database: Database) -> Non
 
 @pytest.mark.parametrize("steps", range(16))
 async def test_whenever_the_process_dies_all_that_was_billed_is_in_the_books(database: Database, steps: int) -> None:
-    who, books, provider, fuse = payer(), Books(), Provider(), Fuse(steps)
-    books.fuse = provider.fuse = fuse
+    who, books, provider, fuse = payer(), FakeLedger(), Provider(), Fuse(steps)
+    books.step, provider.fuse = fuse.burn, fuse
     died = False
     try:
         await ask(Calls(DyingStore(database, fuse), books, who, await lease(database, who)), provider)
@@ -194,14 +150,14 @@ async def test_whenever_the_process_dies_all_that_was_billed_is_in_the_books(dat
 
 async def test_the_steps_above_cover_the_whole_call(database: Database) -> None:
     fuse = Fuse(16)
-    books = Books(fuse=fuse)
+    books = FakeLedger(step=fuse.burn)
     who = payer()
     await ask(Calls(DyingStore(database, fuse), books, who, await lease(database, who)), Provider(fuse))
     assert fuse.left is not None
 
 
 async def test_a_refusal_calls_nothing_and_the_next_try_asks_anew(database: Database) -> None:
-    who, books, provider = payer(), Books(cap=50), Provider()
+    who, books, provider = payer(), FakeLedger(cap=50), Provider()
     with pytest.raises(
         Denied, match=r"needs up to \$0.0001, but \$0.00005 of the \$0.00005 cap hour:test is left; never"
     ):
@@ -213,8 +169,8 @@ async def test_a_refusal_calls_nothing_and_the_next_try_asks_anew(database: Data
 
 
 async def test_without_an_answer_from_the_ledger_nothing_is_called(database: Database) -> None:
-    who, books, provider = payer(), Books(), Provider()
-    books.answers = False
+    who, books, provider = payer(), FakeLedger(), Provider()
+    books.answer = Unavailable("the cost ledger does not answer")
     with pytest.raises(Unavailable):
         await ask(await owner(database, books, who), provider)
     assert provider.billed == 0
@@ -236,7 +192,7 @@ async def test_the_error_of_a_call_decides_what_is_charged(
     async def fails() -> Paid[Answer]:
         raise error
 
-    who, books = payer(), Books()
+    who, books = payer(), FakeLedger()
     with pytest.raises(raised):
         await ask(await owner(database, books, who), fails)
     assert await states(database, who) == [state]
@@ -247,7 +203,7 @@ async def test_calls_of_unknown_outcome_are_bounded_over_all_restarts(database: 
     async def fails() -> Paid[Answer]:
         raise UnknownOutcome("time-out")
 
-    who, books = payer(), Books()
+    who, books = payer(), FakeLedger()
     for _ in range(MAX_CALLS):
         with pytest.raises(UnknownOutcome):
             await ask(await owner(database, books, who), fails)
@@ -257,10 +213,10 @@ async def test_calls_of_unknown_outcome_are_bounded_over_all_restarts(database: 
 
 
 async def test_a_paused_owner_neither_calls_nor_loses_an_answer_after_takeover(database: Database) -> None:
-    who, books, provider = payer(), Books(), Provider()
+    who, books, provider = payer(), FakeLedger(), Provider()
     store = CallStore(database)
 
-    class Paused(Books):
+    class Paused(FakeLedger):
         async def reserve(self, request_id: RequestId, **asked: object) -> Granted:
             await Calls(store, books, who).recover()  # a new owner takes over while this one waits for its grant
             return Granted(request_id, MicroUSD(100))
@@ -279,7 +235,7 @@ async def test_a_paused_owner_neither_calls_nor_loses_an_answer_after_takeover(d
 
 
 async def test_a_former_owner_cannot_end_the_hold_of_its_successor(database: Database) -> None:
-    who, books, provider = payer(), Books(), Provider()
+    who, books, provider = payer(), FakeLedger(), Provider()
     former = await owner(database, books, who)
     successor = await owner(database, books, who)
 
@@ -296,7 +252,7 @@ async def test_a_former_owner_cannot_end_the_hold_of_its_successor(database: Dat
 
 async def test_a_lost_reply_from_the_database_does_not_lose_the_call(database: Database) -> None:
     """The database has done each statement, but says so only at the second try."""
-    who, books, provider = payer(), Books(), Provider()
+    who, books, provider = payer(), FakeLedger(), Provider()
 
     class Deaf(Database):
         async def execute(self, sql: str, *args: object) -> int:
@@ -310,7 +266,7 @@ async def test_a_lost_reply_from_the_database_does_not_lose_the_call(database: D
 
 
 async def test_a_paid_answer_is_kept_although_the_job_is_cancelled_meanwhile(database: Database) -> None:
-    who, books, called = payer(), Books(), asyncio.Event()
+    who, books, called = payer(), FakeLedger(), asyncio.Event()
 
     class Slow(Database):
         async def execute(self, sql: str, *args: object) -> int:
@@ -329,7 +285,7 @@ async def test_a_paid_answer_is_kept_although_the_job_is_cancelled_meanwhile(dat
 
 
 async def test_an_answer_with_characters_that_no_database_takes_is_paid_once(database: Database) -> None:
-    who, books = payer(), Books()
+    who, books = payer(), FakeLedger()
 
     async def odd() -> Paid[Answer]:
         return Paid(Answer(text="a NUL \0 in it"), MicroUSD(70))

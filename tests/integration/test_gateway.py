@@ -401,7 +401,7 @@ async def test_search_finds_by_meaning_by_words_and_by_both(gateway: Gateway) ->
     assert (both.mode, both.note) == ("hybrid", None)
     assert both.hits[0].text == SPEECH[0]
     assert both.hits[0].matched_by == ["semantic", "keyword"]
-    assert len(gateway.ledger.settled) == 2, "a keyword search buys nothing"
+    assert len(gateway.ledger.ended) == 2, "a keyword search buys nothing"
 
 
 async def test_search_answers_a_passage_once_and_never_from_others_or_unfinished_shares(gateway: Gateway) -> None:
@@ -442,12 +442,12 @@ async def test_a_chunk_without_meaning_is_not_nearest_to_everything(gateway: Gat
 
 async def test_a_denied_search_goes_by_words_and_says_so(gateway: Gateway) -> None:
     await add_chunks(gateway, await share_text(gateway), SPEECH)
-    gateway.ledger.refusal = Refusal("day:search", MicroUSD(100), MicroUSD(0), MicroUSD(0), None)
+    gateway.ledger.answer = Refusal("day:search", MicroUSD(100), MicroUSD(0), MicroUSD(0), None)
     answer = await search(gateway, "country")
     assert answer.mode == "keyword"
     assert "needs $0.0001, but $0.00 is left of this day's $0.00 for search" in (answer.note or "")
     assert [hit.text for hit in answer.hits] == [SPEECH[0]]
-    assert gateway.ledger.settled == []
+    assert gateway.ledger.ended == {}
     question = await search(gateway, "what can a country do for a loaf")
     assert question.hits[0].text == SPEECH[0], "a question finds what has most of its words"
     assert (await search(gateway, "what can a country do for a loaf", mode="keyword")).hits == []

@@ -16,8 +16,7 @@ from millrace.clock import Clock, ManualClock, SystemClock
 from millrace.contracts.events import Event, ShareCreated, ShareEvent, StageRequested, SummaryReady, TaskStatus
 from millrace.contracts.wire import Codec
 from millrace.errors import Denied, Poison, Refusal, Retryable, Skipped, Unavailable
-from millrace.ids import RequestId, content_hash
-from millrace.ledger.port import Granted
+from millrace.ids import content_hash
 from millrace.money import MicroUSD
 from millrace.store.calls import CallStore
 from millrace.store.database import Database, Record
@@ -30,6 +29,7 @@ from millrace.stream.messages import Reader, Writer
 from millrace.stream.pool import Message
 from millrace.stream.runner import JobRunner, Stores
 from millrace.stream.stage import Finished, Paid, Plan, Run, StageSpec
+from millrace.testing.ledger import FakeLedger
 from millrace.testing.registry import codec_in_memory
 from services.embed_agent.adapters.pgvector import PgVectorStore
 from services.embed_agent.domain import Chunk
@@ -127,27 +127,6 @@ class Outbox:
         return [sent for sent in self.sent if sent.topic == topic]
 
 
-class Generous:
-    """A ledger that grants everything and remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.held: set[str] = set()
-        self.ended: dict[str, str] = {}
-
-    async def reserve(self, request_id: RequestId, *, amount: MicroUSD, **_: object) -> Granted:
-        self.held.add(request_id)
-        return Granted(request_id, amount)
-
-    async def settle(self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD) -> None:
-        self.ended[request_id] = "settled"
-
-    async def release(self, request_id: RequestId, *, account: str, scope: str) -> None:
-        self.ended[request_id] = "released"
-
-    async def unknown(self, request_id: RequestId, *, account: str, scope: str) -> None:
-        self.ended[request_id] = "unknown"
-
-
 class DyingDatabase(Database):
     """The real database; the process may die before or after any statement."""
 
@@ -173,7 +152,7 @@ class Bench:
 
     def __init__(self, database: Database, codec: Codec) -> None:
         self.database, self.codec = database, codec
-        self.toy, self.outbox, self.ledger = Toy(), Outbox(), Generous()
+        self.toy, self.outbox, self.ledger = Toy(), Outbox(), FakeLedger()
         self.share = str(uuid.uuid4())
         event = ShareCreated(
             share_id=self.share,
@@ -241,7 +220,7 @@ async def test_finished_work_is_emitted_with_its_cost_and_told_to_the_ledger(ben
     assert isinstance(event, SummaryReady)
     assert (event.summary, event.cost_micro_usd) == ("short", 7)
     assert (await bench.job())["state"] == "done"
-    assert list(bench.ledger.ended.values()) == ["settled"]
+    assert list(bench.ledger.ended.values()) == ["settled 7"]
     statuses = [await bench.codec.decode("task.status", sent.value) for sent in bench.outbox.to("task.status")]
     assert [s.state for s in statuses if isinstance(s, TaskStatus)] == ["running", "done"]
 
@@ -520,9 +499,9 @@ async def test_whenever_the_process_dies_the_next_one_finishes_the_job(bench: Be
     outputs = bench.outbox.to("summary.ready")
     assert {o.headers["ce_id"] for o in outputs} == {outputs[0].headers["ce_id"]}
     assert 1 <= len(outputs) <= (2 if died else 1)
-    assert bench.ledger.held <= set(bench.ledger.ended), "a hold was left open"
+    assert set(bench.ledger.holds) <= set(bench.ledger.ended), "a hold was left open"
     ends = list(bench.ledger.ended.values())
-    assert ends.count("settled") == 1
+    assert ends.count("settled 7") == 1
     assert bench.toy.billed <= 1 + ends.count("unknown")
     if steps == STEPS - 1:
         assert not died, "there are more steps than are tried"

@@ -2,16 +2,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from millrace.contracts.api import SearchMode
 from millrace.errors import Refusal, Retryable, Unavailable, UnknownOutcome
 from millrace.ids import RequestId
-from millrace.ledger.port import Granted
 from millrace.models.port import Backend, Embedded, Tariff, Use
 from millrace.money import MicroUSD
+from millrace.testing.ledger import Asked, FakeLedger
 from services.api_gateway.passages import Passage
 from services.api_gateway.search import Search
 
@@ -63,39 +63,6 @@ class Model:
         return Embedded([[1.0]], Use(tokens_in=1))
 
 
-class FakeLedger:
-    def __init__(self, answer: Refusal | Unavailable | None = None) -> None:
-        self.answer = answer
-        self.told: list[tuple[str, int]] = []
-
-    async def reserve(
-        self,
-        request_id: RequestId,
-        *,
-        account: str,
-        scope: str,
-        amount: MicroUSD,
-        hold_for: timedelta,
-        share_id: str | None = None,
-        model: str | None = None,
-        work_key: str | None = None,
-    ) -> Granted | Refusal:
-        assert (request_id, account, scope, model) == (REQUEST, "default", "search", "tiny")
-        self.told.append(("reserve", amount))
-        if isinstance(self.answer, Unavailable):
-            raise self.answer
-        return self.answer or Granted(request_id, amount)
-
-    async def settle(self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD) -> None:
-        self.told.append(("settle", actual))
-
-    async def release(self, request_id: RequestId, *, account: str, scope: str) -> None:
-        self.told.append(("release", 0))
-
-    async def unknown(self, request_id: RequestId, *, account: str, scope: str) -> None:
-        self.told.append(("unknown", 0))
-
-
 def searching(model: Model, ledger: FakeLedger) -> Search:
     return Search(Passages(), model, ledger, lambda: REQUEST)
 
@@ -112,6 +79,7 @@ async def test_hybrid_reserves_embeds_settles_and_fuses() -> None:
     ledger = FakeLedger()
     assert await ask(searching(Model(), ledger)) == ("hybrid", None, ["both", "said", "meant"])
     assert ledger.told == [("reserve", 200), ("settle", 120)]
+    assert ledger.asked == [Asked(REQUEST, "default", "search", MicroUSD(200), "tiny")]
 
 
 async def test_hits_say_how_they_were_found_and_how_near_they_are() -> None:
