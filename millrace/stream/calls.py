@@ -79,7 +79,7 @@ class Calls:
         self._fence = fence
 
     async def recover(self) -> None:
-        """Finish what an earlier owner left open; call it once, when the work has become ours or is done."""
+        """Finish what an earlier owner, or a try that has ended, left open. Never beside a call in flight."""
         for row in await self._store.of_work(self._payer.work_key):
             if row.state == "reserving" and await self._store.move(row.request_id, "reserving", "abandoned"):
                 await self._tell(row, "abandoned")
