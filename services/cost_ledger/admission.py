@@ -118,10 +118,6 @@ class Admission(Service):
             return f"partition {partition} has requests waiting and has decided none since {since:%H:%M:%S} UTC"
         return None
 
-    def decided(self) -> dict[int, int]:
-        """By partition: the offset of the last request that was decided here; only where there was one."""
-        return {p: ledger.last_decided for p, ledger in self._owned.items() if ledger.last_decided >= 0}
-
     def owns(self, partition: int) -> Callable[[str], bool]:
         """Which accounts belong to a partition."""
         return lambda account: partition_for(account, self._partitions) == partition

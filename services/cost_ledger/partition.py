@@ -40,7 +40,6 @@ class PartitionLedger:
     def __init__(self, partition: int, log_: PartitionLog, owns: Owns) -> None:
         self.partition = partition
         self.loaded = False
-        self.last_decided = -1
         self._log = log_
         self._owns = owns
         self._state = State()
@@ -111,7 +110,6 @@ class PartitionLedger:
             batch = self._state.batch(fresh, self._owns)
             await self._log.commit(batch, {record.offset: record.traceparent for record in fresh})
             self._state.apply(batch)
-            self.last_decided = fresh[-1].offset
             self._count(batch)
             return Delivery.DECIDED
 

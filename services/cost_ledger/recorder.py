@@ -1,7 +1,8 @@
 """Brings decisions into the spend tables, the journal and the spend topic, in order and without gaps.
 
-Faust's commits are a hint, not the truth: how far a partition is done stands in the tables and in the journal
-themselves. Whatever is missing between there and a decision that arrives is read from the log first.
+What Faust delivers and commits is a hint, not the truth: how far a partition is done stands in the tables and in the
+journal themselves. Whatever is missing between there and a decision that arrives, or the end of the log when nothing
+arrives any more, is read from the log.
 """
 
 from __future__ import annotations
@@ -34,6 +35,14 @@ class Arrived(NamedTuple):
 
     decided: Decided
     ack: Callable[[], object]
+    ours: Callable[[], bool]
+
+
+class Behind(NamedTuple):
+    """A partition for which nothing arrives although its log goes on up to before `end`; `ours` as in `Arrived`."""
+
+    partition: int
+    end: int
     ours: Callable[[], bool]
 
 
@@ -85,18 +94,23 @@ class Recorder(Service):
         self._publisher = publisher
         self._fatal = fatal
         self._pause_s = pause_s
-        self._queue: asyncio.Queue[Arrived] = asyncio.Queue(maxsize=2 * MAX_BATCH)
+        self._queue: asyncio.Queue[Arrived | Behind] = asyncio.Queue(maxsize=2 * MAX_BATCH)
         self._done: dict[int, Done] = {}
         self._batch: asyncio.Task[None] | None = None
-        self._written: dict[int, Done] = {}
+        self._reached: dict[int, int] = {}
 
     async def on_start(self) -> None:
         """Begin to work."""
         self.add_future(self._run())
 
-    async def put(self, arrived: Arrived) -> None:
-        """Take a decision; waits while many are waiting."""
+    async def put(self, arrived: Arrived | Behind) -> None:
+        """Take a decision, or have the end of a partition's log read; waits while many are waiting."""
         await self._queue.put(arrived)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is waiting and nothing is at work."""
+        return self._queue.empty() and (self._batch is None or self._batch.done())
 
     async def forget(self) -> None:
         """Partitions move: give up the batch at hand and drop the rest; nothing of it is acknowledged.
@@ -109,11 +123,11 @@ class Recorder(Service):
             self._batch.cancel()
             await asyncio.wait([self._batch])
         self._done.clear()
-        self._written.clear()
+        self._reached.clear()
 
-    def recorded(self) -> dict[int, int]:
-        """By partition: the offset of the last request whose decision is recorded, as far as that is known here."""
-        return {partition: done.request_offset for partition, done in self._written.items()}
+    def reached(self, partition: int) -> int:
+        """All decisions before this offset are recorded; 0 when that is not known here yet."""
+        return self._reached.get(partition, 0)
 
     async def _run(self) -> None:
         try:
@@ -136,9 +150,15 @@ class Recorder(Service):
         """Give up the batch at hand, which nobody has acknowledged."""
         await self.forget()
 
-    async def _record(self, batch: Sequence[Arrived]) -> None:
+    async def _record(self, batch: Sequence[Arrived | Behind]) -> None:
         ready: list[Decided] = []
-        for partition, offset, decision in (arrived.decided for arrived in batch):
+        for one in batch:
+            if isinstance(one, Behind):
+                await self._write(ready)
+                ready = []
+                await self._read_to_the_end(one)
+                continue
+            partition, offset, decision = one.decided
             if decision.outcome == "day-opened":
                 continue  # moves no money, and shares its offset with the request that opened the day
             done = self._done.get(partition) or await self._where(partition)
@@ -150,17 +170,19 @@ class Recorder(Service):
             ready.append(Decided(partition, offset, decision))
             self._done[partition] = max(done, Done(decision.request_offset, offset))
         await self._write(ready)
-        for arrived in batch:
-            arrived.ack()
+        for one in batch:
+            if isinstance(one, Arrived):
+                one.ack()
+
+    async def _read_to_the_end(self, behind: Behind) -> None:
+        partition, end, _ = behind
+        done = self._done.get(partition) or await self._where(partition)
+        self._done[partition] = await self._read(partition, done, end)
+        self._reached[partition] = max(self._reached.get(partition, 0), end)
 
     async def _catch_up(self, partition: int, done: Done, arrived: Done) -> Done:
         """Record the decisions between those that are done and one that arrived; how far that came."""
-        log.info("partition %d: decisions after offset %d are read again", partition, done.decision_offset)
-        first, stop = done.decision_offset + 1, arrived.decision_offset
-        async for chunk in self._decisions.between(partition, first, stop):
-            missing = [one for one in chunk if one.decision.outcome != "day-opened"]
-            await self._write(missing)
-            done = _last(missing).get(partition, done)
+        done = await self._read(partition, done, arrived.decision_offset)
         if done.request_offset + 1 < arrived.request_offset:
             log.error(
                 "partition %d: decisions on requests %d to %d are past retention and were not recorded",
@@ -168,6 +190,15 @@ class Recorder(Service):
                 done.request_offset + 1,
                 arrived.request_offset - 1,
             )
+        return done
+
+    async def _read(self, partition: int, done: Done, stop: int) -> Done:
+        """Record the decisions after those that are done and before the offset `stop`."""
+        log.info("partition %d: decisions after offset %d are read again", partition, done.decision_offset)
+        async for chunk in self._decisions.between(partition, done.decision_offset + 1, stop):
+            missing = [one for one in chunk if one.decision.outcome != "day-opened"]
+            await self._write(missing)
+            done = _last(missing).get(partition, done)
         return done
 
     async def _where(self, partition: int) -> Done:
@@ -188,7 +219,8 @@ class Recorder(Service):
         for partition, done in _last(decided).items():
             for book in self._books:
                 book.finish(partition, done)
-            self._written[partition] = max(done, self._written.get(partition, done))
+            # A transaction ends in a marker that has an offset too.
+            self._reached[partition] = max(done.decision_offset + 2, self._reached.get(partition, 0))
 
     async def _until_it_works(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
         while True:

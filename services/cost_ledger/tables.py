@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, ClassVar, Final, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar, Final, TypeAlias, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -20,6 +21,7 @@ from millrace.stream.faust_app import SafeConsumer, SafeTransport
 from services.cost_ledger.spend import Decided, Home, JsonRow, Rows, partition_of
 
 _CHUNK: Final = 1000
+Ends: TypeAlias = Callable[[Iterable[int]], Awaitable[dict[int, int]]]
 
 
 class ReadCommittedThread(AIOKafkaConsumerThread):
@@ -76,31 +78,47 @@ class KafkaDecisions:
         self._topic = topic
         self._codec = codec
 
-    async def between(self, partition: int, start: int, stop: int) -> AsyncIterator[list[Decided]]:
-        """See `DecisionLog.between`; there has to be a record at `stop`."""
+    @asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._kafka,
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
         )
-        tp = TopicPartition(self._topic, partition)
-        await consumer.start()
         try:
-            consumer.assign([tp])
-            consumer.seek(tp, start)
-            offset = start - 1
-            while offset < stop - 1:
-                found = await consumer.getmany(tp, timeout_ms=1000, max_records=_CHUNK)
-                chunk = []
-                for record in found.get(tp, []):
-                    offset = record.offset
-                    if offset < stop:
-                        chunk.append(Decided(partition, offset, await self._decode(record.value)))
-                if chunk:
-                    yield chunk
+            await consumer.start()
+            yield consumer
         finally:
             await consumer.stop()
+
+    async def between(self, partition: int, start: int, stop: int) -> AsyncIterator[list[Decided]]:
+        """See `DecisionLog.between`; there has to be a record, or a transaction's marker, before or at `stop`."""
+        tp = TopicPartition(self._topic, partition)
+        async with self._consumer() as consumer:
+            consumer.assign([tp])
+            consumer.seek(tp, start)
+            while await consumer.position(tp) < stop:
+                found = await consumer.getmany(tp, timeout_ms=1000, max_records=_CHUNK)
+                chunk = [
+                    Decided(partition, record.offset, await self._decode(record.value))
+                    for record in found.get(tp, [])
+                    if record.offset < stop
+                ]
+                if chunk:
+                    yield chunk
+
+    @asynccontextmanager
+    async def ends(self) -> AsyncIterator[Ends]:
+        """A way to ask where partitions end: the offset before which every transaction is over."""
+        async with self._consumer() as consumer:
+
+            async def ask(partitions: Iterable[int]) -> dict[int, int]:
+                tps = [TopicPartition(self._topic, partition) for partition in partitions]
+                found = await consumer.end_offsets(tps) if tps else {}
+                return {tp.partition: offset for tp, offset in found.items()}
+
+            yield ask
 
     async def _decode(self, raw: bytes) -> CostDecision:
         return cast(CostDecision, await self._codec.decode(DECISIONS, raw))

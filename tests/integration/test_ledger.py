@@ -29,6 +29,7 @@ from millrace.money import MicroUSD
 from services.cost_ledger.log import Broken, PartitionLog
 from services.cost_ledger.partition import Delivery, PartitionLedger
 from services.cost_ledger.state import Logged
+from services.cost_ledger.tables import KafkaDecisions
 from tests.integration.ledger import PARTITIONS, TestLedger, audit, ledger, until
 
 CAP = 1_000_000
@@ -49,6 +50,22 @@ async def ask(
 ) -> Granted | Refusal:
     return await client.reserve(
         request_id or new_id(), account=account, scope="transcribe", amount=usd(amount), hold_for=HOLD
+    )
+
+
+def decision(request_id: RequestId) -> CostDecision:
+    """A grant that no ledger gave."""
+    return CostDecision(
+        request_id=request_id,
+        op="reserve",
+        outcome="granted",
+        account="aborted",
+        scope="transcribe",
+        amount_micro_usd=usd(123_456),
+        hour_start=datetime(2026, 1, 1, tzinfo=UTC),
+        day_start=datetime(2026, 1, 1, tzinfo=UTC),
+        request_offset=10**9,
+        decided_at=datetime.now(UTC),
     )
 
 
@@ -172,19 +189,7 @@ async def test_an_account_of_another_partition_is_not_granted(running: TestLedge
 async def test_grants_of_an_aborted_transaction_are_seen_by_nobody(running: TestLedger) -> None:
     partition = partition_for("aborted", PARTITIONS)
     request_id = new_id()
-    forged = CostDecision(
-        request_id=request_id,
-        op="reserve",
-        outcome="granted",
-        account="aborted",
-        scope="transcribe",
-        amount_micro_usd=usd(123_456),
-        hour_start=datetime(2026, 1, 1, tzinfo=UTC),
-        day_start=datetime(2026, 1, 1, tzinfo=UTC),
-        request_offset=10**9,
-        decided_at=datetime.now(UTC),
-    )
-    value = running.codec.encode(DECISIONS, forged)
+    value = running.codec.encode(DECISIONS, decision(request_id))
     producer = AIOKafkaProducer(bootstrap_servers=running.stack.kafka, transactional_id=f"{running.prefix}forger")
     await producer.start()
     async with running.client(answer_within_s=3) as client:
@@ -202,6 +207,29 @@ async def test_grants_of_an_aborted_transaction_are_seen_by_nobody(running: Test
     rows = await journaled(running, "aborted", 2)
     assert {row["outcome"] for row in rows} == {"denied", "granted"}
     assert all(row["request_offset"] < 10**9 for row in rows)
+
+
+async def test_the_log_is_read_up_to_its_end_past_aborted_records(fresh: TestLedger) -> None:
+    log = KafkaDecisions(fresh.stack.kafka, fresh.topics.decisions, fresh.codec)
+    value = fresh.codec.encode(DECISIONS, decision(new_id()))
+    producer = AIOKafkaProducer(bootstrap_servers=fresh.stack.kafka, transactional_id=f"{fresh.prefix}writer")
+    await producer.start()
+    for _ in range(2):
+        async with producer.transaction():
+            await producer.send_and_wait(fresh.topics.decisions, value, partition=0)
+    await producer.begin_transaction()
+    await producer.send_and_wait(fresh.topics.decisions, value, partition=0)
+    await producer.abort_transaction()
+    await producer.begin_transaction()
+    await producer.send_and_wait(fresh.topics.decisions, value, partition=0)
+    async with log.ends() as ask_ends, asyncio.timeout(20):
+        ends = await ask_ends([0, 1])
+        found = [one.offset async for chunk in log.between(0, 1, ends[0]) for one in chunk]
+    await producer.abort_transaction()
+    await producer.stop()
+
+    assert ends == {0: 6, 1: 0}, "two records, one aborted, a marker each; not the one that is still open"
+    assert found == [2]
 
 
 async def test_without_an_answer_nothing_is_granted_and_the_hold_is_let_go(fresh: TestLedger) -> None:

@@ -10,7 +10,7 @@ import asyncpg
 
 from millrace.clock import millis
 from millrace.contracts.events import CostSpend
-from services.cost_ledger.recorder import Arrived, Recorder
+from services.cost_ledger.recorder import Arrived, Behind, Recorder
 from services.cost_ledger.rows import WindowKey, WindowRow
 from services.cost_ledger.spend import Decided, Done, JsonRow, SpendBook
 from tests.unit.ledger.build import DAY, HOUR, NOON, Partition, request, reserve, set_cap, settle
@@ -179,6 +179,30 @@ async def test_decisions_that_never_arrived_are_read_from_the_log() -> None:
     await world.live(decided[120:200])
     await world.live(decided[-1:])
 
+    assert {k: r for k, r in world.spent().items() if r != WindowRow()} == truth(ledger)
+    assert world.journaled() == list(range(len(ledger.log)))
+
+
+async def test_decisions_that_never_arrive_at_the_end_of_the_log_are_read_from_it() -> None:
+    ledger = Partition()
+    world = World(busy(ledger))
+    end = world.log.decided[-1].offset + 2
+    recorder = world.recorder()
+    await recorder.start()
+    for one in world.log.decided[:4]:
+        await recorder.put(Arrived(one, lambda: None, lambda: True))
+    while not recorder.idle:
+        await asyncio.sleep(0)
+    assert 0 < recorder.reached(0) < end
+
+    await recorder.put(Behind(0, end, lambda: False))
+    await recorder.put(Behind(0, end, lambda: True))
+    async with asyncio.timeout(5):
+        while recorder.reached(0) < end:
+            await asyncio.sleep(0)
+    await recorder.stop()
+
+    assert world.log.reads == [(world.log.decided[3].offset + 1, end)], "and only by the owner"
     assert {k: r for k, r in world.spent().items() if r != WindowRow()} == truth(ledger)
     assert world.journaled() == list(range(len(ledger.log)))
 
