@@ -41,6 +41,13 @@ def truth(ledger: Partition) -> dict[WindowKey, WindowRow]:
     return {k: r for k, r in ledger.state.rows.items() if isinstance(k, WindowKey) and isinstance(r, WindowRow)}
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the recorder work until something holds."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  # nothing to wait on but its own loop
+            await asyncio.sleep(0)
+
+
 class Log:
     """All decisions, to be read again."""
 
@@ -191,15 +198,12 @@ async def test_decisions_that_never_arrive_at_the_end_of_the_log_are_read_from_i
     await recorder.start()
     for one in world.log.decided[:4]:
         await recorder.put(Arrived(one, lambda: None, lambda: True))
-    while not recorder.idle:
-        await asyncio.sleep(0)
+    await until(lambda: recorder.idle)
     assert 0 < recorder.reached(0) < end
 
     await recorder.put(Behind(0, end, lambda: False))
     await recorder.put(Behind(0, end, lambda: True))
-    async with asyncio.timeout(5):
-        while recorder.reached(0) < end:
-            await asyncio.sleep(0)
+    await until(lambda: recorder.reached(0) == end)
     await recorder.stop()
 
     assert world.log.reads == [(world.log.decided[3].offset + 1, end)], "and only by the owner"
