@@ -97,26 +97,35 @@ class Codec:
         :raises Poison: the bytes can never be decoded; says why.
         :raises Unavailable: the registry does not answer, so nobody knows yet.
         """
+        schema_id, reader = self._checked(topic, raw)
+        writer = self._writers.get(schema_id) or await self._fetch(schema_id)
+        return _read(topic, raw, writer, reader)
+
+    def decode_blocking(self, topic: str, raw: bytes) -> Event:
+        """As `decode`, for a thread that may wait for the registry."""
+        schema_id, reader = self._checked(topic, raw)
+        return _read(topic, raw, self._writers.get(schema_id) or self._ask(schema_id), reader)
+
+    def _checked(self, topic: str, raw: bytes) -> tuple[int, SchemaSpec]:
         reader = self._catalog.schema_for(topic)
         self._check_size(topic, raw)
-        schema_id = _schema_id(topic, raw)
-        writer = self._writers.get(schema_id) or await self._fetch(schema_id)
-        return _read(topic, memoryview(raw)[_FRAME.size :], writer, reader)
+        return _schema_id(topic, raw), reader
 
     async def _fetch(self, schema_id: int) -> Schema:
         async with self._fetching:
-            if schema_id in self._writers:
-                return self._writers[schema_id]
-            text = await asyncio.to_thread(self._source.by_id, schema_id)
-            if text is None:
-                # Not remembered: somebody may register it, and then a replay of the dead letters must work.
-                raise Poison(f"The schema registry does not know the schema id {schema_id}.")
-            try:
-                parsed = parse_schema(json.loads(text), named_schemas={})
-            except (ValueError, SchemaParseException) as exc:
-                raise Poison(f"The schema with id {schema_id} is not Avro.") from exc
-            self._writers[schema_id] = parsed
-            return parsed
+            return self._writers.get(schema_id) or await asyncio.to_thread(self._ask, schema_id)
+
+    def _ask(self, schema_id: int) -> Schema:
+        text = self._source.by_id(schema_id)
+        if text is None:
+            # Not remembered: somebody may register it, and then a replay of the dead letters must work.
+            raise Poison(f"The schema registry does not know the schema id {schema_id}.")
+        try:
+            parsed = parse_schema(json.loads(text), named_schemas={})
+        except (ValueError, SchemaParseException) as exc:
+            raise Poison(f"The schema with id {schema_id} is not Avro.") from exc
+        self._writers[schema_id] = parsed
+        return parsed
 
     def _check_size(self, topic: str, raw: bytes) -> None:
         """Refuse what the topic would not take: a compressed batch can unpack to far more than the broker's limit."""
@@ -134,13 +143,14 @@ def _schema_id(topic: str, raw: bytes) -> int:
     return int(schema_id)
 
 
-def _read(topic: str, payload: memoryview, writer: Schema, reader: SchemaSpec) -> Event:
-    stream = io.BytesIO(payload)
+def _read(topic: str, raw: bytes, writer: Schema, reader: SchemaSpec) -> Event:
+    stream = io.BytesIO(raw)
+    stream.seek(_FRAME.size)
     try:
         values = schemaless_reader(stream, writer, reader.parsed)
     except _UNREADABLE as exc:
         raise Poison(f"A message on {topic} cannot be read as {reader} ({type(exc).__name__}).") from None
-    left = len(payload) - stream.tell()
+    left = len(raw) - stream.tell()
     if left:
         raise Poison(f"A message on {topic} has {left} bytes behind its {reader}.")
     try:

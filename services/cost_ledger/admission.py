@@ -1,49 +1,57 @@
-"""The admission core as a service of the Faust application: its own consumer, one `PartitionLedger` a partition.
+"""The admission core: reads requests of the partitions that it was given, and lets each partition decide its own.
 
-Kafka's group says who works on which partition; safety never depends on it (see `log.py`). Positions are the ledger's
-own rows; what is committed to the group is for lag displays only.
+A thread of its own, so that granting does not wait for what the process does besides. Kafka's group says who works on
+which partition; safety never depends on it (see `log.py`). Positions are the ledger's own rows; what is committed to
+the group is for lag displays only.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from typing import Final, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
-from mode import Service
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, TopicPartition
 
 from millrace.clock import Clock
 from millrace.contracts.events import CostRequest
-from millrace.contracts.headers import header, headers, new_trace
 from millrace.contracts.partitions import partition_for
 from millrace.contracts.wire import Codec
-from millrace.errors import Poison, Unavailable
-from millrace.kafka.producer import Producer
-from millrace.ledger.topics import REQUESTS
+from millrace.telemetry.logs import LIBRDKAFKA
 from services.cost_ledger import metrics
 from services.cost_ledger.budgets import Cap, differences
-from services.cost_ledger.log import Broken, LogSetup, PartitionLog
+from services.cost_ledger.intake import Intake
+from services.cost_ledger.log import LogSetup, PartitionLog
+from services.cost_ledger.own import OwnRequests
 from services.cost_ledger.partition import Delivery, PartitionLedger
 from services.cost_ledger.progress import Progress
 from services.cost_ledger.rows import CapKey
-from services.cost_ledger.state import Logged
 
 log = logging.getLogger(__name__)
 
-Fatal = Callable[[str], None]
-"""Ends the process with one line; the log decides what had happened."""
-
 MAX_BATCH: Final = 500
 STALLED: Final = timedelta(seconds=15)
-_POLL_MS: Final = 200
-_SESSION_MS, _HEARTBEAT_MS = 6_000, 1_500
-_HOUSEKEEPING_S: Final = 1.0
+ASK_AGAIN: Final = timedelta(seconds=30)
+"""Caps that were asked for and are not decided are asked for again after this."""
+_POLL_S: Final = 0.1
+_HOUSEKEEPING: Final = timedelta(seconds=1)
 _HOLE_ATTEMPTS: Final = 3
-_APPEND_TIME: Final = 1
+_GROUP: Final[Mapping[str, str | int | bool]] = {
+    "session.timeout.ms": 6_000,
+    "heartbeat.interval.ms": 1_500,
+    # Progress is watched by `unready`; leaving the group because of a slow broker would help nobody.
+    "max.poll.interval.ms": 86_400_000,
+    # A partition that stays here is not loaded again when others move.
+    "partition.assignment.strategy": "cooperative-sticky",
+    "enable.auto.commit": False,
+    "auto.offset.reset": "earliest",
+    "reconnect.backoff.max.ms": 2000,
+}
 
 
 class _Hole(NamedTuple):
@@ -53,157 +61,146 @@ class _Hole(NamedTuple):
     attempts: int
 
 
-class Admission(Service):
-    """Reads requests, lets their partitions decide, appends expiries and the budgets file's caps."""
+class Admission:
+    """The core's thread: `run` from start to end, `unready` from any thread meanwhile."""
 
     def __init__(
-        self,
-        setup: LogSetup,
-        codec: Codec,
-        producer: Producer,
-        caps: Mapping[CapKey, Cap],
-        *,
-        partitions: int,
-        clock: Clock,
-        fatal: Fatal,
+        self, setup: LogSetup, codec: Codec, caps: Mapping[CapKey, Cap], *, partitions: int, clock: Clock
     ) -> None:
-        super().__init__()
         self._setup = setup
-        self._codec = codec
-        self._producer = producer
         self._caps = caps
         self._partitions = partitions
         self._clock = clock
-        self._fatal = fatal
-        self._owned: dict[int, PartitionLedger] = {}
-        self._opening: dict[int, asyncio.Task[None]] = {}
+        self._stopping = threading.Event()
+        self._intake = Intake(codec, self._stopping)
+        self._own = OwnRequests(setup)
+        self._consumer = Consumer(
+            {"bootstrap.servers": setup.kafka, "group.id": f"{setup.app_id}-admission", **_GROUP},
+            logger=logging.getLogger(LIBRDKAFKA),
+        )
+        self._serving: dict[int, PartitionLedger] = {}
+        self._opening: dict[int, tuple[PartitionLedger, Future[None]]] = {}
+        # One at a time: a load that nobody wants any more must not fence the one that came after it.
+        self._loader = ThreadPoolExecutor(1, "ledger-load")
+        self._deciders = ThreadPoolExecutor(partitions, "ledger-decide")
         self._holes: dict[int, _Hole] = {}
+        self._caps_asked: dict[int, float] = {}
         self._progress = Progress(STALLED)
         self._joined = False
+        self._unready: str | None = "no partitions are assigned yet"
+        self._looked_at = clock.now()
 
-    async def on_start(self) -> None:
-        """Join the group."""
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._setup.kafka,
-            group_id=f"{self._setup.app_id}-admission",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            session_timeout_ms=_SESSION_MS,
-            heartbeat_interval_ms=_HEARTBEAT_MS,
-            # Progress is watched by `unready`; leaving the group because of a slow broker would help nobody.
-            max_poll_interval_ms=86_400_000,
-        )
-        self._consumer.subscribe([self._setup.topics.requests], listener=_Listener(self))
-        await self._consumer.start()
-        self.add_future(self._guarded(self._read()))
-        self.add_future(self._guarded(self._keep_house()))
+    def stop(self) -> None:
+        """Let `run` finish the batch in flight, hand the partitions over and return."""
+        self._stopping.set()
 
-    async def on_stop(self) -> None:
-        """Finish what is in flight and hand the partitions over."""
-        await self.revoke()
-        await self._consumer.stop()
+    def run(self) -> None:
+        """Work until stopped. Whatever goes wrong is raised: the process must end, and the log knows the truth."""
+        topic = self._setup.topics.requests
+        with self._loader, self._deciders, closing(self._consumer):
+            self._consumer.subscribe(
+                [topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+            )
+            while not self._stopping.is_set():
+                self._deliver(self._fetch())
+                self._take_over()
+                if self._clock.now() - self._looked_at >= _HOUSEKEEPING:
+                    self._keep_house()
 
     def unready(self) -> str | None:
         """None when every assigned partition is loaded, has its caps and makes progress; else what is missing."""
-        if not self._joined:
-            return "no partitions are assigned yet"
-        for partition, ledger in sorted(self._owned.items()):
-            if not ledger.loaded:
-                return f"partition {partition} is being loaded"
-            if self._missing_caps(ledger):
-                return f"partition {partition} has not taken over the budgets file yet"
-        stalled = self._progress.stalled(self._clock.now())
-        if stalled is not None:
-            partition, since = stalled
-            return f"partition {partition} has requests waiting and has decided none since {since:%H:%M:%S} UTC"
-        return None
+        if self._clock.now() - self._looked_at > STALLED:
+            return f"the core has not moved since {self._looked_at:%H:%M:%S} UTC"
+        return self._unready
 
     def owns(self, partition: int) -> Callable[[str], bool]:
         """Which accounts belong to a partition."""
         return lambda account: partition_for(account, self._partitions) == partition
 
-    def assign(self, partitions: Iterable[int]) -> None:
+    def _assigned(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
         """Partitions are ours now; each is paused until it is loaded."""
         self._joined = True
-        for partition in partitions:
-            self._consumer.pause(self._tp(partition))
-            ledger = PartitionLedger(partition, PartitionLog(self._setup, partition), self.owns(partition))
-            self._owned[partition] = ledger
-            self._opening[partition] = asyncio.create_task(self._guarded(self._open(ledger)))
+        added = [TopicPartition(tp.topic, tp.partition, OFFSET_END) for tp in partitions]
+        self._consumer.incremental_assign(added)
+        self._consumer.pause(added)
+        for tp in added:
+            ledger = PartitionLedger(tp.partition, PartitionLog(self._setup, tp.partition), self.owns(tp.partition))
+            self._opening[tp.partition] = ledger, self._loader.submit(self._load, ledger)
 
-    async def revoke(self) -> None:
-        """Let go of all partitions, after the batches in flight."""
-        owned, self._owned = self._owned, {}
-        opening, self._opening = self._opening, {}
-        for task in opening.values():
-            task.cancel()
-        await asyncio.gather(*opening.values(), return_exceptions=True)
-        self._holes.clear()
-        self._progress.forget()
-        for partition, ledger in owned.items():
-            try:
-                await ledger.close()
-            except KafkaError as exc:  # the next owner fences it anyway
-                log.warning("partition %d was left with %s", partition, type(exc).__name__)
+    def _revoked(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        """Let go of partitions; nothing is in flight between two batches."""
+        for tp in partitions:
+            self._holes.pop(tp.partition, None)
+            self._caps_asked.pop(tp.partition, None)
+            self._progress.forget(tp.partition)
+            opening = self._opening.pop(tp.partition, None)
+            if opening is not None:
+                opening[1].add_done_callback(opening[0].abandon)
+            serving = self._serving.pop(tp.partition, None)
+            if serving is not None:
+                serving.close()
 
-    async def _open(self, ledger: PartitionLedger) -> None:
-        partition, tp = ledger.partition, self._tp(ledger.partition)
+    def _load(self, ledger: PartitionLedger) -> None:
         with metrics.LOAD_SECONDS.time():
-            await ledger.open((await self._consumer.beginning_offsets([tp]))[tp])
-        if self._owned.get(partition) is not ledger:
-            return
+            ledger.open()
         log.info(
             "partition %d is loaded: %d rows, next request %d",
-            partition,
+            ledger.partition,
             len(ledger.state.rows),
             ledger.next_offset,
         )
-        self._consumer.seek(tp, ledger.next_offset)
-        self._consumer.resume(tp)
-        await self._append(partition, self._missing_caps(ledger))
 
-    def _missing_caps(self, ledger: PartitionLedger) -> list[CostRequest]:
-        owns = self.owns(ledger.partition)
-        return differences(self._caps, ledger.state.caps, owns=owns, at=self._clock.now())
+    def _take_over(self) -> None:
+        """Begin to serve the partitions that are loaded."""
+        for partition, (ledger, loading) in list(self._opening.items()):
+            if not loading.done():
+                continue
+            loading.result()
+            if self._seek(partition, ledger.next_offset):
+                self._consumer.resume([self._at(partition)])
+                del self._opening[partition]
+                self._serving[partition] = ledger
+                self._ask_for_caps(ledger)
 
-    async def _read(self) -> None:
-        while not self.should_stop:
-            found = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=MAX_BATCH)
-            await asyncio.gather(*(self._deliver(tp.partition, records) for tp, records in found.items()))
+    def _seek(self, partition: int, offset: int) -> bool:
+        """Whether the consumer could; right after an assignment it may need a moment."""
+        try:
+            self._consumer.seek(TopicPartition(self._setup.topics.requests, partition, offset))
+        except KafkaException as exc:
+            log.info("partition %d cannot be read from offset %d yet: %s", partition, offset, exc)
+            return False
+        return True
 
-    async def _deliver(self, partition: int, records: list[ConsumerRecord]) -> None:
-        ledger = self._owned.get(partition)
-        if ledger is None or not ledger.loaded:
-            return  # fetched again from the position once it is loaded
-        logged = [await self._logged(record) for record in records]
-        with metrics.COMMIT_SECONDS.time():
-            delivery = await ledger.decide(logged)
-        if delivery is Delivery.HOLE:
-            self._fetch_again(ledger, logged[0].offset)
-        elif delivery is Delivery.DECIDED:
-            self._holes.pop(partition, None)
-
-    async def _logged(self, record: ConsumerRecord) -> Logged:
-        """A record with its request, or with the reason why it is none. Waits while the registry is away."""
-        if record.timestamp_type != _APPEND_TIME:
-            raise Broken(
-                f"{record.topic} carries its clients' times: set message.timestamp.type=LogAppendTime "
-                f"(`millrace topics apply`)"
-            )
-        account = (record.key or b"").decode("utf-8", "replace")
-        trace = header(record.headers, "traceparent")
-        while True:
-            try:
-                request = await self._codec.decode(REQUESTS, record.value or b"")
-            except Poison as exc:
-                return Logged(record.offset, record.timestamp, account, f"undecodable: {exc}", trace)
-            except Unavailable as exc:
-                log.warning("partition %d waits at offset %d: %s", record.partition, record.offset, exc)
-                await self.sleep(1.0)
+    def _fetch(self) -> dict[int, list[Message]]:
+        """What has arrived, by partition. One first: `consume` alone would wait for a full batch."""
+        first = self._consumer.poll(_POLL_S)
+        found: dict[int, list[Message]] = defaultdict(list)
+        for message in [] if first is None else [first, *self._consumer.consume(MAX_BATCH - 1, 0)]:
+            error = message.error()
+            if error is None:
+                found[message.partition() or 0].append(message)
+            elif error.fatal():
+                raise KafkaException(error)
             else:
-                if not isinstance(request, CostRequest):
-                    raise TypeError(f"{REQUESTS} carries {type(request).__name__}")
-                return Logged(record.offset, record.timestamp, account, request, trace)
+                log.warning("requests cannot be read at present: %s", error.str())
+        return found
+
+    def _deliver(self, found: Mapping[int, Sequence[Message]]) -> None:
+        # What comes for a partition that is not served yet is fetched again from the position once it is.
+        work = [(self._serving[p], messages) for p, messages in found.items() if p in self._serving]
+        # Partitions commit at the same time; one alone needs no other thread.
+        deliveries = map(self._decide, work) if len(work) == 1 else self._deciders.map(self._decide, work)
+        for (ledger, messages), delivery in zip(work, deliveries, strict=True):
+            if delivery is Delivery.HOLE:
+                self._fetch_again(ledger, messages[0].offset() or 0)
+            elif delivery is Delivery.DECIDED:
+                self._holes.pop(ledger.partition, None)
+
+    def _decide(self, work: tuple[PartitionLedger, Sequence[Message]]) -> Delivery:
+        ledger, messages = work
+        logged = [self._intake.logged(message) for message in messages]
+        with metrics.COMMIT_SECONDS.time():
+            return ledger.decide(logged)
 
     def _fetch_again(self, ledger: PartitionLedger, delivered: int) -> None:
         """The consumer left something out: fetch from the position. What is missing three times is not there."""
@@ -220,68 +217,49 @@ class Admission(Service):
             log.warning(
                 "partition %d: offset %d was delivered before %d; fetching again", partition, delivered, expected
             )
-        self._consumer.seek(self._tp(partition), ledger.next_offset)
+        self._seek(partition, ledger.next_offset)
 
-    async def _keep_house(self) -> None:
-        while not self.should_stop:
-            await self.sleep(_HOUSEKEEPING_S)
-            now = self._clock.now()
-            for partition, ledger in list(self._owned.items()):
-                await self._append(partition, ledger.overdue(now))
-                if ledger.loaded:
-                    end = self._consumer.highwater(self._tp(partition)) or 0
-                    self._progress.note(partition, ledger.next_offset, end, now)
-            await self._show_lag()
+    def _keep_house(self) -> None:
+        self._looked_at = now = self._clock.now()
+        for partition, ledger in self._serving.items():
+            self._own.append(partition, ledger.overdue(now))
+            if now.timestamp() - self._caps_asked.get(partition, 0) >= ASK_AGAIN.total_seconds():
+                self._ask_for_caps(ledger)
+            _, end = self._consumer.get_watermark_offsets(self._at(partition), cached=True)
+            self._progress.note(partition, ledger.next_offset, end, now)
+        self._unready = self._what_is_missing()
+        self._show_lag()
 
-    async def _show_lag(self) -> None:
-        offsets = {self._tp(p): ledger.next_offset for p, ledger in self._owned.items() if ledger.loaded}
-        if not offsets:
-            return
+    def _what_is_missing(self) -> str | None:
+        if not self._joined:
+            return "no partitions are assigned yet"
+        for partition in sorted(self._opening):
+            return f"partition {partition} is being loaded"
+        for partition, ledger in sorted(self._serving.items()):
+            if self._missing_caps(ledger):
+                return f"partition {partition} has not taken over the budgets file yet"
+        stalled = self._progress.stalled(self._clock.now())
+        if stalled is not None:
+            partition, since = stalled
+            return f"partition {partition} has requests waiting and has decided none since {since:%H:%M:%S} UTC"
+        return None
+
+    def _missing_caps(self, ledger: PartitionLedger) -> list[CostRequest]:
+        owns = self.owns(ledger.partition)
+        return differences(self._caps, ledger.state.caps, owns=owns, at=self._clock.now())
+
+    def _ask_for_caps(self, ledger: PartitionLedger) -> None:
+        self._caps_asked[ledger.partition] = self._clock.now().timestamp()
+        self._own.append(ledger.partition, self._missing_caps(ledger))
+
+    def _show_lag(self) -> None:
+        topic = self._setup.topics.requests
+        offsets = [TopicPartition(topic, p, ledger.next_offset) for p, ledger in self._serving.items()]
         try:
-            await self._consumer.commit(offsets)
-        except KafkaError as exc:  # nothing depends on it
+            if offsets:
+                self._consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as exc:  # nothing depends on it
             log.debug("the group's offsets were not committed: %s", exc)
 
-    async def _append(self, partition: int, requests: Iterable[CostRequest]) -> None:
-        """Append requests of the ledger's own, in order, each confirmed."""
-        for request in requests:
-            about = headers(
-                REQUESTS,
-                f"{request.request_id}:{request.op}",
-                source="cost_ledger",
-                subject=request.account,
-                time=request.requested_at,
-                traceparent=new_trace(),
-            )
-            await self._producer.send(
-                self._setup.topics.requests,
-                key=request.account.encode(),
-                value=self._codec.encode(REQUESTS, request),
-                headers=about,
-                partition=partition,
-            )
-
-    def _tp(self, partition: int) -> TopicPartition:
+    def _at(self, partition: int) -> TopicPartition:
         return TopicPartition(self._setup.topics.requests, partition)
-
-    async def _guarded(self, work: Awaitable[None]) -> None:
-        """Crash-only: whatever goes wrong ends the process, and a restart takes the truth from the log."""
-        try:
-            await work
-        except Exception as exc:
-            if self.should_stop:  # its consumer and producers were closed under it
-                log.info("stopped with %s", type(exc).__name__)
-                return
-            log.exception("the admission core failed")
-            self._fatal(f"The cost ledger ends: {type(exc).__name__}: {exc}")
-
-
-class _Listener(ConsumerRebalanceListener):
-    def __init__(self, admission: Admission) -> None:
-        self._admission = admission
-
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002  # always all
-        await self._admission.revoke()
-
-    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        self._admission.assign(sorted(tp.partition for tp in assigned))

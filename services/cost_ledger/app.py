@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import socket
+import threading
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
@@ -82,6 +83,7 @@ class LedgerApp(FaustApp):
         self.hourly_spend: Rows = tables.declare(self, HOURLY, self._partitions, self._home)
         self.daily_spend: Rows = tables.declare(self, DAILY, self._partitions, self._home)
         self._admission: Admission | None = None
+        self._core = threading.Thread(target=self._admit, name="admission", daemon=True)
         self._recorder: Recorder | None = None
         self._codec: Codec | None = None
         decisions = self.topic(
@@ -129,9 +131,7 @@ class LedgerApp(FaustApp):
             settings.kafka, topics, settings.ledger_app_id, f"{socket.gethostname()}:{os.getpid()}", codec
         )
         self._codec = codec
-        self._admission = Admission(
-            setup, codec, producer, caps, partitions=self._partitions, clock=self._clock, fatal=die
-        )
+        self._admission = Admission(setup, codec, caps, partitions=self._partitions, clock=self._clock)
         decisions = tables.KafkaDecisions(settings.kafka, topics.decisions, codec)
         self._ends = await enter(decisions.ends())
         self._recorder = Recorder(
@@ -149,8 +149,19 @@ class LedgerApp(FaustApp):
         """Start the recorder and the core first: granting need not wait until Faust has recovered its tables."""
         await super().on_start()
         await self.add_runtime_dependency(self._opened(self._recorder))
-        await self.add_runtime_dependency(self._opened(self._admission))
+        self._core.start()
         self.add_future(self._watch())
+
+    def _admit(self) -> None:
+        """The core's thread. Crash-only: what goes wrong ends the process; a restart takes the truth from the log."""
+        try:
+            self._opened(self._admission).run()
+        except Exception as exc:
+            if self.should_stop:
+                log.info("the admission core stopped with %s", type(exc).__name__)
+                return
+            log.exception("the admission core failed")
+            die(f"The cost ledger ends: {type(exc).__name__}: {exc}")
 
     @staticmethod
     def _opened(part: T | None) -> T:
@@ -227,9 +238,11 @@ class LedgerApp(FaustApp):
 
     async def drain(self) -> None:
         """Hand the partitions over: the batch in flight is finished, no further one begins."""
-        for part in (self._admission, self._recorder):
-            if part is not None:
-                await part.stop()
+        if self._admission is not None and self._core.is_alive():
+            self._admission.stop()
+            await asyncio.to_thread(self._core.join)
+        if self._recorder is not None:
+            await self._recorder.stop()
 
     async def on_stop(self) -> None:
         """Stop what uses the connections, then close them."""

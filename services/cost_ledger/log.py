@@ -3,24 +3,33 @@
 Safety rests on four facts, none of which needs the timing of rebalances:
 
 1. One transaction carries a batch's rows, its position and its decisions: all or nothing.
-2. The transactional id names the partition, so a new owner's InitProducerId fences the old one.
+2. The transactional ids name the partition, so a new owner's InitProducerId fences the old one.
 3. After fencing, the owner commits a fence row and loads the rows up to its offset: nobody can have written after it.
 4. The position is a row too, so each request is decided exactly once.
+
+Two transactional ids take turns: after a commit the broker writes the markers of that transaction, and until it has,
+a producer waits 20 ms before its next one. By turns a transaction takes 6 ms instead of 30. The order holds: a turn
+begins when the other's commit is decided, and nothing can undo that. A new owner fences both before it reads.
+
+librdkafka rather than aiokafka, because it refuses to commit a transaction of which a message was not delivered.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import cycle
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from millrace.contracts.events import CostDecision, Event
 from millrace.contracts.headers import continue_trace, headers
 from millrace.ledger.topics import DECISIONS, REQUEST_ID_HEADER, LedgerTopics
+from millrace.telemetry.logs import LIBRDKAFKA
 from services.cost_ledger.rows import (
     FENCE_KEY,
     POSITION_KEY,
@@ -32,12 +41,22 @@ from services.cost_ledger.rows import (
 )
 from services.cost_ledger.state import Batch, Written
 
-log = logging.getLogger(__name__)
+TRANSACTION_TIMEOUT_S: Final = 15
+LOAD_STALL_S: Final = 30.0
+_TURNS: Final = ("a", "b")
+_BATCH_BYTES: Final = 900_000  # below the broker's limit of a request; transactions are larger than one batch
+_FULL_QUEUE_S: Final = 0.1
 
-TRANSACTION_TIMEOUT_MS = 15_000
-LOAD_STALL_S = 30.0
-_FETCH_BYTES = 8 * 1024 * 1024
-_BATCH_BYTES = 900_000  # below the broker's limit of a request; transactions are larger than one batch
+
+Delivered: TypeAlias = Callable[[KafkaError | None, Message], None]
+
+
+class Loaded(NamedTuple):
+    """What a new owner finds: rows, how far they go, and the oldest offset that the request log still has."""
+
+    rows: list[Written]
+    position: Position
+    first_kept: int
 
 
 class Broken(Exception):
@@ -62,48 +81,64 @@ class LogSetup:
     owner: str
     encoder: Encoder
 
+    def transactional_ids(self, partition: int) -> tuple[str, ...]:
+        """Those of a partition's owner, whoever that is: sharing them is what fences."""
+        return tuple(f"{self.app_id}-{partition}-{turn}" for turn in _TURNS)
+
 
 class PartitionLog:
-    """Reads and writes of one partition by its only owner."""
+    """Reads and writes of one partition by its only owner. Blocking; for one thread at a time."""
 
     def __init__(self, setup: LogSetup, partition: int) -> None:
         self._setup = setup
         self._partition = partition
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=setup.kafka,
-            transactional_id=f"{setup.app_id}-{partition}",
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            acks="all",
-            linger_ms=0,
-            max_batch_size=_BATCH_BYTES,
-        )
+        self._writers: list[Producer] = []
+        self._turns = cycle(self._writers)
 
-    async def open(self) -> tuple[list[Written], Position]:
+    def open(self) -> Loaded:
         """Fence every earlier owner, then read what was committed.
 
         :raises Broken: the rows are not readable, or the log does not reach the fence.
+        :raises KafkaException: the broker says no, or nothing for 15 s.
         """
-        await self._producer.start()
-        fence = encode_row(Fence(self._setup.owner))
-        offset = await self._transact([_Record(self._setup.topics.rows, FENCE_KEY, fence)])
-        return await self._read_to(offset)
+        for transactional_id in self._setup.transactional_ids(self._partition):
+            writer = self._writer(transactional_id)
+            writer.init_transactions(TRANSACTION_TIMEOUT_S)
+            self._writers.append(writer)
+        self._turns = cycle(self._writers)
+        return self._read_to(self._write_fence())
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Leave; an open transaction is aborted by the next owner."""
-        await self._producer.stop()
+        self._writers.clear()
+        self._turns = cycle(self._writers)
 
-    async def commit(self, batch: Batch, traces: Mapping[int, str | None]) -> None:
-        """Write a batch in one transaction; when this returns, it is durable and visible.
+    def commit(self, batch: Batch, traces: Mapping[int, str | None]) -> None:
+        """Write a batch in one transaction; when this returns, it is durable.
 
         `traces` maps a request's offset to the trace that it came with.
 
-        Raises whatever Kafka says: after that nobody knows whether it was committed, only the log does.
+        :raises KafkaException: after that nobody knows whether it was committed, only the log does.
         """
         topics = self._setup.topics
         records = [_Record(topics.rows, row.raw_key, row.raw_row) for row in batch.written]
         records.append(_Record(topics.rows, POSITION_KEY, encode_row(batch.position)))
         records += [self._decision(decision, traces) for decision in batch.decisions]
-        await self._transact(records)
+        self._transact(records)
+
+    def _writer(self, transactional_id: str) -> Producer:
+        return Producer(
+            {
+                "bootstrap.servers": self._setup.kafka,
+                "transactional.id": transactional_id,
+                "transaction.timeout.ms": TRANSACTION_TIMEOUT_S * 1000,
+                "acks": "all",
+                "linger.ms": 0,
+                "batch.size": _BATCH_BYTES,
+                "reconnect.backoff.max.ms": 2000,
+            },
+            logger=logging.getLogger(LIBRDKAFKA),
+        )
 
     def _decision(self, decision: CostDecision, traces: Mapping[int, str | None]) -> _Record:
         about = headers(
@@ -118,61 +153,95 @@ class PartitionLog:
         value = self._setup.encoder.encode(DECISIONS, decision)
         return _Record(self._setup.topics.decisions, decision.account.encode(), value, about)
 
-    async def _transact(self, records: Iterable[_Record]) -> int:
-        """Write records atomically; the offset of the last one on its topic."""
-        await self._producer.begin_transaction()
-        sent = [
-            await self._producer.send(
-                record.topic, record.value, record.key, partition=self._partition, headers=record.headers
-            )
-            for record in records
-        ]
-        # aiokafka commits a transaction in which a send has failed: without this wait it could be a torn one.
-        delivered = await asyncio.gather(*sent)
-        await self._producer.commit_transaction()
-        return int(delivered[-1].offset)
+    def _write_fence(self) -> int:
+        """Its offset on the rows topic."""
+        offsets: list[int | None] = []
+        fence = _Record(self._setup.topics.rows, FENCE_KEY, encode_row(Fence(self._setup.owner)))
+        writer = next(self._turns)
+        writer.begin_transaction()
+        self._produce(writer, fence, lambda _, message: offsets.append(message.offset()))
+        writer.commit_transaction(TRANSACTION_TIMEOUT_S)
+        offset = offsets[-1] if offsets else None
+        if offset is None:
+            raise Broken(f"{self._rows_shown} took a fence and did not say where")
+        return offset
 
-    async def _read_to(self, fence: int) -> tuple[list[Written], Position]:
+    def _transact(self, records: Iterable[_Record]) -> None:
+        """Write records atomically."""
+        writer = next(self._turns)
+        writer.begin_transaction()
+        for record in records:
+            self._produce(writer, record)
+        writer.commit_transaction(TRANSACTION_TIMEOUT_S)
+
+    def _produce(self, writer: Producer, record: _Record, delivered: Delivered | None = None) -> None:
+        while True:
+            try:
+                writer.produce(
+                    record.topic,
+                    record.value,
+                    record.key,
+                    self._partition,
+                    on_delivery=delivered,
+                    headers=[*record.headers],
+                )
+            except BufferError:  # librdkafka holds 100,000 messages: more than that is a day's opening
+                writer.poll(_FULL_QUEUE_S)
+            else:
+                return
+
+    def _read_to(self, fence: int) -> Loaded:
         """Rows up to the fence's offset. By offset, not by content: that stops even if the row repeats."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._setup.kafka,
-            isolation_level="read_committed",
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            max_partition_fetch_bytes=_FETCH_BYTES,
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._setup.kafka,
+                "group.id": f"{self._setup.app_id}-rows",  # required, never joined
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+            },
+            logger=logging.getLogger(LIBRDKAFKA),
         )
-        tp = TopicPartition(self._setup.topics.rows, self._partition)
-        rows: dict[bytes, bytes] = {}
-        seen, position = -1, Position()
-        loop = asyncio.get_running_loop()
-        await consumer.start()
-        try:
-            consumer.assign([tp])
-            await consumer.seek_to_beginning(tp)
-            moved_at = loop.time()
-            while seen < fence:
-                found = await consumer.getmany(tp, timeout_ms=1000, max_records=5000)
-                for record in found.get(tp, []):
-                    seen, moved_at = record.offset, loop.time()
-                    if record.value is None:
-                        rows.pop(record.key, None)
-                    else:
-                        rows[record.key] = record.value
-                if loop.time() - moved_at > LOAD_STALL_S:
-                    raise Broken(f"{tp.topic}-{tp.partition} was not readable up to offset {fence}")
-        finally:
-            await consumer.stop()
+        with closing(consumer):
+            requests = TopicPartition(self._setup.topics.requests, self._partition)
+            first_kept, _ = consumer.get_watermark_offsets(requests, TRANSACTION_TIMEOUT_S)
+            rows = self._latest_rows(consumer, fence)
         try:
             position = decode_position(rows.pop(POSITION_KEY)) if POSITION_KEY in rows else Position()
             rows.pop(FENCE_KEY, None)
-            return [Written(*decode(key, value), key, value) for key, value in rows.items()], position
+            written = [Written(*decode(key, value), key, value) for key, value in rows.items()]
         except (ValueError, TypeError) as exc:
-            raise Broken(f"{tp.topic}-{tp.partition} holds a row that this version does not read: {exc}") from exc
+            raise Broken(f"{self._rows_shown} holds a row that this version does not read: {exc}") from exc
+        return Loaded(written, position, first_kept)
+
+    def _latest_rows(self, consumer: Consumer, fence: int) -> dict[bytes, bytes]:
+        rows: dict[bytes, bytes] = {}
+        consumer.assign([TopicPartition(self._setup.topics.rows, self._partition, OFFSET_BEGINNING)])
+        seen, moved_at = -1, time.monotonic()
+        while seen < fence:
+            for message in consumer.consume(10_000, 0.1):
+                if message.error() is not None:
+                    raise KafkaException(message.error())
+                seen, moved_at = message.offset() or 0, time.monotonic()
+                key, value = message.key() or b"", message.value()
+                if value is None:
+                    rows.pop(key, None)
+                else:
+                    rows[key] = value
+            if time.monotonic() - moved_at > LOAD_STALL_S:
+                raise Broken(f"{self._rows_shown} was not readable up to offset {fence}")
+        return rows
+
+    @property
+    def _rows_shown(self) -> str:
+        return f"{self._setup.topics.rows}-{self._partition}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
+    """`value` None: the row is gone."""
+
     topic: str
     key: bytes
-    value: bytes
-    headers: list[tuple[str, bytes]] | None = None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()

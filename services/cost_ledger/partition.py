@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime
 from enum import Enum, auto
@@ -30,12 +30,10 @@ class Delivery(Enum):
     DECIDED = auto()
     HOLE = auto()
     """Records are missing before these; nothing was decided, fetch again from `next_offset`."""
-    CLOSED = auto()
-    """The partition is no longer ours."""
 
 
 class PartitionLedger:
-    """Everything that one owner holds of a partition."""
+    """Everything that one owner holds of a partition. Blocking; for one thread at a time."""
 
     def __init__(self, partition: int, log_: PartitionLog, owns: Owns) -> None:
         self.partition = partition
@@ -43,8 +41,6 @@ class PartitionLedger:
         self._log = log_
         self._owns = owns
         self._state = State()
-        self._lock = asyncio.Lock()
-        self._closed = False
         self._expiring: dict[HoldKey, int] = {}
 
     @property
@@ -57,24 +53,23 @@ class PartitionLedger:
         """Offset of the first request that is not decided yet."""
         return self._state.position.offset + 1
 
-    async def open(self, first_kept: int) -> None:
+    def open(self) -> None:
         """Become the only writer and load the state.
 
-        :param first_kept: oldest offset of the request log that still exists.
         :raises Broken: the rows do not match what was committed with the position.
         """
         try:
-            await self._load(first_kept)
+            self._load()
         except BaseException:
-            await self._log.close()
+            self._log.close()
             raise
         # A hundred thousand rows live as long as the process: keep them out of every collection's way.
         gc.collect()
         gc.freeze()
         self.loaded = True
 
-    async def _load(self, first_kept: int) -> None:
-        rows, position = await self._log.open()
+    def _load(self) -> None:
+        rows, position, first_kept = self._log.open()
         if not self._state.load(rows, position):
             raise Broken(f"the rows of partition {self.partition} do not match their digest at {position.offset}")
         if position.offset + 1 < first_kept:
@@ -86,32 +81,37 @@ class PartitionLedger:
             )
             self._state.position = replace(position, offset=first_kept - 1)
 
-    async def close(self) -> None:
-        """Finish the batch in flight, take no more, leave."""
+    def close(self) -> None:
+        """Leave; nothing is in flight, because `decide` returns when its batch is committed."""
         self.loaded = False
-        async with self._lock:
-            self._closed = True
-            await self._log.close()
+        self._log.close()
 
-    async def decide(self, records: Sequence[Logged]) -> Delivery:
+    def abandon(self, loading: Future[None]) -> None:
+        """Leave after a load that nobody waits for any more; it may have failed, because the next owner fenced it."""
+        error = loading.exception()
+        if error is not None:
+            log.info("partition %d was given away while it was loaded: %s", self.partition, error)
+        self.close()
+
+    def decide(self, records: Sequence[Logged]) -> Delivery:
         """Decide records in order; repeats are dropped, a gap stops.
 
         Any error leaves open whether the batch was committed: the caller must end the process.
         """
-        async with self._lock:
-            if self._closed or not self.loaded:
-                return Delivery.CLOSED
-            fresh = [record for record in records if record.offset >= self.next_offset]
-            if not fresh:
-                return Delivery.DECIDED
-            offsets = [record.offset for record in fresh]
-            if offsets != list(range(self.next_offset, self.next_offset + len(fresh))):
-                return Delivery.HOLE
+        fresh = [record for record in records if record.offset >= self.next_offset]
+        if not fresh:
+            return Delivery.DECIDED
+        offsets = [record.offset for record in fresh]
+        if offsets != list(range(self.next_offset, self.next_offset + len(fresh))):
+            return Delivery.HOLE
+        traces = {record.offset: record.traceparent for record in fresh}
+        while fresh:
             batch = self._state.batch(fresh, self._owns)
-            await self._log.commit(batch, {record.offset: record.traceparent for record in fresh})
+            self._log.commit(batch, traces)
             self._state.apply(batch)
             self._count(batch)
-            return Delivery.DECIDED
+            fresh = [record for record in fresh if record.offset >= self.next_offset]
+        return Delivery.DECIDED
 
     def _count(self, batch: Batch) -> None:
         for decision in batch.decisions:

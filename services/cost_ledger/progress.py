@@ -27,9 +27,12 @@ class Progress:
         elif standing is None or standing.position != position:
             self._standing[partition] = _Standing(position, now)
 
-    def forget(self) -> None:
-        """Partitions move."""
-        self._standing.clear()
+    def forget(self, partition: int | None = None) -> None:
+        """A partition moves, or all of them do."""
+        if partition is None:
+            self._standing.clear()
+        else:
+            self._standing.pop(partition, None)
 
     def stalled(self, now: datetime) -> tuple[int, datetime] | None:
         """A partition that stands still for longer than the limit, and since when."""
