@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 
 Headers = list[tuple[str, bytes]]
 
@@ -81,17 +82,24 @@ def headers(
     if time.tzinfo is None:
         raise ValueError("the time of an event needs a time zone")
     stamp = time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    values = {
-        "ce_specversion": "1.0",
-        "ce_id": event_id,
-        "ce_source": f"/{source.lstrip('/')}",
-        "ce_type": TYPE_PREFIX + event_type.removeprefix(TYPE_PREFIX),
-        "ce_time": stamp,
-        "ce_subject": subject,
-        "content-type": CONTENT_TYPE,
-        "traceparent": str(traceparent),
-    }
-    return [(name, value.encode()) for name, value in values.items()]
+    return [
+        *_of_all(event_type, source),
+        ("ce_id", event_id.encode()),
+        ("ce_time", stamp.encode()),
+        ("ce_subject", subject.encode()),
+        ("traceparent", str(traceparent).encode()),
+    ]
+
+
+@cache
+def _of_all(event_type: str, source: str) -> tuple[tuple[str, bytes], ...]:
+    """What all events of a type from a source have; there are few of either."""
+    return (
+        ("ce_specversion", b"1.0"),
+        ("ce_source", f"/{source.lstrip('/')}".encode()),
+        ("ce_type", f"{TYPE_PREFIX}{event_type.removeprefix(TYPE_PREFIX)}".encode()),
+        ("content-type", CONTENT_TYPE.encode()),
+    )
 
 
 def header(received: Iterable[tuple[str, bytes]] | None, name: str) -> str | None:

@@ -32,16 +32,17 @@ def test_an_event_has_the_required_attributes_in_binary_mode() -> None:
         time=datetime(2026, 1, 15, 11, 0, 0, 123999, timezone(timedelta(hours=1))),
         traceparent=VALID,
     )
-    assert got == [
-        ("ce_specversion", b"1.0"),
-        ("ce_id", b"id-1"),
-        ("ce_source", b"/api_gateway"),
-        ("ce_type", b"io.millrace.share.created"),
-        ("ce_time", b"2026-01-15T10:00:00.123Z"),
-        ("ce_subject", "größe".encode()),
-        ("content-type", b"application/vnd.confluent.avro"),
-        ("traceparent", VALID.encode()),
-    ]
+    assert len(got) == 8
+    assert dict(got) == {
+        "ce_specversion": b"1.0",
+        "ce_id": b"id-1",
+        "ce_source": b"/api_gateway",
+        "ce_type": b"io.millrace.share.created",
+        "ce_time": b"2026-01-15T10:00:00.123Z",
+        "ce_subject": "größe".encode(),
+        "content-type": b"application/vnd.confluent.avro",
+        "traceparent": VALID.encode(),
+    }
 
 
 def test_a_time_without_zone_is_refused() -> None:
