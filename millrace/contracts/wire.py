@@ -113,7 +113,9 @@ class Codec:
 
     async def _fetch(self, schema_id: int, reader: SchemaSpec) -> Schema:
         async with self._fetching:
-            return self._writers.get(schema_id) or await asyncio.to_thread(self._ask, schema_id, reader)
+            if schema_id in self._writers:
+                return self._writers[schema_id]
+            return await asyncio.to_thread(self._ask, schema_id, reader)
 
     def _ask(self, schema_id: int, reader: SchemaSpec) -> Schema:
         text = self._source.by_id(schema_id)
