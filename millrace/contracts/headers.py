@@ -6,12 +6,12 @@ https://www.w3.org/TR/trace-context/ (version 00)
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from random import randbytes
 
 Headers = list[tuple[str, bytes]]
 
@@ -50,12 +50,12 @@ def parse_traceparent(value: str | bytes | None) -> TraceParent | None:
     return TraceParent(found["trace"], found["span"], bool(int(found["flags"], 16) & _SAMPLED))
 
 
-def new_trace(random_bytes: Callable[[int], bytes] = os.urandom) -> TraceParent:
+def new_trace(random_bytes: Callable[[int], bytes] = randbytes) -> TraceParent:
     """The first span of a new trace."""
     return TraceParent(_nonzero(16, random_bytes), _nonzero(8, random_bytes))
 
 
-def continue_trace(received: str | bytes | None, random_bytes: Callable[[int], bytes] = os.urandom) -> TraceParent:
+def continue_trace(received: str | bytes | None, random_bytes: Callable[[int], bytes] = randbytes) -> TraceParent:
     """A new span of the trace that a message came with; of a new trace when it came with none, or with nonsense."""
     before = parse_traceparent(received)
     if before is None:
