@@ -14,6 +14,7 @@ from millrace.contracts.events import CapMode, CostRequest
 from millrace.errors import ConfigurationError
 from millrace.money import MicroUSD, micro_usd
 from services.cost_ledger.decide import BUDGETS_FILE, LAST_CAP_AT_START, MAX_AMOUNT
+from services.cost_ledger.evolve import FILED
 from services.cost_ledger.rows import DEFAULT, TOTAL, CapKey, CapRow
 from services.cost_ledger.windows import WINDOWS
 
@@ -114,7 +115,7 @@ def _is_last(request: CostRequest) -> bool:
 def _set_cap(key: CapKey, cap: Cap, at: datetime) -> CostRequest:
     amount = "none" if cap.amount is None else str(cap.amount)
     return CostRequest(
-        request_id=":".join((BUDGETS_FILE, *key, amount, cap.mode)),
+        request_id=FILED + ":".join((*key, amount, cap.mode)),
         op="set-cap",
         account=key.account,
         scope=key.scope,

@@ -6,17 +6,15 @@ Requests are decided one after another in log order, so what a decision sees is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 from millrace.clock import from_millis
 from millrace.contracts.events import CostDecision, CostOutcome, CostRequest, HoldState
 from millrace.money import MicroUSD
-from services.cost_ledger.effects import NOTHING, effect, windows_of
-from services.cost_ledger.rows import DEFAULT, TOTAL, CapKey, CapRow, HoldKey, HoldRow, Key, Row, WindowKey, WindowRow
+from services.cost_ledger.evolve import FILED, Get
+from services.cost_ledger.rows import DEFAULT, TOTAL, CapKey, CapRow, HoldKey, HoldRow, WindowKey, WindowRow
 from services.cost_ledger.windows import WINDOWS, next_start, start_of
 
-Get = Callable[[Key], Row | None]
 Owns = Callable[[str], bool]
 
 MAX_AMOUNT: Final = 10_000_000_000_000
@@ -29,13 +27,6 @@ BUDGETS_FILE: Final = "budgets-file"
 """`requested_by` of caps that come from the budgets file."""
 
 
-class Verdict(NamedTuple):
-    """An answer and the rows that it changes."""
-
-    decision: CostDecision
-    changes: dict[Key, Row]
-
-
 class _At(NamedTuple):
     """When and where in the log a request is: broker append time in milliseconds, and offset."""
 
@@ -43,26 +34,28 @@ class _At(NamedTuple):
     offset: int
 
 
-def decide(get: Get, request: CostRequest, *, at_ms: int, offset: int, owns: Owns) -> Verdict:
-    """Answer one request.
+def decide(get: Get, request: CostRequest, *, at_ms: int, offset: int, owns: Owns) -> CostDecision:
+    """Answer one request; `evolve` makes the rows of the answer.
 
-    :param get: the row of a key as all earlier requests left it.
+    :param get: the row of a key as all earlier requests left it, without those whose time is over.
     :param at_ms: append time of the request, never earlier than that of an earlier request.
     :param owns: whether an account belongs to this partition.
     """
     at = _At(at_ms, offset)
     wrong = _invalid(get, request, owns)
     if wrong is not None:
-        return Verdict(_plain(request, "invalid", at, wrong), {})
+        return _plain(request, "invalid", at, wrong)
     if request.op == "set-cap" and request.window is not None:
         return _set_cap(get, CapKey(request.account, request.scope, request.window), request, at)
     key = HoldKey(request.account, request.request_id)
     hold = get(key)
     if request.op == "reserve":
-        return _repeated(request, hold, at) if isinstance(hold, HoldRow) else _reserve(get, key, request, at)
-    if not isinstance(hold, HoldRow):
-        return _close(key, request, at) if request.op == "release" else _nothing(request, at)
-    return _move(get, key, hold, request, at)
+        return _repeated(request, hold, at) if isinstance(hold, HoldRow) else _reserve(get, request, at)
+    if isinstance(hold, HoldRow):
+        return _move(hold, request, at)
+    if request.op == "release":  # the id is closed, so that a reserve which lands later holds no money
+        return _plain(request, "released", at, "no reservation had this id yet")
+    return _plain(request, "unchanged", at, "no reservation has this id")
 
 
 def undecodable(account: str, reason: str, *, at_ms: int, offset: int) -> CostDecision:
@@ -92,9 +85,17 @@ def _invalid(get: Get, request: CostRequest, owns: Owns) -> str | None:
         return "the account belongs to another partition: the partitioner has to be murmur2"
     if not 0 <= request.amount_micro_usd <= MAX_AMOUNT or not 0 <= (request.cap_micro_usd or 0) <= MAX_AMOUNT:
         return f"amounts are 0 to {MAX_AMOUNT} micro-US-dollars"
-    if request.op == "set-cap" and request.window is None:
-        return "a cap needs its window: hour or day"
+    if request.op == "set-cap":
+        return _invalid_set_cap(request)
     return _invalid_reserve(get, request) if request.op == "reserve" else None
+
+
+def _invalid_set_cap(request: CostRequest) -> str | None:
+    if request.window is None:
+        return "a cap needs its window: hour or day"
+    if request.request_id.startswith(FILED) and request.requested_by != BUDGETS_FILE:
+        return f"request ids that begin with {FILED} are the budgets file's"
+    return None
 
 
 def _invalid_reserve(get: Get, request: CostRequest) -> str | None:
@@ -119,67 +120,52 @@ class _Refused(NamedTuple):
 def _refusals(get: Get, request: CostRequest, at: _At) -> list[tuple[_Refused, CapRow]]:
     """Caps that the amount would exceed, the one that refuses for longest first."""
     found: list[tuple[_Refused, CapRow]] = []
-    amount = request.amount_micro_usd
+    account, amount = request.account, request.amount_micro_usd
     for scope in (request.scope, TOTAL):
         for window in WINDOWS:
-            row = get(CapKey(request.account, scope, window)) or get(CapKey(DEFAULT, scope, window))
+            row = get(CapKey(account, scope, window)) or get(CapKey(DEFAULT, scope, window))
             if not isinstance(row, CapRow) or row.cap is None:
                 continue
-            used = _window(get, WindowKey(request.account, scope, window, start_of(window, at.ms))).used
+            sums = get(WindowKey(account, scope, window, start_of(window, at.ms)))
+            used = sums.used if isinstance(sums, WindowRow) else 0
             if used + amount > row.cap:
                 room_at = next_start(window, at.ms) if amount <= row.cap else None
                 found.append((_Refused(f"{window}:{scope}", max(0, row.cap - used), row.cap, room_at), row))
     return sorted(found, key=lambda pair: -(pair[0].room_at or 2**63))
 
 
-def _reserve(get: Get, key: HoldKey, request: CostRequest, at: _At) -> Verdict:
-    hold = HoldRow(
+def _reserve(get: Get, request: CostRequest, at: _At) -> CostDecision:
+    exceeded = _refusals(get, request, at) if request.amount_micro_usd else []
+    enforced = [refused for refused, cap in exceeded if cap.mode == "enforce"]
+    refused = enforced[0] if enforced else None
+    warning = f"above the cap {exceeded[0][0].name}, which only warns" if exceeded and refused is None else None
+    return CostDecision(
+        request_id=request.request_id,
+        op="reserve",
+        outcome="denied" if refused else "granted",
+        account=request.account,
         scope=request.scope,
-        state="held",
-        amount=request.amount_micro_usd,
-        hour=start_of("hour", at.ms),
-        day=start_of("day", at.ms),
-        expires_at=at.ms + request.hold_ms,
+        amount_micro_usd=request.amount_micro_usd,
+        hour_start=from_millis(start_of("hour", at.ms)),
+        day_start=from_millis(start_of("day", at.ms)),
+        denied_by=refused.name if refused else None,
+        left_micro_usd=MicroUSD(refused.left) if refused else None,
+        cap_micro_usd=MicroUSD(refused.cap) if refused else None,
+        room_at=None if refused is None or refused.room_at is None else from_millis(refused.room_at),
+        expires_at=None if refused else from_millis(at.ms + request.hold_ms),
         share_id=request.share_id,
         model=request.model,
         work_key=request.work_key,
+        reason=warning,
+        request_offset=at.offset,
+        decided_at=from_millis(at.ms),
     )
-    exceeded = _refusals(get, request, at) if request.amount_micro_usd else []
-    enforced = [refused for refused, cap in exceeded if cap.mode == "enforce"]
-    if enforced:
-        name, left, cap, room_at = enforced[0]
-        hold = replace(hold, state="denied", denied_by=name, left=left, cap=cap, room_at=room_at)
-    elif exceeded:
-        hold = replace(hold, reason=f"above the cap {exceeded[0][0].name}, which only warns")
-    return _verdict(get, key, hold, _about(request, hold, "denied" if enforced else "granted", None, at))
 
 
-def _repeated(request: CostRequest, hold: HoldRow, at: _At) -> Verdict:
+def _repeated(request: CostRequest, hold: HoldRow, at: _At) -> CostDecision:
     """The same answer as the first time, whatever the repeat asks for."""
     outcome: CostOutcome = "denied" if hold.state == "denied" else "granted"
-    asked = replace(hold, actual=0, overrun=0)
-    return Verdict(_about(request, asked, outcome, hold.state, at), {})
-
-
-def _close(key: HoldKey, request: CostRequest, at: _At) -> Verdict:
-    """A release that lands before its reserve: the id is closed, so that the late reserve holds no money."""
-    closed = HoldRow(
-        scope=request.scope,
-        state="denied",
-        amount=0,
-        hour=start_of("hour", at.ms),
-        day=start_of("day", at.ms),
-        expires_at=at.ms,
-        denied_by="released",
-        left=0,
-        cap=0,
-        reason="it was released before it was asked for",
-    )
-    return Verdict(_plain(request, "released", at, "no reservation had this id yet"), {key: closed})
-
-
-def _nothing(request: CostRequest, at: _At) -> Verdict:
-    return Verdict(_plain(request, "unchanged", at, "no reservation has this id"), {})
+    return _about(request, hold._replace(actual=0, overrun=0), outcome, at)
 
 
 _MOVES: Final[dict[str, tuple[frozenset[HoldState], HoldState, CostOutcome]]] = {
@@ -193,48 +179,27 @@ _MOVES: Final[dict[str, tuple[frozenset[HoldState], HoldState, CostOutcome]]] = 
 """By op: the states it moves a hold from, the one it moves it to, and the outcome."""
 
 
-def _move(get: Get, key: HoldKey, hold: HoldRow, request: CostRequest, at: _At) -> Verdict:
+def _move(hold: HoldRow, request: CostRequest, at: _At) -> CostDecision:
     sources, target, outcome = _MOVES[request.op]
     if hold.state == target:
-        return Verdict(_about(request, hold, outcome, hold.state, at), {})
+        return _about(request, hold, outcome, at)
     if hold.state not in sources:
-        reason = f"the reservation is already {hold.state}"
-        return Verdict(_about(request, hold, "unchanged", hold.state, at, reason=reason), {})
+        return _about(request, hold, "unchanged", at, f"the reservation is already {hold.state}")
     if request.op == "expire" and at.ms < hold.expires_at:
-        return Verdict(_about(request, hold, "unchanged", hold.state, at, reason="the hold has not run out yet"), {})
-    moved = replace(hold, state=target)
+        return _about(request, hold, "unchanged", at, "the hold has not run out yet")
     if target == "settled":
         covered = 0 if hold.state == "released" else hold.amount
         actual = request.amount_micro_usd
-        moved = replace(moved, actual=actual, overrun=max(0, actual - covered))
-    return _verdict(get, key, moved, _about(request, moved, outcome, hold.state, at))
+        hold = hold._replace(actual=actual, overrun=max(0, actual - covered))
+    return _about(request, hold, outcome, at)
 
 
-def _set_cap(get: Get, key: CapKey, request: CostRequest, at: _At) -> Verdict:
+def _set_cap(get: Get, key: CapKey, request: CostRequest, at: _At) -> CostDecision:
     old = get(key)
-    row = CapRow(request.cap_micro_usd, request.mode or "enforce", request.request_id)
-    if request.requested_by == BUDGETS_FILE:
-        row = replace(row, filed=row.cap, filed_mode=row.mode)
-    elif isinstance(old, CapRow):
-        row = replace(row, filed=old.filed, filed_mode=old.filed_mode)
     unchanged = isinstance(old, CapRow) and old.set_by == request.request_id
-    decision = _plain(request, "unchanged" if unchanged else "cap-changed", at).model_copy(
-        update={"window": key.window, "cap_micro_usd": request.cap_micro_usd, "mode": row.mode}
+    return _plain(request, "unchanged" if unchanged else "cap-changed", at).model_copy(
+        update={"window": key.window, "cap_micro_usd": request.cap_micro_usd, "mode": request.mode or "enforce"}
     )
-    return Verdict(decision, {} if unchanged else {key: row})
-
-
-def _verdict(get: Get, key: HoldKey, hold: HoldRow, decision: CostDecision) -> Verdict:
-    changes: dict[Key, Row] = {key: hold}
-    delta = effect(decision)
-    if delta != NOTHING:
-        changes |= {window: _window(get, window).plus(delta) for window in windows_of(decision)}
-    return Verdict(decision, changes)
-
-
-def _window(get: Get, key: WindowKey) -> WindowRow:
-    row = get(key)
-    return row if isinstance(row, WindowRow) else NOTHING
 
 
 def _shown(text: str) -> str:
@@ -257,14 +222,9 @@ def _plain(request: CostRequest, outcome: CostOutcome, at: _At, reason: str | No
 
 
 def _about(
-    request: CostRequest,
-    hold: HoldRow,
-    outcome: CostOutcome,
-    previous: HoldState | None,
-    at: _At,
-    *,
-    reason: str | None = None,
+    request: CostRequest, hold: HoldRow, outcome: CostOutcome, at: _At, reason: str | None = None
 ) -> CostDecision:
+    """An answer about a reservation that is known; `hold.state` is its state before."""
     return CostDecision(
         request_id=request.request_id,
         op=request.op,
@@ -274,7 +234,7 @@ def _about(
         amount_micro_usd=MicroUSD(hold.amount),
         actual_micro_usd=MicroUSD(hold.actual),
         overrun_micro_usd=MicroUSD(hold.overrun),
-        previous=previous,
+        previous=hold.state,
         hour_start=from_millis(hold.hour),
         day_start=from_millis(hold.day),
         denied_by=hold.denied_by,

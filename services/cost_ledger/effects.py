@@ -15,7 +15,7 @@ NOTHING = WindowRow()
 
 
 def effect(decision: CostDecision) -> WindowRow:
-    """Differences to the sums; all zero for a denial, a repeated answer and whatever else moves no money."""
+    """Differences to the sums; `NOTHING` for a denial, a repeated answer and whatever else moves no money."""
     amount, actual, previous = decision.amount_micro_usd, decision.actual_micro_usd, decision.previous
     match decision.outcome:
         case "granted" if previous is None:

@@ -6,7 +6,6 @@ import gc
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from datetime import datetime
 from enum import Enum, auto
 
@@ -79,7 +78,7 @@ class PartitionLedger:
                 position.offset + 1,
                 first_kept - 1,
             )
-            self._state.position = replace(position, offset=first_kept - 1)
+            self._state.position = position._replace(offset=first_kept - 1)
 
     def close(self) -> None:
         """Leave; nothing is in flight, because `decide` returns when its batch is committed."""
@@ -120,7 +119,7 @@ class PartitionLedger:
 
     def skip_to(self, offset: int) -> None:
         """Go on at `offset`: the broker has nothing at the position."""
-        self._state.position = replace(self._state.position, offset=offset - 1)
+        self._state.position = self._state.position._replace(offset=offset - 1)
 
     def overdue(self, now: datetime) -> list[CostRequest]:
         """Requests that let holds expire whose time is over; each is asked for again until it is decided."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import Final, NamedTuple
 
-from millrace.clock import from_millis
 from millrace.contracts.events import CostDecision, CostRequest
-from millrace.money import MicroUSD
+from services.cost_ledger.day import open_day
 from services.cost_ledger.decide import Owns, decide, undecodable
+from services.cost_ledger.evolve import Get, evolve, is_past, past_at
 from services.cost_ledger.rows import (
-    DEFAULT,
-    TOTAL,
     CapKey,
     CapRow,
     HoldKey,
@@ -25,6 +24,10 @@ from services.cost_ledger.rows import (
     row_digest,
 )
 from services.cost_ledger.windows import start_of
+
+PRUNED_PER_REQUEST: Final = 4
+"""Rows whose time is over that go with each request. One request makes at most one hold and four windows, most make
+one hold: so the store shrinks, and no request pays for an hour's worth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +45,12 @@ class Logged:
 
 
 class Written(NamedTuple):
-    """A changed row with its bytes."""
+    """A changed row with its bytes; None: the row is gone."""
 
     key: Key
-    row: Row
+    row: Row | None
     raw_key: bytes
-    raw_row: bytes
+    raw_row: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class State:
         self.caps: dict[CapKey, CapRow] = {}
         self.open: dict[HoldKey, HoldRow] = {}
         self._digests: dict[Key, int] = {}
+        self._passing: list[tuple[int, bytes, Key]] = []
 
     def load(self, written: Iterable[Written], position: Position) -> bool:
         """Take over committed rows; false when they are not the ones that the position was written with."""
@@ -76,6 +80,8 @@ class State:
         digest = 0
         for part in self._digests.values():
             digest ^= part
+        for key, row in self.rows.items():
+            self.note(key, row)
         return digest == position.digest
 
     def apply(self, batch: Batch) -> None:
@@ -85,101 +91,105 @@ class State:
 
     def _put(self, written: Iterable[Written]) -> None:
         for key, row, raw_key, raw_row in written:
+            if row is None or raw_row is None:
+                self.rows.pop(key, None)
+                self._digests.pop(key, None)
+                continue
             self.rows[key] = row
             self._digests[key] = row_digest(raw_key, raw_row)
             if isinstance(key, CapKey) and isinstance(row, CapRow):
                 self.caps[key] = row
             elif isinstance(key, HoldKey) and isinstance(row, HoldRow):
-                if row.state in ("held", "unconfirmed"):
+                if row.ended_at is None:
                     self.open[key] = row
                 else:
                     self.open.pop(key, None)
 
+    def note(self, key: Key, row: Row) -> None:
+        """Remember when a row's time will be over."""
+        when = past_at(key, row)
+        if when is not None:
+            heappush(self._passing, (when, encode_key(key), key))
+
     def batch(self, records: Sequence[Logged], owns: Owns) -> Batch:
-        """Decide requests that follow the position without a gap; changes nothing here."""
-        changed: dict[Key, Row] = {}
-
-        def get(key: Key) -> Row | None:
-            return changed.get(key) or self.rows.get(key)
-
-        decisions: list[CostDecision] = []
-        position = self.position
+        """Decide requests that follow the position without a gap; nothing of it is the state before `apply`."""
+        draft = _Draft(self)
         for record in records:
-            # The broker's clock may step back; windows and expiry never do.
-            at_ms = max(position.at, record.at_ms)
-            day = start_of("day", at_ms)
-            if day != position.day:
-                decisions += self._open_day(changed, record.account, at_ms, record.offset)
-            position = replace(position, offset=record.offset, at=at_ms, day=day)
-            if isinstance(record.request, str):
-                decisions.append(undecodable(record.account, record.request, at_ms=at_ms, offset=record.offset))
-                continue
-            verdict = decide(get, record.request, at_ms=at_ms, offset=record.offset, owns=owns)
-            changed |= verdict.changes
-            decisions.append(verdict.decision)
-        written = [Written(key, row, encode_key(key), encode_row(row)) for key, row in changed.items()]
-        return Batch(decisions, written, replace(position, digest=self._digest_after(written)))
+            draft.decide(record, owns)
+        written = [_written(key, row) for key, row in draft.changed.items()]
+        return Batch(draft.decisions, written, draft.position._replace(digest=self._digest_after(written)))
 
     def _digest_after(self, written: Iterable[Written]) -> int:
         digest = self.position.digest
         for key, _, raw_key, raw_row in written:
-            digest ^= self._digests.get(key, 0) ^ row_digest(raw_key, raw_row)
+            digest ^= self._digests.get(key, 0)
+            if raw_row is not None:
+                digest ^= row_digest(raw_key, raw_row)
         return digest
 
-    def _open_day(self, changed: dict[Key, Row], account: str, at_ms: int, offset: int) -> list[CostDecision]:
-        """Caps and open holds at the first request of a UTC day, so that a rebuild can start at any day."""
-        caps = dict(self.caps) | {k: r for k, r in changed.items() if isinstance(k, CapKey) and isinstance(r, CapRow)}
-        holds = dict(self.open) | {
-            k: r for k, r in changed.items() if isinstance(k, HoldKey) and isinstance(r, HoldRow)
-        }
-        holds = {k: r for k, r in holds.items() if r.state in ("held", "unconfirmed")}
-        now = from_millis(at_ms)
-        opening = CostDecision(
-            request_id=f"day:{now:%Y-%m-%d}",
-            op="set-cap",
-            outcome="day-opened",
-            account=account or DEFAULT,
-            scope=TOTAL,
-            reason=f"{len(caps)} caps and {len(holds)} open holds follow",
-            request_offset=offset,
-            decided_at=now,
-        )
-        return [
-            opening,
-            *(_cap_in_force(opening, key, row) for key, row in caps.items()),
-            *(_open_hold(opening, key, row) for key, row in holds.items()),
-        ]
+    def take_past(self, at_ms: int, get: Get, limit: int) -> Iterator[Key]:
+        """At most so many rows whose time is over. Each is told once: a row that changed meanwhile is told later.
+
+        Should the batch at hand not be applied, they stay stored, which changes no answer.
+        """
+        told = 0
+        while self._passing and self._passing[0][0] <= at_ms and told < limit:
+            when, _, key = heappop(self._passing)
+            row = get(key)
+            if row is not None and past_at(key, row) == when:
+                told += 1
+                yield key
 
 
-def _cap_in_force(opening: CostDecision, key: CapKey, row: CapRow) -> CostDecision:
-    return opening.model_copy(
-        update={
-            "request_id": row.set_by,
-            "account": key.account,
-            "scope": key.scope,
-            "window": key.window,
-            "cap_micro_usd": row.cap,
-            "mode": row.mode,
-            "reason": None,
-        }
-    )
+class _Draft:
+    """A batch in the making: what it changes, over the state as it is."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._rows = state.rows
+        self.changed: dict[Key, Row | None] = {}
+        self.decisions: list[CostDecision] = []
+        self.position = state.position
+
+    def _stored(self, key: Key) -> Row | None:
+        return self.changed[key] if key in self.changed else self._rows.get(key)
+
+    def _get(self, key: Key) -> Row | None:
+        row = self.changed[key] if key in self.changed else self._rows.get(key)
+        # Of windows only those of the present are asked for, and caps do not age.
+        return None if isinstance(row, HoldRow) and is_past(row, self.position.at) else row
+
+    def decide(self, record: Logged, owns: Owns) -> None:
+        before = self.position
+        # The broker's clock may step back; windows and expiry never do.
+        at_ms = max(before.at, record.at_ms)
+        day = start_of("day", at_ms)
+        self.position = Position(record.offset, at_ms, day)
+        if day != before.day:
+            self.decisions += self._day(record)
+        if isinstance(record.request, str):
+            self.decisions.append(undecodable(record.account, record.request, at_ms=at_ms, offset=record.offset))
+        else:
+            decision = decide(self._get, record.request, at_ms=at_ms, offset=record.offset, owns=owns)
+            self.decisions.append(decision)
+            for key, row in evolve(self._get, decision).items():
+                if isinstance(row, HoldRow) or self._stored(key) is None:
+                    self._state.note(key, row)
+                self.changed[key] = row
+        for key in self._state.take_past(at_ms, self._stored, PRUNED_PER_REQUEST):
+            self.changed[key] = None
+
+    def _day(self, record: Logged) -> list[CostDecision]:
+        caps, holds = dict(self._state.caps), dict(self._state.open)
+        for key, row in self.changed.items():
+            if isinstance(key, CapKey) and isinstance(row, CapRow):
+                caps[key] = row
+            elif isinstance(key, HoldKey):
+                holds.pop(key, None)
+                if isinstance(row, HoldRow) and row.ended_at is None:
+                    holds[key] = row
+        return open_day(caps, holds, account=record.account, at_ms=self.position.at, offset=record.offset)
 
 
-def _open_hold(opening: CostDecision, key: HoldKey, row: HoldRow) -> CostDecision:
-    return opening.model_copy(
-        update={
-            "request_id": key.request_id,
-            "op": "reserve",
-            "account": key.account,
-            "scope": row.scope,
-            "amount_micro_usd": MicroUSD(row.amount),
-            "previous": row.state,
-            "hour_start": from_millis(row.hour),
-            "day_start": from_millis(row.day),
-            "expires_at": from_millis(row.expires_at),
-            "share_id": row.share_id,
-            "model": row.model,
-            "work_key": row.work_key,
-            "reason": None,
-        }
-    )
+def _written(key: Key, row: Row | None) -> Written:
+    return Written(key, row, encode_key(key), None if row is None else encode_row(row))

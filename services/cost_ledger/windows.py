@@ -20,3 +20,13 @@ def start_of(window: Window, at_ms: int) -> int:
 def next_start(window: Window, at_ms: int) -> int:
     """Start of the window after the one that a moment falls into."""
     return start_of(window, at_ms) + LENGTH_MS[window]
+
+
+KEPT_MS: Final = LENGTH_MS["day"]
+"""How long after its end the admission core keeps a window's sums. It needs them for grants only, so only until then;
+the tables and the journal keep them for good."""
+
+
+def kept_until(window: Window, start: int) -> int:
+    """When, in the log's time, the admission core drops the sums of a window."""
+    return start + LENGTH_MS[window] + KEPT_MS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -53,7 +52,7 @@ async def test_the_views_have_the_cores_sums_however_often_entries_arrive(pool: 
             )
             for row in rows
         }
-        core = {(k.account, k.scope): dataclasses.astuple(r) for k, r in truth.items() if k.window == window}
+        core = {(k.account, k.scope): tuple(r) for k, r in truth.items() if k.window == window}
         assert seen == core
 
 

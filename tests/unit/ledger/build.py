@@ -8,7 +8,7 @@ from typing import Unpack
 
 from typing_extensions import TypedDict
 
-from millrace.clock import millis
+from millrace.clock import from_millis, millis
 from millrace.contracts.events import CapMode, CostDecision, CostOp, CostRequest, Window
 from millrace.money import MicroUSD
 from services.cost_ledger.state import Logged, State
@@ -89,12 +89,20 @@ class Partition:
         if caps_are_in:
             self.ask(set_cap("day", None, scope="total"))
 
+    @property
+    def moment(self) -> datetime:
+        """Now."""
+        return from_millis(self.now)
+
+    def next(self, one: CostRequest | str, at: int | None = None) -> Logged:
+        """Append only."""
+        record = Logged(len(self.log), self.now if at is None else at, "a", one)
+        self.log.append(record)
+        return record
+
     def ask(self, *requests: CostRequest | str) -> list[CostDecision]:
         """Append and decide; the answers without the opening of a day."""
-        start = len(self.log)
-        logged = [Logged(start + i, self.now, "a", one) for i, one in enumerate(requests)]
-        self.log += logged
-        batch = self.state.batch(logged, everybody)
+        batch = self.state.batch([self.next(one) for one in requests], everybody)
         self.state.apply(batch)
         self.decisions += batch.decisions
         return [decision for decision in batch.decisions if decision.outcome != "day-opened"]

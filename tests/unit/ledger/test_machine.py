@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hypothesis import HealthCheck, settings
@@ -12,7 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from millrace.clock import millis
 from millrace.contracts.events import CapMode, CostDecision, CostOp, CostRequest, Window
 from millrace.money import MicroUSD
-from services.cost_ledger.rows import WindowKey, WindowRow
+from services.cost_ledger.effects import effect, windows_of
+from services.cost_ledger.evolve import fold, present
+from services.cost_ledger.rows import Key, Row, WindowKey, WindowRow, encode_row
 from services.cost_ledger.state import Logged, State
 from tests.unit.ledger.build import DAY, HOUR, MINUTE, NOON, everybody, request, reserve, set_cap
 
@@ -38,19 +41,35 @@ class Model:
 
     def __init__(self) -> None:
         self.holds: dict[tuple[str, str], Hold] = {}
+        self.forgotten: list[Hold] = []
+        self.ended: dict[tuple[str, str], int] = {}
         self.first: dict[tuple[str, str], CostDecision] = {}
         self.caps: dict[tuple[str, str, str], tuple[int | None, str]] = {}
 
     def used(self) -> Counter[Name]:
         """Micro-dollars that count, by window."""
         sums: Counter[Name] = Counter()
-        for hold in self.holds.values():
+        for hold in (*self.forgotten, *self.holds.values()):
             for name in hold.windows:
                 sums[name] += hold.counted
         return sums
 
+    def bills(self) -> int:
+        """All that was ever settled."""
+        return sum(hold.bill or 0 for hold in (*self.forgotten, *self.holds.values()))
+
+    def _forget(self, key: tuple[str, str], at: int) -> None:
+        """Ten minutes after its end an id is as if it had never been; what it cost stays."""
+        if key in self.ended and at >= self.ended[key] + 10 * MINUTE:
+            del self.ended[key]
+            self.first.pop(key, None)
+            if key in self.holds:
+                self.forgotten.append(self.holds.pop(key))
+
     def see(self, decision: CostDecision) -> None:
         key = (decision.account, decision.request_id)
+        at = millis(decision.decided_at)
+        self._forget(key, at)
         if decision.outcome == "cap-changed":
             assert decision.window is not None
             cap = (decision.cap_micro_usd, decision.mode or "enforce")
@@ -60,15 +79,21 @@ class Model:
         elif decision.outcome in ("settled", "reconciled"):
             hold = self.holds[key]
             if hold.bill is None:
+                self.ended[key] = at
                 hold.bill = hold.counted = decision.actual_micro_usd
             assert decision.actual_micro_usd == hold.bill, "settled once, whatever is said later"
-        elif decision.outcome == "released" and key in self.holds:
-            self.holds[key].counted = 0
+        elif decision.outcome == "released":
+            if decision.previous != "released":
+                self.ended.setdefault(key, at)
+            if key in self.holds:
+                self.holds[key].counted = 0
 
     def _reserved(self, key: tuple[str, str], decision: CostDecision) -> None:
         first = self.first.setdefault(key, decision)
         same = ("outcome", "amount_micro_usd", "hour_start", "day_start", "denied_by", "left_micro_usd", "room_at")
         assert [getattr(decision, name) for name in same] == [getattr(first, name) for name in same]
+        if decision.outcome == "denied":
+            self.ended.setdefault(key, millis(decision.decided_at))
         if first is not decision or decision.outcome == "denied":
             return
         assert decision.hour_start is not None
@@ -136,7 +161,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def says_nonsense(self, text: str) -> None:
         self._append(f"undecodable: {text}")
 
-    @rule(by=st.sampled_from([1, MINUTE, 59 * MINUTE, HOUR, DAY, -MINUTE, -HOUR]))
+    @rule(by=st.sampled_from([1, MINUTE, 9 * MINUTE, 59 * MINUTE, HOUR, DAY, -MINUTE, -HOUR]))
     def time_passes(self, by: int) -> None:
         self.now += by
 
@@ -155,23 +180,27 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def the_sums_are_those_of_the_answers(self) -> None:
         used = self.model.used()
-        for key, row in self.state.rows.items():
+        for key, row in present(self.state.rows, self.state.position.at).items():
             if isinstance(key, WindowKey) and isinstance(row, WindowRow):
                 assert row.used == used[key.account, key.scope, key.window, key.start]
                 assert min(row.settled, row.held, row.unconfirmed, row.overrun) >= 0
 
-    @invariant()
-    def money_is_conserved(self) -> None:
-        settled: dict[tuple[str, bool], int] = defaultdict(int)
-        for key, row in self.state.rows.items():
-            if isinstance(key, WindowKey) and isinstance(row, WindowRow):
-                settled[key.window, key.scope == "total"] += row.settled
-        bills = sum(hold.bill or 0 for hold in self.model.holds.values())
-        assert all(sums == bills for sums in settled.values())
-
     def teardown(self) -> None:
         self.commits(len(self.waiting))
         assert [d.request_offset for d in self.decisions if d.outcome != "day-opened"] == list(range(len(self.log)))
+        self._money_is_conserved()
+        self._deciding_again_comes_to_the_same()
+        self._the_decisions_come_to_the_rows()
+
+    def _money_is_conserved(self) -> None:
+        """What was billed is what the journal adds up to, by the hour and by the day."""
+        sums: Counter[tuple[str, bool]] = Counter()
+        for decision in self.decisions:
+            for window in windows_of(decision):
+                sums[window.window, window.scope == "total"] += effect(decision).settled
+        assert set(sums.values()) <= {self.model.bills()}
+
+    def _deciding_again_comes_to_the_same(self) -> None:
         again = State()
         decisions: list[CostDecision] = []
         for record in self.log:  # one by one, whatever the batches were
@@ -181,6 +210,24 @@ class LedgerMachine(RuleBasedStateMachine):
         assert again.rows == self.state.rows
         assert again.position == self.state.position, "the digest is in it"
         assert decisions == self.decisions
+
+    def _the_decisions_come_to_the_rows(self) -> None:
+        at = self.state.position.at
+        rows = present(self.state.rows, at)
+        assert fold(self.decisions) == rows
+        for place, decision in enumerate(self.decisions):
+            if decision.request_id.startswith("day:") and decision.outcome == "day-opened":
+                since = millis(decision.decided_at) // DAY * DAY
+                assert _since(fold(self.decisions[place:]), since) == _since(rows, since)
+
+
+def _since(rows: Mapping[Key, Row], day: int) -> dict[Key, bytes]:
+    """What a rebuild from the opening of a day has to come to, as bytes: not what ended before it."""
+    return {
+        key: encode_row(row)
+        for key, row in rows.items()
+        if (key.start if isinstance(key, WindowKey) else getattr(row, "ended_at", None) or day) >= day
+    }
 
 
 LedgerMachine.TestCase.settings = settings(
