@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
-import threading
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
-from typing import Final, NoReturn, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import faust
 from aiokafka.errors import KafkaError
@@ -22,45 +19,33 @@ from millrace.clock import SystemClock
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.events import CostDecision
 from millrace.contracts.partitions import partition_for
-from millrace.contracts.provision import verify_topics
-from millrace.contracts.registry import Registry
 from millrace.contracts.wire import Codec
 from millrace.errors import Poison, Unavailable
 from millrace.kafka.producer import open_producer
-from millrace.ledger.topics import DECISIONS, REQUESTS, SPEND
-from millrace.startup import say
+from millrace.ledger.topics import DECISIONS
 from millrace.store.pool import open_pool
 from millrace.store.version import verify_migrated
 from millrace.stream.faust_app import FAUST_SETTINGS, FaustApp
 from millrace.stream.pool import Stream
 from millrace.stream.worker import StageWorker
 from millrace.telemetry.ops import serve_ops
-from services.cost_ledger import budgets, tables
-from services.cost_ledger.admission import Admission
+from services.cost_ledger import tables
+from services.cost_ledger.core import Core, die, make_core, open_codec
 from services.cost_ledger.journal import Journal
-from services.cost_ledger.log import LogSetup
 from services.cost_ledger.progress import Progress
 from services.cost_ledger.recorder import Arrived, Behind, Recorder
 from services.cost_ledger.settings import LedgerSettings
 from services.cost_ledger.spend import Decided, Rows, SpendBook
-from services.cost_ledger.topics import DAILY, HOURLY, ledger_catalog
+from services.cost_ledger.topics import DAILY, HOURLY
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-NAME: Final = "millrace-cost-ledger"
-EXIT_CRASHED: Final = 70
 RECORDING_STALLED: Final = timedelta(seconds=30)
 DELIVERY_STALLED: Final = timedelta(seconds=3)
 """Faust was seen to skip the last records of a partition after a restart, and no later one showed the hole."""
 _AWAY_S: Final = 1.0
 _WATCH_S: Final = 1.0
-
-
-def die(sentence: str) -> NoReturn:
-    """Crash-only: say why and end at once, with nothing half done; a restart takes the truth from the log."""
-    say(NAME, sentence)
-    os._exit(EXIT_CRASHED)
 
 
 class LedgerApp(FaustApp):
@@ -82,8 +67,7 @@ class LedgerApp(FaustApp):
         self._partitions = self._catalog.topic(DECISIONS).partitions
         self.hourly_spend: Rows = tables.declare(self, HOURLY, self._partitions, self._home)
         self.daily_spend: Rows = tables.declare(self, DAILY, self._partitions, self._home)
-        self._admission: Admission | None = None
-        self._core = threading.Thread(target=self._admit, name="admission", daemon=True)
+        self._core: Core | None = None
         self._recorder: Recorder | None = None
         self._codec: Codec | None = None
         decisions = self.topic(
@@ -118,20 +102,13 @@ class LedgerApp(FaustApp):
     async def _connect(self) -> None:
         settings, topics = self.settings, self.settings.topics
         enter = self._open.enter_async_context
-        caps = budgets.load(settings.budgets or budgets.PACKAGED)
-        own = ledger_catalog(self._catalog, settings)
-        await verify_topics(settings.kafka, own, own.topics)
-        registry = self._open.enter_context(Registry(settings.registry))
-        codec = await Codec.connect(registry, self._catalog, (REQUESTS, DECISIONS, SPEND))
+        codec = self._codec = await enter(open_codec(settings, self._catalog))
+        if settings.ledger_role == "all":
+            self._core = make_core(settings, self._catalog, codec)
         pool = await enter(open_pool(settings.postgres.get_secret_value(), size=2))
         await verify_migrated(pool)
         producer = await enter(open_producer(settings.kafka))
         await enter(serve_ops(settings.ops_host, settings.ops_port, self.unready))
-        setup = LogSetup(
-            settings.kafka, topics, settings.ledger_app_id, f"{socket.gethostname()}:{os.getpid()}", codec
-        )
-        self._codec = codec
-        self._admission = Admission(setup, codec, caps, partitions=self._partitions, clock=self._clock)
         decisions = tables.KafkaDecisions(settings.kafka, topics.decisions, codec)
         self._ends = await enter(decisions.ends())
         self._recorder = Recorder(
@@ -149,19 +126,9 @@ class LedgerApp(FaustApp):
         """Start the recorder and the core first: granting need not wait until Faust has recovered its tables."""
         await super().on_start()
         await self.add_runtime_dependency(self._opened(self._recorder))
-        self._core.start()
+        if self._core is not None:
+            self._core.start()
         self.add_future(self._watch())
-
-    def _admit(self) -> None:
-        """The core's thread. Crash-only: what goes wrong ends the process; a restart takes the truth from the log."""
-        try:
-            self._opened(self._admission).run()
-        except Exception as exc:
-            if self.should_stop:
-                log.info("the admission core stopped with %s", type(exc).__name__)
-                return
-            log.exception("the admission core failed")
-            die(f"The cost ledger ends: {type(exc).__name__}: {exc}")
 
     @staticmethod
     def _opened(part: T | None) -> T:
@@ -226,7 +193,7 @@ class LedgerApp(FaustApp):
 
     def unready(self) -> str | None:
         """Why the ledger is not ready, or None."""
-        if self._admission is None or self._recorder is None:
+        if self._recorder is None:
             return "starting"
         if not self.flow_control.is_active():
             return "the spend tables are being recovered, or a rebalance is under way"
@@ -234,13 +201,12 @@ class LedgerApp(FaustApp):
         if stalled is not None:
             partition, since = stalled
             return f"spend of partition {partition} has not been recorded since {since:%H:%M:%S} UTC"
-        return self._admission.unready()
+        return None if self._core is None else self._core.unready()
 
     async def drain(self) -> None:
         """Hand the partitions over: the batch in flight is finished, no further one begins."""
-        if self._admission is not None and self._core.is_alive():
-            self._admission.stop()
-            await asyncio.to_thread(self._core.join)
+        if self._core is not None:
+            await self._core.stop()
         if self._recorder is not None:
             await self._recorder.stop()
 

@@ -86,6 +86,7 @@ class Recorder(Service):
         *,
         fatal: Callable[[str], None],
         pause_s: float = 1.0,
+        gather_s: float = 0.2,
     ) -> None:
         super().__init__()
         self._books = books
@@ -94,6 +95,7 @@ class Recorder(Service):
         self._publisher = publisher
         self._fatal = fatal
         self._pause_s = pause_s
+        self._gather_s = gather_s
         self._queue: asyncio.Queue[Arrived | Behind] = asyncio.Queue(maxsize=2 * MAX_BATCH)
         self._done: dict[int, Done] = {}
         self._batch: asyncio.Task[None] | None = None
@@ -133,6 +135,8 @@ class Recorder(Service):
         try:
             while not self.should_stop:
                 batch = [await self._queue.get()]
+                # A batch costs a transaction and a handful of messages, whether it holds one decision or a hundred.
+                await asyncio.sleep(self._gather_s)
                 while len(batch) < MAX_BATCH and not self._queue.empty():
                     batch.append(self._queue.get_nowait())
                 self._batch = asyncio.create_task(self._record([one for one in batch if one.ours()]))

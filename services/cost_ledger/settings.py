@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -14,6 +15,11 @@ class LedgerSettings(WorkerSettings):
     """What the ledger has besides the addresses of the other parts."""
 
     drain_s: float = Field(default=5.0, ge=0, description="How long a stop waits for the batch in flight")
+    ledger_role: Literal["all", "admission", "spend"] = Field(
+        default="all",
+        description="What this process does: admission decides, spend keeps the tables and the journal. Apart, "
+        "admission answers several times faster",
+    )
     budgets: Path | None = Field(default=None, description="Budgets file; by default the one that is packaged")
     ledger_app_id: str = Field(
         default="millrace-cost-ledger",

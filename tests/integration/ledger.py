@@ -121,7 +121,7 @@ class TestLedger:
         """What a partition's log is made of."""
         return LogSetup(self.stack.kafka, self.topics, self.app_id, owner, self.codec)
 
-    def start(self) -> Worker:
+    def start(self, role: str = "all") -> Worker:
         """Start a worker; it is killed at the end of the test."""
         budgets = self.folder / "budgets.toml"
         budgets.write_text(self.budgets)
@@ -132,6 +132,7 @@ class TestLedger:
             "MILLRACE_LEDGER_TOPIC_PREFIX": self.prefix,
             "MILLRACE_LEDGER_APP_ID": self.app_id,
             "MILLRACE_BUDGETS": str(budgets),
+            "MILLRACE_LEDGER_ROLE": role,
         }
         worker = Worker(env, self.folder / f"worker-{len(self.workers)}.log")
         self.workers.append(worker)

@@ -403,6 +403,17 @@ async def test_rows_that_somebody_else_wrote_are_noticed(fresh: TestLedger) -> N
         owner(fresh, "next")
 
 
+async def test_the_core_and_the_tables_can_be_processes_of_their_own(fresh: TestLedger) -> None:
+    core, tables = fresh.start("admission"), fresh.start("spend")
+    await asyncio.gather(core.ready(), tables.ready())
+    async with fresh.client() as client:
+        assert isinstance(await ask(client, "apart", 400_000), Granted)
+    assert len(await journaled(fresh, "apart", 1)) == 1
+
+    core.signal(signal.SIGTERM)
+    assert await core.ended() == 0
+
+
 async def test_a_missing_topic_ends_the_start_with_one_sentence(fresh: TestLedger) -> None:
     fresh.prefix = f"{fresh.prefix}missing."
     worker = fresh.start()

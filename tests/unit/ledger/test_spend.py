@@ -115,6 +115,7 @@ class World:
             self.publisher,
             fatal=self.failures.append,
             pause_s=0,
+            gather_s=0,
         )
 
     async def live(self, arriving: Sequence[Decided]) -> None:
