@@ -27,8 +27,8 @@ def free_port() -> int:
 class Worker:
     """A process that is started again whenever it has ended, as a supervisor would."""
 
-    def __init__(self, module: str, env: dict[str, str], log: Path) -> None:
-        self._argv = launcher_argv((sys.executable, "-m", module), death_signal=signal.SIGKILL)
+    def __init__(self, module: str, env: dict[str, str], log: Path, *arguments: str) -> None:
+        self._argv = launcher_argv((sys.executable, "-m", module, *arguments), death_signal=signal.SIGKILL)
         self._env = env
         self._log = log
         self._resume_at: float | None = None
