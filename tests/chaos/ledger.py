@@ -264,8 +264,7 @@ async def _hurt(ledger: Ledger, report: Report, done: Counter[str]) -> list[str]
     cap, raise_at = FIRST_CAP, began
     act_at = began + 5
     while (
-        steps
-        and time.monotonic() - act_at < STUCK_S
+        (steps and time.monotonic() - act_at < STUCK_S)
         or time.monotonic() - began < report.minutes * 60
         or any(w.paused for w in ledger.workers)
     ):
