@@ -84,9 +84,11 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-def plan_of(seed: int, minutes: float) -> list[tuple[float, str]]:
+def plan_of(seed: int, minutes: float, control: str | None) -> list[tuple[float, str]]:
     """When to do what: the same for the same seed. At least what `ok` asks for, more in a longer run."""
     chance = random.Random(seed)  # noqa: S311  # a schedule, no secret
+    if control == "no-fencing":  # who is paused within a transaction does harm: more pauses, no other trouble
+        return [(chance.uniform(6.0, 9.0), "pause") for _ in range(3 * PAUSES)]
     times = max(1.0, minutes / 2)
     what = ["kill"] * int(KILLS * times) + ["pause"] * int(PAUSES * times) + ["broker"] * BROKER_RESTARTS
     what += ["join", "leave"] * int(REBALANCES / 2 * times)
@@ -259,7 +261,7 @@ async def _working(ledger: Ledger) -> Sequence[Worker]:
 async def _hurt(ledger: Ledger, report: Report, done: Counter[str]) -> list[str]:
     chance = random.Random(report.seed + 1)  # noqa: S311
     began = time.monotonic()
-    steps = plan_of(report.seed, report.minutes)
+    steps = plan_of(report.seed, report.minutes, report.control)
     report.schedule = [f"{gap:.1f} s, {what}" for gap, what in steps]
     cap, raise_at = FIRST_CAP, began
     act_at = began + 5
