@@ -1,6 +1,6 @@
-"""Puts the cost ledger together: a Faust application with the admission core as its service.
+"""Puts the cost ledger together: a Faust application, with the admission core on a thread beside it or elsewhere.
 
-The core decides (`admission.py`); the application's agent keeps the tables of what was spent (`recorder.py`).
+The core decides (`core.py`); the application's agent keeps the tables of what was spent (`recorder.py`).
 """
 
 from __future__ import annotations

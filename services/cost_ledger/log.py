@@ -157,24 +157,21 @@ class PartitionLog:
         """Its offset on the rows topic."""
         offsets: list[int | None] = []
         fence = _Record(self._setup.topics.rows, FENCE_KEY, encode_row(Fence(self._setup.owner)))
-        writer = next(self._turns)
-        writer.begin_transaction()
-        self._produce(writer, fence, lambda _, message: offsets.append(message.offset()))
-        writer.commit_transaction(TRANSACTION_TIMEOUT_S)
+        self._transact([fence], lambda _, message: offsets.append(message.offset()))
         offset = offsets[-1] if offsets else None
         if offset is None:
             raise Broken(f"{self._rows_shown} took a fence and did not say where")
         return offset
 
-    def _transact(self, records: Iterable[_Record]) -> None:
-        """Write records atomically."""
+    def _transact(self, records: Iterable[_Record], delivered: Delivered | None = None) -> None:
+        """Write records atomically; `delivered` is told of each, which costs: a batch does without."""
         writer = next(self._turns)
         writer.begin_transaction()
         for record in records:
-            self._produce(writer, record)
+            self._produce(writer, record, delivered)
         writer.commit_transaction(TRANSACTION_TIMEOUT_S)
 
-    def _produce(self, writer: Producer, record: _Record, delivered: Delivered | None = None) -> None:
+    def _produce(self, writer: Producer, record: _Record, delivered: Delivered | None) -> None:
         while True:
             try:
                 writer.produce(

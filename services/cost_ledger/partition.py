@@ -103,13 +103,10 @@ class PartitionLedger:
         offsets = [record.offset for record in fresh]
         if offsets != list(range(self.next_offset, self.next_offset + len(fresh))):
             return Delivery.HOLE
-        traces = {record.offset: record.traceparent for record in fresh}
-        while fresh:
-            batch = self._state.batch(fresh, self._owns)
-            self._log.commit(batch, traces)
-            self._state.apply(batch)
-            self._count(batch)
-            fresh = [record for record in fresh if record.offset >= self.next_offset]
+        batch = self._state.batch(fresh, self._owns)
+        self._log.commit(batch, {record.offset: record.traceparent for record in fresh})
+        self._state.apply(batch)
+        self._count(batch)
         return Delivery.DECIDED
 
     def _count(self, batch: Batch) -> None:

@@ -155,7 +155,7 @@ class _Draft:
         return self.changed[key] if key in self.changed else self._rows.get(key)
 
     def _get(self, key: Key) -> Row | None:
-        row = self.changed[key] if key in self.changed else self._rows.get(key)
+        row = self._stored(key)
         # Of windows only those of the present are asked for, and caps do not age.
         return None if isinstance(row, HoldRow) and is_past(row, self.position.at) else row
 
