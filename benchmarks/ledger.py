@@ -1,7 +1,8 @@
 """The cost ledger beside a row lock in PostgreSQL: `python -m benchmarks.ledger [--json] [--seconds N] [--rounds N]`.
 
-One hot budget. Rounds alternate, so that what else the machine does meets both. Kafka acknowledges from the memory of
-its replicas, PostgreSQL from disk: the peer is shown both ways. The last line is JSON.
+One hot budget. Rounds alternate, so that what else the machine does meets all. Kafka acknowledges from the memory of
+its replicas, PostgreSQL from disk: both are shown both ways (Kafka from disk is `flush.messages=1` on the ledger's
+topics, PostgreSQL from memory is `synchronous_commit=off`). The last line is JSON.
 """
 
 from __future__ import annotations
@@ -11,30 +12,38 @@ import asyncio
 import json
 import os
 import platform
+import re
+import signal
 import statistics
 import sys
 import tempfile
 import time
 import uuid
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
-from confluent_kafka import OFFSET_END, Consumer, Message, Producer, TopicPartition
+import asyncpg
+import httpx
+import psutil
 
 from benchmarks import row_lock
-from millrace.contracts.events import CostRequest
-from millrace.contracts.partitions import partition_for
+from benchmarks.load import PARTITION, Load
 from millrace.embedded.readyfile import Addresses
-from millrace.ledger.topics import REQUEST_ID_HEADER, REQUESTS
-from millrace.money import MicroUSD
 from tests.conftest import own_stack
-from tests.integration.ledger import PARTITIONS, TestLedger, ledger
+from tests.integration.ledger import TestLedger, Worker, ledger
 
-BUDGETS = '[default.transcribe]\nhour = "1000000.00"\nday = "1000000.00"\n'
-IN_FLIGHT = 2000
-CONNECTIONS = (4, 8, 16)
-STEADY_RATE = 500.0
-_ID = b"I" * 32
+BUDGETS: Final = '[default.transcribe]\nhour = "1000000.00"\nday = "1000000.00"\n'
+CONNECTIONS: Final = (4, 8, 16)
+STEADY_RATE: Final = 500.0
+TAKEOVER_ROWS, MANY_ROWS = 200_000, 500_000
+CAUGHT_UP_WITHIN_S: Final = 300.0
+KAFKA_SAYS: Final = (
+    "Kafka acknowledges from the memory of its replicas (here one), PostgreSQL from disk; *_from_disk and "
+    "*_from_memory show the other way of each"
+)
 
 
 def say(line: str) -> None:
@@ -43,99 +52,147 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-class Load:
-    """Asks one ledger, in this thread, with requests that are encoded once: the ledger is what is measured."""
-
-    def __init__(self, made: TestLedger) -> None:
-        self._topic = made.topics.requests
-        self._partition = partition_for("hot", PARTITIONS)
-        request = CostRequest(
-            request_id=_ID.decode(),
-            op="reserve",
-            account="hot",
-            scope="transcribe",
-            amount_micro_usd=MicroUSD(10),
-            hold_ms=3_600_000,
-            requested_by="benchmark",
-            requested_at=datetime.now(UTC),
-        )
-        self._encoded = made.codec.encode(REQUESTS, request)
-        kafka = made.stack.kafka
-        self._producer = Producer({"bootstrap.servers": kafka, "acks": "all", "linger.ms": 1})
-        self._consumer = Consumer({"bootstrap.servers": kafka, "group.id": uuid.uuid4().hex})
-        self._consumer.assign([TopicPartition(made.topics.decisions, self._partition, OFFSET_END)])
-        self._consumer.poll(2.0)
-        self._sent: dict[bytes, float] = {}
-
-    def run(self, seconds: float, *, rate: float | None = None, warm_up: float = 0.0) -> tuple[float, list[float]]:
-        """Answers a second and latencies in seconds, after the warm-up; `rate` None: as fast as it goes."""
-        began = time.perf_counter()
-        asked, latencies = 0, list[float]()
-        while (now := time.perf_counter()) - began < warm_up + seconds:
-            wanted = min(500, IN_FLIGHT - len(self._sent)) if rate is None else int((now - began) * rate) - asked
-            for _ in range(max(0, wanted)):
-                self._ask()
-                asked += 1
-            self._producer.poll(0)
-            first = self._consumer.poll(0.001)
-            for message in [] if first is None else [first, *self._consumer.consume(500, 0)]:
-                at = self._sent.pop(_request_id(message), None)
-                if at is not None and time.perf_counter() - began > warm_up:
-                    latencies.append(time.perf_counter() - at)
-        return len(latencies) / seconds, latencies
-
-    def _ask(self) -> None:
-        request_id = uuid.uuid4().hex.encode()
-        self._sent[request_id] = time.perf_counter()
-        value = self._encoded.replace(_ID, request_id)
-        self._producer.produce(self._topic, value, b"hot", self._partition)
-
-
-def _request_id(message: Message) -> bytes:
-    found = [value for name, value in list(message.headers() or ()) if name == REQUEST_ID_HEADER]
-    return found[0] if found and isinstance(found[0], bytes) else b""
-
-
 def _ms(latencies: list[float], share: float) -> float:
     return round(sorted(latencies)[int(len(latencies) * share)] * 1000, 1) if latencies else 0.0
 
 
+@dataclass
+class Rates:
+    """Admissions a second, one a round."""
+
+    ours: list[float] = field(default_factory=list)
+    ours_from_disk: list[float] = field(default_factory=list)
+    row_lock: list[float] = field(default_factory=list)
+    row_lock_from_memory: list[float] = field(default_factory=list)
+    answers: list[float] = field(default_factory=list)
+
+    def figures(self) -> dict[str, object]:
+        """Medians, and ratios of those."""
+        ours, disk = statistics.median(self.ours), statistics.median(self.ours_from_disk)
+        row, memory = statistics.median(self.row_lock), statistics.median(self.row_lock_from_memory)
+        return {
+            "ratio_vs_row_lock": round(ours / row, 2),
+            "ratio_both_from_memory": round(ours / memory, 2),
+            "ratio_both_from_disk": round(disk / row, 2),
+            "decisions_per_s": round(ours),
+            "decisions_per_s_from_disk": round(disk),
+            "row_lock_per_s": round(row),
+            "row_lock_per_s_from_memory": round(memory),
+            "p50_ms_at_flood": _ms(self.answers, 0.5),
+        }
+
+
+@asynccontextmanager
+async def opened(stack: Addresses, folder: Path) -> AsyncIterator[TestLedger]:
+    """A ledger of its own; its workers end with it."""
+    async with ledger(stack, f"bench{uuid.uuid4().hex[:8]}", stack.postgres, folder, BUDGETS) as made:
+        yield made
+
+
+async def rates(stack: Addresses, load: Load, folder: Path, seconds: float, rounds: int) -> Rates:
+    """The flood, ours and the peer's in turn."""
+    short = min(5.0, seconds)
+    peers = {n: await row_lock.flood(stack.postgres, short, connections=n, durable=True) for n in CONNECTIONS}
+    best = max(peers, key=lambda n: peers[n])
+    say(f"the peer does best with {best} connections")
+    found = Rates()
+    async with opened(stack, folder) as on_disk:
+        for topic in on_disk.topics.all:
+            await on_disk.configure(topic, "flush.messages", "1")
+        worker = on_disk.start("admission")
+        await worker.ready()
+        with closing(await asyncio.to_thread(Load, on_disk)) as load_on_disk:
+            for number in range(rounds):
+                rate, latencies = await asyncio.to_thread(load.run, seconds, warm_up=3.0)
+                found.ours.append(rate)
+                found.answers += latencies
+                for durable, rates_ in ((True, found.row_lock), (False, found.row_lock_from_memory)):
+                    rates_.append(await row_lock.flood(stack.postgres, seconds, connections=best, durable=durable))
+                found.ours_from_disk.append((await asyncio.to_thread(load_on_disk.run, short, warm_up=2.0))[0])
+                say(
+                    f"round {number + 1}: {rate:.0f} decisions/s ({found.ours_from_disk[-1]:.0f} from disk); "
+                    f"row lock {found.row_lock[-1]:.0f}/s ({found.row_lock_from_memory[-1]:.0f} from memory)"
+                )
+        worker.signal(signal.SIGTERM)
+        await worker.ended()
+    return found
+
+
+async def caught_up(made: TestLedger) -> None:
+    """Wait until the journal has every decision: what a flood has left would be measured otherwise."""
+    wanted = sum(end for end in made.ends(made.topics.requests))
+    connection = await asyncpg.connect(made.database)
+    deadline = time.monotonic() + CAUGHT_UP_WITHIN_S
+    try:
+        while await connection.fetchval("SELECT count(*) FROM ledger_entries") < wanted:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the journal was not complete after {CAUGHT_UP_WITHIN_S:.0f} s")
+            await asyncio.sleep(0.5)
+    finally:
+        await connection.close()
+
+
+async def _serves(worker: Worker) -> bool:
+    """Whether a worker decides for the hot account."""
+    async with httpx.AsyncClient() as http:
+        text = (await http.get(f"{worker.ops}/metrics", timeout=5)).text
+    return re.search(rf'^millrace_ledger_open_holds\{{partition="{PARTITION}"\}}', text, re.MULTILINE) is not None
+
+
+async def large(stack: Addresses, folder: Path, seconds: float) -> dict[str, object]:
+    """Many open holds on one account: how quickly another worker takes them over, and what they cost the rest."""
+    async with opened(stack, folder) as made:
+        first = made.start("admission")
+        await first.ready()
+        with closing(await asyncio.to_thread(Load, made)) as load:
+            empty = psutil.Process(first.process.pid).memory_info().rss
+            await asyncio.to_thread(load.fill, TAKEOVER_ROWS)
+            each = (psutil.Process(first.process.pid).memory_info().rss - empty) / TAKEOVER_ROWS
+            say(f"{TAKEOVER_ROWS} open holds, {each:.0f} bytes each")
+            second = made.start("admission")
+            await second.ready()
+            owner, other = (first, second) if await _serves(first) else (second, first)
+            owner.signal(signal.SIGKILL)
+            takeover = await asyncio.to_thread(load.first_answer_s)
+            load_s = await _metric(other, "millrace_ledger_load_seconds")
+            say(f"taken over in {takeover:.1f} s after kill -9, {load_s:.1f} s of it to read the rows")
+            await asyncio.to_thread(load.fill, MANY_ROWS - TAKEOVER_ROWS)
+            _, calm = await asyncio.to_thread(load.run, seconds, rate=STEADY_RATE, warm_up=3.0)
+    return {
+        "p99_ms_at_500_with_500k_rows": _ms(calm, 0.99),
+        "takeover_s_with_200k_rows": round(takeover, 1),
+        "load_s_with_200k_rows": round(load_s, 1),
+        "bytes_per_open_hold": round(each),
+    }
+
+
+async def _metric(worker: Worker, name: str) -> float:
+    async with httpx.AsyncClient() as http:
+        text = (await http.get(f"{worker.ops}/metrics", timeout=5)).text
+    return max(float(value) for value in re.findall(rf"^{name}(?:\{{.*\}})? (\S+)", text, re.MULTILINE))
+
+
 async def measure(stack: Addresses, folder: Path, seconds: float, rounds: int) -> dict[str, object]:
     """All figures."""
-    name = f"bench{uuid.uuid4().hex[:8]}"
-    async with ledger(stack, name, stack.postgres, folder, BUDGETS) as made:
+    async with opened(stack, folder) as made:
         core, tables = made.start("admission"), made.start("spend")
         await asyncio.gather(core.ready(), tables.ready())
-        load = await asyncio.to_thread(Load, made)
-        peers = {
-            n: await row_lock.flood(stack.postgres, min(5.0, seconds), connections=n, durable=True)
-            for n in CONNECTIONS
-        }
-        best = max(peers, key=lambda n: peers[n])
-        say(f"the peer does best with {best} connections")
-        ours, durable, from_memory, answers = list[float](), list[float](), list[float](), list[float]()
-        for number in range(rounds):
-            rate, latencies = await asyncio.to_thread(load.run, seconds, warm_up=3.0)
-            ours.append(rate)
-            answers += latencies
-            durable.append(await row_lock.flood(stack.postgres, seconds, connections=best, durable=True))
-            from_memory.append(await row_lock.flood(stack.postgres, seconds, connections=best, durable=False))
-            say(f"round {number + 1}: {rate:.0f} decisions/s; row lock {durable[-1]:.0f}/s, {from_memory[-1]:.0f}/s")
-        await asyncio.to_thread(load.run, 20.0, rate=1.0)  # let the tables catch up
-        _, calm = await asyncio.to_thread(load.run, seconds * 2, rate=STEADY_RATE, warm_up=3.0)
-        peer_calm = await row_lock.steady(stack.postgres, seconds * 2, STEADY_RATE, connections=best)
-    ledger_rate, row_rate = statistics.median(ours), statistics.median(durable)
+        with closing(await asyncio.to_thread(Load, made)) as load:
+            found = await rates(stack, load, folder, seconds, rounds)
+            await caught_up(made)
+            _, calm = await asyncio.to_thread(load.run, seconds * 2, rate=STEADY_RATE, warm_up=3.0)
+        for worker in (core, tables):
+            worker.signal(signal.SIGTERM)
+            await worker.ended()
+    peer_calm = await row_lock.steady(stack.postgres, seconds * 2, STEADY_RATE, connections=8)
     return {
-        "ratio_vs_row_lock": round(ledger_rate / row_rate, 2),
-        "ratio_vs_row_lock_from_memory": round(ledger_rate / statistics.median(from_memory), 2),
-        "decisions_per_s": round(ledger_rate),
-        "row_lock_per_s": round(row_rate),
-        "row_lock_from_memory_per_s": round(statistics.median(from_memory)),
-        "p50_ms_at_flood": _ms(answers, 0.5),
+        **found.figures(),
         "p50_ms_at_500": _ms(calm, 0.5),
         "p99_ms_at_500": _ms(calm, 0.99),
         "row_lock_p99_ms_at_500": _ms(peer_calm, 0.99),
+        **await large(stack, folder, seconds * 2),
         "rounds": rounds,
+        "acknowledged": KAFKA_SAYS,
         "machine": {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()},
     }
 

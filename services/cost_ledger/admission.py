@@ -141,7 +141,7 @@ class Admission:
                 serving.close()
 
     def _load(self, ledger: PartitionLedger) -> None:
-        with metrics.LOAD_SECONDS.time():
+        with metrics.LOAD_SECONDS.labels(ledger.partition).time():
             ledger.open()
         log.info(
             "partition %d is loaded: %d rows, next request %d",

@@ -6,6 +6,7 @@ import gc
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import datetime
 from enum import Enum, auto
 
@@ -84,6 +85,8 @@ class PartitionLedger:
         """Leave; nothing is in flight, because `decide` returns when its batch is committed."""
         self.loaded = False
         self._log.close()
+        with suppress(KeyError):  # it has decided nothing yet
+            metrics.OPEN_HOLDS.remove(self.partition)
 
     def abandon(self, loading: Future[None]) -> None:
         """Leave after a load that nobody waits for any more; it may have failed, because the next owner fenced it."""

@@ -53,6 +53,7 @@ class Worker:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
+        self.ops = f"http://127.0.0.1:{self._port}"
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -70,7 +71,7 @@ class Worker:
             while True:
                 assert self.process.poll() is None, self.log.read_text()[-4000:]
                 try:
-                    if (await http.get(f"http://127.0.0.1:{self._port}/readyz", timeout=2)).status_code == 200:
+                    if (await http.get(f"{self.ops}/readyz", timeout=2)).status_code == 200:
                         return
                 except httpx.TransportError:
                     pass
@@ -155,13 +156,21 @@ class TestLedger:
         ):
             yield client
 
-    async def limit_messages(self, topic: str, size: int) -> None:
-        """Let the broker refuse larger messages."""
-        limit = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
-        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[limit])
+    async def configure(self, topic: str, name: str, value: str) -> None:
+        """Set one of a topic's settings."""
+        setting = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[setting])
         admin = AdminClient({"bootstrap.servers": self.stack.kafka})
         for changed in admin.incremental_alter_configs([resource]).values():
             await asyncio.to_thread(changed.result, 10)
+
+    def ends(self, topic: str) -> list[int]:
+        """Where each partition of a topic ends; blocking."""
+        consumer = Consumer({"bootstrap.servers": self.stack.kafka, "group.id": f"ends-{topic}"})
+        try:
+            return [consumer.get_watermark_offsets(TopicPartition(topic, p), 10)[1] for p in range(PARTITIONS)]
+        finally:
+            consumer.close()
 
     async def read(self, topic: str, schema: str) -> list[Found]:
         """Everything committed on a topic, decoded."""

@@ -373,7 +373,7 @@ class Bloated:
 
 
 async def test_a_batch_of_which_one_send_fails_is_not_committed(fresh: TestLedger) -> None:
-    await fresh.limit_messages(fresh.topics.decisions, 10_000)
+    await fresh.configure(fresh.topics.decisions, "max.message.bytes", str(10_000))
     setup = dataclasses.replace(fresh.setup("torn"), encoder=Bloated())
     torn = PartitionLedger(0, PartitionLog(setup, 0), lambda _: True)
     torn.open()
