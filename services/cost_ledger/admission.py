@@ -12,7 +12,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -43,7 +43,7 @@ _HOUSEKEEPING: Final = timedelta(seconds=1)
 _HOLE_ATTEMPTS: Final = 3
 _GROUP: Final[Mapping[str, str | int | bool]] = {
     "session.timeout.ms": 6_000,
-    "heartbeat.interval.ms": 1_500,
+    "heartbeat.interval.ms": 500,
     # Progress is watched by `unready`; leaving the group because of a slow broker would help nobody.
     "max.poll.interval.ms": 86_400_000,
     # A partition that stays here is not loaded again when others move.
@@ -80,8 +80,8 @@ class Admission:
         )
         self._serving: dict[int, PartitionLedger] = {}
         self._opening: dict[int, tuple[PartitionLedger, Future[None]]] = {}
-        # One at a time: a load that nobody wants any more must not fence the one that came after it.
-        self._loader = ThreadPoolExecutor(1, "ledger-load")
+        # One at a time by partition: a load that nobody wants any more must not fence the one that came after it.
+        self._loaders = [ThreadPoolExecutor(1, f"ledger-load-{partition}") for partition in range(partitions)]
         self._deciders = ThreadPoolExecutor(partitions, "ledger-decide")
         self._holes: dict[int, _Hole] = {}
         self._caps_asked: dict[int, float] = {}
@@ -97,7 +97,9 @@ class Admission:
     def run(self) -> None:
         """Work until stopped. Whatever goes wrong is raised: the process must end, and the log knows the truth."""
         topic = self._setup.topics.requests
-        with self._loader, self._deciders, closing(self._consumer):
+        with ExitStack() as open_:
+            for part in (*self._loaders, self._deciders, closing(self._consumer)):
+                open_.enter_context(part)
             self._consumer.subscribe(
                 [topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
             )
@@ -125,7 +127,7 @@ class Admission:
         self._consumer.pause(added)
         for tp in added:
             ledger = PartitionLedger(tp.partition, PartitionLog(self._setup, tp.partition), self.owns(tp.partition))
-            self._opening[tp.partition] = ledger, self._loader.submit(self._load, ledger)
+            self._opening[tp.partition] = ledger, self._loaders[tp.partition].submit(self._load, ledger)
 
     def _revoked(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
         """Let go of partitions; nothing is in flight between two batches."""

@@ -196,6 +196,8 @@ class PartitionLog:
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
+                # The fence becomes readable a moment after its commit, and a fetch in waiting does not notice that.
+                "fetch.wait.max.ms": 20,
             },
             logger=logging.getLogger(LIBRDKAFKA),
         )

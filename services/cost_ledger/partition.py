@@ -58,14 +58,17 @@ class PartitionLedger:
 
         :raises Broken: the rows do not match what was committed with the position.
         """
+        # The rows live as long as the process. Looking through them for garbage would take as long as reading them,
+        # and be felt as a pause ever after.
+        gc.disable()
         try:
             self._load()
+            gc.freeze()
         except BaseException:
             self._log.close()
             raise
-        # A hundred thousand rows live as long as the process: keep them out of every collection's way.
-        gc.collect()
-        gc.freeze()
+        finally:
+            gc.enable()
         self.loaded = True
 
     def _load(self) -> None:
