@@ -39,6 +39,11 @@ def request_id(work: WorkKey, call_no: int, attempt: int) -> RequestId:
     return RequestId(str(uuid.uuid5(_NAMESPACE, f"request|{work}|{call_no}|{attempt}")))
 
 
+def cap_request_id(account: str, scope: str, window: str, cap_micro_usd: int | None, mode: str) -> RequestId:
+    """Id of a wish for a cap: as long as that cap is in force, wishing for it again changes nothing."""
+    return RequestId(f"cap-{uuid.uuid5(_NAMESPACE, f'cap|{account}|{scope}|{window}|{cap_micro_usd}|{mode}')}")
+
+
 def event_id(topic: str, share: str, work: str) -> str:
     """CloudEvents id of a stage's event about a share: emitting it again gives the same id."""
     return str(uuid.uuid5(_NAMESPACE, f"event|{topic}|{share}|{work}"))

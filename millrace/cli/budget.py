@@ -9,6 +9,7 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from millrace.cli.caps import an_account, reconcile, set_caps, show_unconfirmed
 from millrace.cli.connection import GatewayOption, connect
 from millrace.cli.console import compact, plain, print_json, show
 from millrace.cli.exits import one_sentence
@@ -16,6 +17,9 @@ from millrace.contracts.api import BudgetAnswer, BudgetRow
 from millrace.money import MicroUSD, format_usd
 
 budget_app = typer.Typer(no_args_is_help=True, help="Money: what was spent, held and left.")
+budget_app.command("set")(set_caps)
+budget_app.command("unconfirmed")(show_unconfirmed)
+budget_app.command("reconcile")(reconcile)
 
 
 @budget_app.callback()
@@ -25,12 +29,13 @@ def budget() -> None:
 
 @budget_app.command("show")
 def show_budget(
+    account: Annotated[str, typer.Option(callback=an_account, help="Whose")] = "default",
     gateway: GatewayOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
     """Spend of this hour and this day against the caps, per scope."""
     with one_sentence(), connect(gateway) as client:
-        answer = client.budget()
+        answer = client.budget(account=account)
     if as_json:
         print_json(answer)
     else:
@@ -45,18 +50,35 @@ def budget_report(answer: BudgetAnswer) -> Group:
         parts.append(plain(answer.note))
     rows = [row for row in answer.rows if row.cap_micro_usd is not None or _used(row)]
     unconfirmed = any(row.unconfirmed_micro_usd for row in rows)
-    amounts = ("spent", "held", *(("unconfirmed",) if unconfirmed else ()), "cap", "left")
-    table = compact("scope", "window", *amounts, right=amounts)
+    overrun = any(row.overrun_micro_usd for row in rows)
+    warns = any(row.mode == "warn" for row in rows)
+    amounts = (
+        "spent",
+        "held",
+        *(("unconfirmed",) if unconfirmed else ()),
+        *(("overrun",) if overrun else ()),
+        "cap",
+        "left",
+    )
+    table = compact("scope", "window", *amounts, *(("mode",) if warns else ()), right=amounts)
     for before, row in zip([None, *rows], rows, strict=False):
         scope = "" if before is not None and before.scope == row.scope else row.scope
-        table.add_row(plain(scope), f"this {row.window}", *_amounts(row, unconfirmed=unconfirmed))
+        mode = ("warn" if row.mode == "warn" else "",) if warns else ()
+        table.add_row(
+            plain(scope), f"this {row.window}", *_amounts(row, unconfirmed=unconfirmed, overrun=overrun), *mode
+        )
     return Group(*parts, table)
 
 
-def _amounts(row: BudgetRow, *, unconfirmed: bool) -> Sequence[str]:
-    middle = (format_usd(row.unconfirmed_micro_usd),) if unconfirmed else ()
-    used = (format_usd(row.settled_micro_usd), format_usd(row.held_micro_usd))
-    return (*used, *middle, _or_none(row.cap_micro_usd), _or_none(row.left_micro_usd))
+def _amounts(row: BudgetRow, *, unconfirmed: bool, overrun: bool) -> Sequence[str]:
+    return (
+        format_usd(row.settled_micro_usd),
+        format_usd(row.held_micro_usd),
+        *((format_usd(row.unconfirmed_micro_usd),) if unconfirmed else ()),
+        *((format_usd(row.overrun_micro_usd),) if overrun else ()),
+        _or_none(row.cap_micro_usd),
+        _or_none(row.left_micro_usd),
+    )
 
 
 def _used(row: BudgetRow) -> bool:

@@ -19,11 +19,18 @@ from millrace.contracts.api import (
     Accepted,
     Answer,
     BudgetAnswer,
+    BudgetScope,
+    CapChange,
+    CapRequest,
+    CapsAnswer,
     Problem,
+    Reconciled,
+    ReconcileRequest,
     SearchAnswer,
     SearchMode,
     ShareRequest,
     ShareView,
+    UnconfirmedAnswer,
 )
 from millrace.errors import ConfigurationError, MillraceError, Unavailable
 
@@ -34,6 +41,7 @@ UploadProgress = Callable[[int, int], None]
 SETTLED = frozenset({"done", "failed", "parked"})
 """States in which a share does not move on by itself soon."""
 
+_AWAY = 503
 _TIMEOUT = httpx.Timeout(120.0, connect=5.0)  # a large upload is copied and made durable before the answer
 
 
@@ -52,7 +60,7 @@ class NotSettled(MillraceError):
 class Client:
     """One gateway at its base URL; use it as a context.
 
-    Every method raises `Unavailable` when the gateway does not answer and `ApiError` when it refuses.
+    Every method raises `Unavailable` when the gateway, or what it needs, does not answer, `ApiError` when it refuses.
 
     :param transport: for tests; by default the network, past any proxy of the environment.
     """
@@ -146,6 +154,37 @@ class Client:
             response = self._http.get("/budget", params={} if account is None else {"account": account})
         return _read(response, BudgetAnswer)
 
+    def caps(self, *, account: str) -> CapsAnswer:
+        """The caps that hold for an account."""
+        with self._answering():
+            response = self._http.get("/budget/caps", params={"account": account})
+        return _read(response, CapsAnswer)
+
+    def set_cap(self, scope: BudgetScope, wish: CapRequest) -> CapChange:
+        """Change a cap; may be repeated."""
+        with self._answering():
+            response = self._http.put(f"/budget/caps/{scope}", json=wish.model_dump())
+        return _read(response, CapChange)
+
+    def unconfirmed(
+        self, *, account: str | None = None, limit: int = 100, cursor: str | None = None
+    ) -> UnconfirmedAnswer:
+        """Calls that may have been billed, oldest first."""
+        asked = {"account": account, "limit": limit, "cursor": cursor}
+        with self._answering():
+            response = self._http.get(
+                "/budget/unconfirmed", params={name: value for name, value in asked.items() if value is not None}
+            )
+        return _read(response, UnconfirmedAnswer)
+
+    def reconcile(self, request_id: str, wish: ReconcileRequest) -> Reconciled:
+        """Say what an unconfirmed call really cost; may be repeated."""
+        with self._answering():
+            response = self._http.post(
+                f"/budget/unconfirmed/{quote(request_id, safe='')}", json=wish.model_dump(exclude_none=True)
+            )
+        return _read(response, Reconciled)
+
     @contextmanager
     def _answering(self) -> Iterator[None]:
         try:
@@ -186,7 +225,9 @@ def _read(response: httpx.Response, kind: type[A]) -> A:
     try:
         if response.is_success:
             return kind.model_validate_json(response.content)
-        raise ApiError(Problem.model_validate_json(response.content))
+        problem = Problem.model_validate_json(response.content)
+        # What the gateway waits for in vain is as far away for whoever asked the gateway.
+        raise Unavailable(problem.detail) if response.status_code == _AWAY else ApiError(problem)
     except ValidationError as exc:
         raise Unavailable(
             f"What answers at {response.request.url.host}:{response.request.url.port} is not a Millrace gateway "

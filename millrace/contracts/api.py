@@ -7,16 +7,57 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
-from millrace.contracts.events import Segment, SourceKind, StageName, TaskState, Window
-from millrace.money import ZERO, MicroUSD
+from millrace.contracts.events import CapMode, Segment, SourceKind, StageName, TaskState, Window
+from millrace.money import ZERO, MicroUSD, written_usd
 
 ShareState = Literal["queued", "running", "waiting", "parked", "done", "failed"]
 """Of a share as a whole; `done` also when stages were skipped, each saying why."""
 SearchMode = Literal["hybrid", "semantic", "keyword"]
 MatchedBy = Literal["semantic", "keyword"]
+BudgetScope = Literal["transcribe", "summarize", "embed", "search", "total"]
+"""What a cap is about: one use of models, or an account's uses together."""
+CapSource = Literal["budgets-file", "request"]
 ContentType = Literal["video", "audio", "article", "caption", "comment", "tweet", "post"]
+
+
+def _written(text: str) -> str:
+    try:
+        written_usd(text)
+    except ValueError as exc:
+        raise PydanticCustomError("dollars", "{why}", {"why": str(exc)}) from exc
+    return text
+
+
+Dollars = Annotated[
+    str, AfterValidator(_written), Field(examples=["2.50"], description="US dollars, at most six decimals")
+]
+"""An amount that a person wrote; a string, because a JSON number is not an amount of money."""
+AccountName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+class CapRequest(BaseModel):
+    """What a cap shall be. `cap` null: no limit; `mode` left out: as it is, or enforce where there is no cap yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    account: AccountName = Field(
+        default="default", description="Whose; the caps of `default` hold for all accounts without their own"
+    )
+    window: Window
+    cap: Dollars | None
+    mode: CapMode | None = None
+
+
+class ReconcileRequest(BaseModel):
+    """What the provider billed for a call whose outcome nobody knew; `actual` 0: it was not billed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    actual: Dollars
+    account: AccountName | None = Field(default=None, description="Needed only where two accounts have this id")
 
 
 class ShareRequest(BaseModel):
@@ -201,6 +242,7 @@ class BudgetRow(Answer):
     unconfirmed_micro_usd: MicroUSD
     overrun_micro_usd: MicroUSD
     cap_micro_usd: MicroUSD | None = None
+    mode: CapMode | None = None
     left_micro_usd: MicroUSD | None = None
     calls: int
 
@@ -212,3 +254,69 @@ class BudgetAnswer(Answer):
     as_of: AwareDatetime
     rows: list[BudgetRow]
     note: str | None = None
+
+
+class Cap(Answer):
+    """A cap in force; `cap_micro_usd` None: no limit.
+
+    `account` is the one it was set for: `default` where an account has none of its own. `set_by` says whether the
+    budgets file or somebody's request set it; `since` is when the ledger decided that.
+    """
+
+    account: str
+    scope: str
+    window: Window
+    cap_micro_usd: MicroUSD | None = None
+    mode: CapMode
+    set_by: CapSource
+    since: AwareDatetime
+
+
+class CapsAnswer(Answer):
+    """The caps that hold for an account."""
+
+    account: str
+    caps: list[Cap]
+
+
+class CapChange(Answer):
+    """What was in force before and is now; `changed` False: the same request had been decided before.
+
+    `woken` counts the parked stages of shares that go on because of it.
+    """
+
+    before: Cap | None = None
+    now: Cap
+    changed: bool
+    woken: int
+
+
+class UnconfirmedCall(Answer):
+    """A call of which nobody knows whether it was billed; `amount_micro_usd` stays charged until it is reconciled."""
+
+    request_id: str
+    account: str
+    scope: str
+    share_id: str | None = None
+    model: str | None = None
+    amount_micro_usd: MicroUSD
+    since: AwareDatetime
+
+
+class UnconfirmedAnswer(Answer):
+    """Unconfirmed calls, oldest first; `next` is the cursor of the following page, None on the last."""
+
+    calls: list[UnconfirmedCall]
+    next: str | None = None
+
+
+class Reconciled(Answer):
+    """A call that is no longer unconfirmed; `repeated` when it had been settled at this amount before."""
+
+    request_id: str
+    account: str
+    scope: str
+    amount_micro_usd: MicroUSD
+    actual_micro_usd: MicroUSD
+    overrun_micro_usd: MicroUSD
+    repeated: bool = False

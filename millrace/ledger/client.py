@@ -117,6 +117,14 @@ class LedgerClient:
         """Say that nobody knows whether the call was billed; returns when Kafka has it."""
         await self._send(self._request(request_id, "unknown", account, scope))
 
+    async def reconcile(self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD) -> CostDecision:
+        """Say what an unconfirmed call really cost (micro-US-dollars); returns what the ledger decided.
+
+        :raises Unavailable: no decision in time; it may still be decided.
+        """
+        request = self._request(request_id, "reconcile", account, scope)
+        return await self._ask(request.model_copy(update={"amount_micro_usd": actual}))
+
     async def set_cap(
         self,
         request_id: RequestId,
@@ -126,22 +134,21 @@ class LedgerClient:
         window: Window,
         cap: MicroUSD | None,
         mode: CapMode = "enforce",
-    ) -> None:
+    ) -> list[CostDecision]:
         """Set a cap (None: no limit); that of account `default` holds for all accounts without their own.
 
-        Returns when every partition concerned has decided it.
+        Returns when every partition concerned has decided it: a decision of each.
 
-        :raises Unavailable: no decision within 30 s; the cap may still change.
+        :raises Unavailable: no decision in time; the cap may still change.
         """
         request = self._request(request_id, "set-cap", account, scope).model_copy(
             update={"window": window, "cap_micro_usd": cap, "mode": mode}
         )
         if account != DEFAULT_ACCOUNT:
-            await self._ask(request)
-            return
+            return [await self._ask(request)]
         # Answers do not carry their partition: each partition's request has its own id.
         ids = {partition: f"{request_id}:{partition}" for partition in range(self._partitions)}
-        await asyncio.gather(
+        return await asyncio.gather(
             *(self._ask(request.model_copy(update={"request_id": one}), p) for p, one in ids.items())
         )
 

@@ -19,10 +19,10 @@ WITH spend AS (
   SELECT scope, 'day', settled_micro_usd, held_micro_usd, unconfirmed_micro_usd, overrun_micro_usd, calls
     FROM ledger_daily WHERE account = $1 AND start = $3
 ), caps AS (
-  SELECT DISTINCT ON (scope, "window") scope, "window", cap_micro_usd
+  SELECT DISTINCT ON (scope, "window") scope, "window", cap_micro_usd, mode
     FROM ledger_caps WHERE account IN ($1, 'default') ORDER BY scope, "window", (account = $1) DESC
 )
-SELECT scope, "window", cap_micro_usd, coalesce(settled_micro_usd, 0) AS settled_micro_usd,
+SELECT scope, "window", cap_micro_usd, mode, coalesce(settled_micro_usd, 0) AS settled_micro_usd,
        coalesce(held_micro_usd, 0) AS held_micro_usd, coalesce(unconfirmed_micro_usd, 0) AS unconfirmed_micro_usd,
        coalesce(overrun_micro_usd, 0) AS overrun_micro_usd, coalesce(calls, 0) AS calls
   FROM spend FULL JOIN caps USING (scope, "window")

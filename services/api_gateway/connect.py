@@ -20,6 +20,7 @@ from millrace.models.build import open_embedding
 from millrace.store.blobs import LocalBlobStore
 from millrace.store.pool import open_pool
 from millrace.store.version import verify_migrated
+from services.api_gateway.caps import CapDesk
 from services.api_gateway.forms import Limits
 from services.api_gateway.intake import Intake
 from services.api_gateway.outbox import Drainer
@@ -29,6 +30,7 @@ from services.api_gateway.resources import Resources
 from services.api_gateway.search import Search
 from services.api_gateway.settings import GatewaySettings
 from services.api_gateway.shares import TOPIC, ShareDesk
+from services.api_gateway.unconfirmed import UnconfirmedDesk
 
 NAME = "api_gateway"
 _WRITTEN = (TOPIC, "cost.requests")
@@ -54,12 +56,12 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
             open_pool(settings.postgres.get_secret_value(), size=_POOL_SIZE) as pool,
             open_producer(settings.kafka) as producer,
             open_ledger(
-                settings.kafka, codec, producer, source=NAME, clock=clock, answer_within_s=settings.search_grant_s
+                settings.kafka, codec, producer, source=NAME, clock=clock, answer_within_s=settings.cap_change_s
             ) as ledger,
             open_embedding(settings) as model,
         ):
             await verify_migrated(pool)
-            search = Search(Passages(pool), model, ledger)
+            search = Search(Passages(pool), model, ledger, grant_within_s=settings.search_grant_s)
             blobs = LocalBlobStore(settings.blobs)
             publisher = KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes)
             drainer = Drainer(pool, publisher)
@@ -76,6 +78,8 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                     ),
                     desk=ShareDesk(pool, codec, clock, drainer.wake),
                     search=search,
+                    caps=CapDesk(pool, ledger),
+                    unconfirmed=UnconfirmedDesk(pool, ledger),
                 )
             finally:
                 await publisher.close()

@@ -7,6 +7,7 @@ RequestRefused
 ├── TooLarge      413
 ├── NotFound      404
 ├── Conflict      422: the idempotency key belongs to another request
+├── NotNow        409: what is there does not allow it
 ├── Forbidden     403: sent by a page of another site
 └── WrongHost     400: addressed to a host name that is not ours
 """
@@ -62,6 +63,13 @@ class Conflict(RequestRefused):
 
     status = 422
     title = "Idempotency key reused"
+
+
+class NotNow(RequestRefused):
+    """What is there, as it is, does not allow it."""
+
+    status = 409
+    title = "Not possible as it is"
 
 
 class Forbidden(RequestRefused):

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from millrace.contracts.events import Event
+from millrace.contracts.events import CapMode, CostDecision, Event, Window
+from millrace.ids import RequestId
+from millrace.money import MicroUSD
 
 
 @dataclass(frozen=True)
@@ -54,5 +56,36 @@ class Publisher(Protocol):
         """Send rows in their order and wait for each one's confirmation.
 
         Returns, row by row, None when all in-sync replicas have it, otherwise why that is not certain.
+        """
+        ...
+
+
+class CapLedger(Protocol):
+    """Takes changes of caps."""
+
+    async def set_cap(
+        self,
+        request_id: RequestId,
+        *,
+        account: str,
+        scope: str,
+        window: Window,
+        cap: MicroUSD | None,
+        mode: CapMode = "enforce",
+    ) -> list[CostDecision]:
+        """Set a cap, None for no limit; returns the decision of every partition concerned.
+
+        :raises Unavailable: no decision in time; the cap may still change.
+        """
+        ...
+
+
+class Reconciler(Protocol):
+    """Takes what an unconfirmed call really cost."""
+
+    async def reconcile(self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD) -> CostDecision:
+        """Returns what the ledger decided.
+
+        :raises Unavailable: no decision in time; it may still be decided.
         """
         ...

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from millrace.clock import Clock
 from millrace.store.blobs import BlobStore
+from services.api_gateway.caps import CapDesk
 from services.api_gateway.flight import OneFlight
 from services.api_gateway.intake import Intake
 from services.api_gateway.outbox import Drainer
@@ -17,6 +18,7 @@ from services.api_gateway.ports import OutboxLag
 from services.api_gateway.producer import KafkaPublisher
 from services.api_gateway.search import Search
 from services.api_gateway.shares import ShareDesk
+from services.api_gateway.unconfirmed import UnconfirmedDesk
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Resources:
     intake: Intake
     desk: ShareDesk
     search: Search
+    caps: CapDesk
+    unconfirmed: UnconfirmedDesk
     waiting: OneFlight[OutboxLag] = field(default_factory=OneFlight)
     brokers: OneFlight[int] = field(default_factory=OneFlight)
 

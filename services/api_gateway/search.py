@@ -47,7 +47,8 @@ def new_request_id() -> RequestId:
 class Search:
     """Answers queries; falls back to words when meaning cannot be bought, and says so.
 
-    `model` is the one that the chunks were embedded with: those of another are not found by meaning.
+    `model` is the one that the chunks were embedded with: those of another are not found by meaning. A search waits
+    `grant_within_s` for the ledger, which is less than the ledger's client would.
     """
 
     def __init__(
@@ -56,11 +57,14 @@ class Search:
         model: EmbeddingModel,
         ledger: Ledger,
         request_id: Callable[[], RequestId] = new_request_id,
+        *,
+        grant_within_s: float = 3.0,
     ) -> None:
         self._passages = passages
         self._model = model
         self._ledger = ledger
         self._request_id = request_id
+        self._grant_within_s = grant_within_s
         self._telling: set[asyncio.Task[None]] = set()
 
     async def close(self, within_s: float = 5.0) -> None:
@@ -95,15 +99,16 @@ class Search:
     async def _vector(self, query: str, account: str) -> Sequence[float]:
         request = self._request_id()
         try:
-            decision = await self._ledger.reserve(
-                request,
-                account=account,
-                scope=SCOPE,
-                amount=self._model.tariff.most(self._model.count_tokens(query)),
-                hold_for=_HOLD_FOR,
-                model=self._model.name,
-            )
-        except Unavailable as exc:
+            async with asyncio.timeout(self._grant_within_s):  # cancelled, the client lets go of the hold
+                decision = await self._ledger.reserve(
+                    request,
+                    account=account,
+                    scope=SCOPE,
+                    amount=self._model.tariff.most(self._model.count_tokens(query)),
+                    hold_for=_HOLD_FOR,
+                    model=self._model.name,
+                )
+        except (Unavailable, TimeoutError) as exc:
             raise _NoVector("The cost ledger does not answer, so the query's embedding was not granted.") from exc
         if isinstance(decision, Refusal):
             raise _NoVector(_why(decision))

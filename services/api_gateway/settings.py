@@ -39,6 +39,10 @@ class GatewaySettings(EmbeddingSettings, CoreSettings):
         default=3.0, gt=0, description="How long a search waits for the ledger before it goes by words alone"
     )
 
+    cap_change_s: float = Field(
+        default=10.0, gt=0, description="How long the change of a cap and a reconciliation wait for the ledger"
+    )
+
     @property
     def hosts(self) -> frozenset[str]:
         """The host names to answer under."""

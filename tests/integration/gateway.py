@@ -17,15 +17,21 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from millrace.clock import SystemClock
 from millrace.contracts.catalog import Catalog
+from millrace.contracts.events import CapMode, CostDecision, Window
 from millrace.contracts.provision import apply_topics, register_schemas
 from millrace.contracts.registry import Registry
 from millrace.contracts.wire import Codec
 from millrace.embedded.readyfile import Addresses
+from millrace.errors import Unavailable
+from millrace.ids import RequestId
+from millrace.ledger.client import LedgerClient
 from millrace.models.wordllama import WordLlamaModel
+from millrace.money import MicroUSD
 from millrace.store.blobs import LocalBlobStore
 from millrace.store.pool import open_pool
 from millrace.testing.ledger import FakeLedger
 from services.api_gateway.app import create_app
+from services.api_gateway.caps import CapDesk
 from services.api_gateway.forms import Limits
 from services.api_gateway.guard import LOOPBACK
 from services.api_gateway.intake import Intake
@@ -35,8 +41,28 @@ from services.api_gateway.producer import KafkaPublisher
 from services.api_gateway.resources import Resources
 from services.api_gateway.search import Search
 from services.api_gateway.shares import TOPIC, ShareDesk
+from services.api_gateway.unconfirmed import UnconfirmedDesk
 
 MAX_UPLOAD = 3_000_000
+
+
+class SilentLedger:
+    """A ledger that does not answer people."""
+
+    async def set_cap(
+        self,
+        request_id: RequestId,
+        *,
+        account: str,
+        scope: str,
+        window: Window,
+        cap: MicroUSD | None,
+        mode: CapMode = "enforce",
+    ) -> list[CostDecision]:
+        raise Unavailable("the cost ledger does not answer; nothing was called")
+
+    async def reconcile(self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD) -> CostDecision:
+        raise Unavailable("the cost ledger does not answer; nothing was called")
 
 
 @dataclass(frozen=True)
@@ -64,9 +90,17 @@ async def provision(stack: Addresses) -> None:
 
 @asynccontextmanager
 async def open_gateway(
-    stack: Addresses, database: str, folder: Path, model: WordLlamaModel
+    stack: Addresses,
+    database: str,
+    folder: Path,
+    model: WordLlamaModel,
+    deciding: LedgerClient | SilentLedger | None = None,
 ) -> AsyncIterator[Gateway]:
-    """Topics, schemas and the database's tables must be there."""
+    """Topics, schemas and the database's tables must be there.
+
+    :param deciding: who decides about caps and unconfirmed calls; by default nobody.
+    """
+    deciding = deciding or SilentLedger()
     catalog = Catalog.load()
     codec = await Codec.connect(Registry(stack.registry), catalog, [TOPIC])
     clock, blobs, ledger = SystemClock(), LocalBlobStore(folder), FakeLedger()
@@ -84,6 +118,8 @@ async def open_gateway(
             intake=Intake(blobs, folder, Limits(upload=MAX_UPLOAD, text=512 << 10)),
             desk=ShareDesk(pool, codec, clock, drainer.wake),
             search=search,
+            caps=CapDesk(pool, deciding),
+            unconfirmed=UnconfirmedDesk(pool, deciding),
         )
         transport = httpx.ASGITransport(create_app(parts, LOOPBACK), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:

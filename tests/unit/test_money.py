@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.money import MicroUSD, cost_of, format_usd, micro_usd
+from millrace.money import LARGEST, MicroUSD, cost_of, format_usd, micro_usd, written_usd
+from services.cost_ledger.decide import MAX_AMOUNT
 
 dollars = st.decimals(min_value=0, max_value=10**9, places=9)
 
@@ -44,3 +45,22 @@ def test_shown_dollars_lose_nothing(amount: int) -> None:
 )
 def test_format(micro: int, shown: str) -> None:
     assert format_usd(MicroUSD(micro)) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "micro"), [("5", 5_000_000), ("$1.25", 1_250_000), ("0.000001", 1), ("0", 0), ("10000000", LARGEST)]
+)
+def test_people_write_dollars(text: str, micro: int) -> None:
+    assert written_usd(text) == micro
+
+
+@pytest.mark.parametrize(
+    "text", ["", "$", "1,50", "1e3", "-1", "0.0000001", "10000000.01", "nan", "1_000", "٣", "1\n"]
+)
+def test_what_is_no_amount_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^an amount is "):
+        written_usd(text)
+
+
+def test_people_may_write_what_the_ledger_takes() -> None:
+    assert LARGEST == MAX_AMOUNT

@@ -1,4 +1,4 @@
-"""GET /budget."""
+"""GET /budget, and what is asked of the ledger by people: caps, and calls whose outcome nobody knows."""
 
 from __future__ import annotations
 
@@ -6,16 +6,70 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from millrace.contracts.api import BudgetAnswer
+from millrace.contracts.api import (
+    BudgetAnswer,
+    BudgetScope,
+    CapChange,
+    CapRequest,
+    CapsAnswer,
+    Problem,
+    Reconciled,
+    ReconcileRequest,
+    UnconfirmedAnswer,
+)
 from services.api_gateway.budget import budget
+from services.api_gateway.errors import NotFound
 from services.api_gateway.resources import Parts
 
 router = APIRouter(tags=["budget"])
 
+_Account = Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+_SILENT = {"model": Problem, "description": "The ledger or the database does not answer; asking again is safe"}
+
 
 @router.get("/budget")
-async def show_budget(
-    parts: Parts, account: Annotated[str, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = "default"
-) -> BudgetAnswer:
+async def show_budget(parts: Parts, account: Annotated[str, _Account] = "default") -> BudgetAnswer:
     """Spend of this hour and this day (UTC) by scope, against the caps that the ledger enforces."""
     return await budget(parts.pool, account, parts.clock.now())
+
+
+@router.get("/budget/caps")
+async def show_caps(parts: Parts, account: Annotated[str, _Account] = "default") -> CapsAnswer:
+    """The caps that hold for an account: its own, and those of `default` where it has none."""
+    return await parts.caps.in_force(account)
+
+
+@router.put("/budget/caps/{scope}", responses={503: _SILENT})
+async def change_cap(scope: BudgetScope, wish: CapRequest, parts: Parts) -> CapChange:
+    """Set a cap; answers once the ledger has decided.
+
+    A lowered cap takes back nothing that was granted. Work that waits for a cap which is raised goes on at once. The
+    cap stays until it is set again or the budgets file says something new about it.
+    """
+    return await parts.caps.change(scope, wish)
+
+
+@router.get("/budget/unconfirmed", responses={400: {"model": Problem, "description": "Not a cursor of this list"}})
+async def show_unconfirmed(
+    parts: Parts,
+    account: Annotated[str | None, _Account] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
+) -> UnconfirmedAnswer:
+    """Calls that may have been billed, oldest first; their holds stay charged until they are reconciled."""
+    return await parts.unconfirmed.page(account, cursor, limit)
+
+
+@router.post(
+    "/budget/unconfirmed/{request_id:path}",
+    responses={
+        404: {"model": Problem, "description": "No such call"},
+        409: {"model": Problem, "description": "It is not unconfirmed, or was reconciled at another amount"},
+        503: _SILENT,
+    },
+)
+async def reconcile(request_id: str, wish: ReconcileRequest, parts: Parts) -> Reconciled:
+    """Say what an unconfirmed call really cost; answers once the ledger has decided, and may be repeated."""
+    if "\0" in request_id:
+        raise NotFound("The ledger has no call with this request id.")
+    return await parts.unconfirmed.reconcile(request_id, wish)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ import pytest
 from millrace.contracts.api import SearchMode
 from millrace.errors import Refusal, Retryable, Unavailable, UnknownOutcome
 from millrace.ids import RequestId
+from millrace.ledger.port import Granted
 from millrace.models.port import Backend, Embedded, Tariff, Use
 from millrace.money import MicroUSD
 from millrace.testing.ledger import Asked, FakeLedger
@@ -132,3 +134,19 @@ async def test_a_bug_in_the_model_leaves_the_money_unconfirmed_rather_than_free(
     with pytest.raises(ZeroDivisionError):
         await ask(searching(Model(ZeroDivisionError()), ledger))
     assert [op for op, _ in ledger.told] == ["reserve", "unknown"]
+
+
+class SlowLedger(FakeLedger):
+    """Decides later than anybody waits."""
+
+    async def reserve(self, request_id: RequestId, **asked: object) -> Granted | Refusal:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+
+async def test_a_search_does_not_wait_as_long_as_the_ledgers_client_would() -> None:
+    model = Model()
+    search = Search(Passages(), model, SlowLedger(), lambda: REQUEST, grant_within_s=0.01)
+    mode, note, _ = await ask(search)
+    assert (mode, model.calls) == ("keyword", 0)
+    assert "ledger does not answer" in (note or "")

@@ -99,6 +99,17 @@ def test_a_budget_shows_what_may_have_been_billed_only_where_there_is_some() -> 
     ]
 
 
+def test_a_budget_shows_overrun_and_warning_caps_only_where_there_are_some() -> None:
+    row = budget_row("embed", cap=10, settled=4)
+    rows = [row.model_copy(update={"mode": "warn", "overrun_micro_usd": MicroUSD(3)}), row]
+    shown = lines(budget_report(BudgetAnswer(account="default", as_of=NOW, rows=rows)))
+    assert shown[1:] == [
+        "scope window spent held overrun cap left mode",
+        "embed this hour $0.000004 $0.00 $0.000003 $0.00001 $0.000006 warn",
+        "this hour $0.000004 $0.00 $0.00 $0.00001 $0.000006",
+    ]
+
+
 def test_the_reckoning_tells_calls_of_now_from_those_that_were_reused() -> None:
     views = [share(receipts=[receipt("embed"), receipt("summarize", reused=True), receipt("transcribe", "denied")])]
     assert "granted each of the 1 model calls" in reckoning(views)
