@@ -9,6 +9,7 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from millrace.cli.alerts import forecasts
 from millrace.cli.connection import GatewayOption, connect
 from millrace.cli.console import compact, plain, print_json, show
 from millrace.cli.exits import one_sentence
@@ -50,7 +51,7 @@ def budget_report(answer: BudgetAnswer) -> Group:
     for before, row in zip([None, *rows], rows, strict=False):
         scope = "" if before is not None and before.scope == row.scope else row.scope
         table.add_row(plain(scope), f"this {row.window}", *_amounts(row, unconfirmed=unconfirmed))
-    return Group(*parts, table)
+    return Group(*parts, table, *forecasts(rows))
 
 
 def _amounts(row: BudgetRow, *, unconfirmed: bool) -> Sequence[str]:

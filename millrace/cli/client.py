@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from millrace.contracts.api import (
     Accepted,
+    AlertsAnswer,
     Answer,
     BudgetAnswer,
     Problem,
@@ -145,6 +146,13 @@ class Client:
         with self._answering():
             response = self._http.get("/budget", params={} if account is None else {"account": account})
         return _read(response, BudgetAnswer)
+
+    def alerts(self, *, account: str, limit: int = 50, cursor: str | None = None) -> AlertsAnswer:
+        """Alerts about an account's budgets, newest first."""
+        asked = {"account": account, "limit": str(limit), **({} if cursor is None else {"cursor": cursor})}
+        with self._answering():
+            response = self._http.get("/budget/alerts", params=asked)
+        return _read(response, AlertsAnswer)
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
