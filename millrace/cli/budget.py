@@ -9,6 +9,7 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from millrace.cli.alerts import forecasts
 from millrace.cli.caps import an_account, reconcile, set_caps, show_unconfirmed
 from millrace.cli.connection import GatewayOption, connect
 from millrace.cli.console import compact, plain, print_json, show
@@ -67,7 +68,7 @@ def budget_report(answer: BudgetAnswer) -> Group:
         table.add_row(
             plain(scope), f"this {row.window}", *_amounts(row, unconfirmed=unconfirmed, overrun=overrun), *mode
         )
-    return Group(*parts, table)
+    return Group(*parts, table, *forecasts(rows))
 
 
 def _amounts(row: BudgetRow, *, unconfirmed: bool, overrun: bool) -> Sequence[str]:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from millrace.contracts.api import (
     Accepted,
+    AlertsAnswer,
     Answer,
     BudgetAnswer,
     BudgetScope,
@@ -184,6 +185,13 @@ class Client:
                 f"/budget/unconfirmed/{quote(request_id, safe='')}", json=wish.model_dump(exclude_none=True)
             )
         return _read(response, Reconciled)
+
+    def alerts(self, *, account: str, limit: int = 50, cursor: str | None = None) -> AlertsAnswer:
+        """Alerts about an account's budgets, newest first."""
+        asked = {"account": account, "limit": str(limit), **({} if cursor is None else {"cursor": cursor})}
+        with self._answering():
+            response = self._http.get("/budget/alerts", params=asked)
+        return _read(response, AlertsAnswer)
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

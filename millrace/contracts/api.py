@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from millrace.contracts.events import CapMode, Segment, SourceKind, StageName, TaskState, Window
+from millrace.contracts.events import AlertKind, CapMode, Segment, SourceKind, StageName, TaskState, Window
 from millrace.money import ZERO, MicroUSD, written_usd
 
 ShareState = Literal["queued", "running", "waiting", "parked", "done", "failed"]
@@ -230,8 +230,38 @@ class SearchAnswer(Answer):
     hits: list[SearchHit]
 
 
+class AlertView(Answer):
+    """A budget reached `percent` of its cap, will be used up at `exhausted_at`, or paid for a call above its hold.
+
+    `used_micro_usd` counts what is settled, held and unconfirmed; `percent` is 0 for an overrun.
+    """
+
+    alert_id: str
+    account: str
+    scope: str
+    window: Window
+    start: AwareDatetime
+    kind: AlertKind
+    percent: int
+    used_micro_usd: MicroUSD
+    cap_micro_usd: MicroUSD
+    exhausted_at: AwareDatetime | None = None
+    raised_at: AwareDatetime
+
+
+class AlertsAnswer(Answer):
+    """Alerts, newest first; `next` is the cursor for older ones, None when there are none."""
+
+    account: str
+    alerts: list[AlertView]
+    next: str | None = None
+
+
 class BudgetRow(Answer):
-    """Spend of a scope in the present hour or day; `left_micro_usd` and the cap are None where there is no cap."""
+    """Spend of a scope in the present hour or day; `left_micro_usd` and the cap are None where there is no cap.
+
+    `exhausted_at`: when the cap will be reached at the rate so far; None when the window ends first.
+    """
 
     account: str
     scope: str
@@ -245,6 +275,7 @@ class BudgetRow(Answer):
     mode: CapMode | None = None
     left_micro_usd: MicroUSD | None = None
     calls: int
+    exhausted_at: AwareDatetime | None = None
 
 
 class BudgetAnswer(Answer):

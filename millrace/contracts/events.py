@@ -33,6 +33,7 @@ CostOutcome = Literal[
 HoldState = Literal["held", "unconfirmed", "released", "settled", "denied"]
 Window = Literal["hour", "day"]
 CapMode = Literal["enforce", "warn"]
+AlertKind = Literal["threshold", "overrun", "forecast"]
 
 Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 """Avro's `int`. fastavro would write more bits, which other readers refuse."""
@@ -266,7 +267,7 @@ class CostAlert(Event):
     scope: str
     window: Window
     start: AwareDatetime
-    kind: Literal["threshold", "overrun", "forecast"]
+    kind: AlertKind
     percent: Int32
     used_micro_usd: MicroUSD
     cap_micro_usd: MicroUSD

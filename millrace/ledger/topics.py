@@ -9,6 +9,7 @@ REQUESTS: Final = "cost.requests"
 DECISIONS: Final = "cost.decisions"
 ROWS: Final = "cost.rows"
 SPEND: Final = "cost.spend"
+ALERTS: Final = "cost.alerts"
 REQUEST_ID_HEADER: Final = "ce_requestid"
 """CloudEvents extension attribute on decisions: readers find their answers without decoding everybody's."""
 
@@ -40,6 +41,11 @@ class LedgerTopics:
         return self.prefix + SPEND
 
     @property
+    def alerts(self) -> str:
+        """Budgets that reached a threshold, or will."""
+        return self.prefix + ALERTS
+
+    @property
     def all(self) -> tuple[str, ...]:
-        """All four."""
-        return (self.requests, self.decisions, self.rows, self.spend)
+        """All five."""
+        return (self.requests, self.decisions, self.rows, self.spend, self.alerts)

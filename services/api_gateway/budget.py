@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import asyncpg
 
 from millrace.contracts.api import BudgetAnswer, BudgetRow
+from millrace.ledger.forecast import exhausted_at
 from millrace.money import MicroUSD
 
 # An account's own cap, also that it has none, goes before that of `default`.
@@ -35,10 +36,16 @@ async def budget(pool: asyncpg.Pool[asyncpg.Record], account: str, now: datetime
     """Every scope with a cap or with spend, for the hour and the day (UTC) that `now` lies in."""
     hour = now.replace(minute=0, second=0, microsecond=0)
     day = hour.replace(hour=0)
-    starts = {"hour": hour, "day": day}
+    windows = {"hour": (hour, hour + timedelta(hours=1)), "day": (day, day + timedelta(days=1))}
     rows = [
         BudgetRow.model_validate(
-            {**dict(row), "account": account, "start": starts[row["window"]], "left_micro_usd": left(dict(row))}
+            {
+                **dict(row),
+                "account": account,
+                "start": windows[row["window"]][0],
+                "left_micro_usd": left(dict(row)),
+                "exhausted_at": _forecast(dict(row), *windows[row["window"]], now),
+            }
         )
         for row in await pool.fetch(_ROWS, account, hour, day)
     ]
@@ -50,5 +57,12 @@ def left(row: Mapping[str, int | None]) -> MicroUSD | None:
     cap = row["cap_micro_usd"]
     if cap is None:
         return None
-    used = sum(row[f"{part}_micro_usd"] or 0 for part in ("settled", "held", "unconfirmed"))  # overrun is settled too
-    return MicroUSD(max(0, cap - used))
+    return MicroUSD(max(0, cap - _used(row)))
+
+
+def _used(row: Mapping[str, int | None]) -> int:
+    return sum(row[f"{part}_micro_usd"] or 0 for part in ("settled", "held", "unconfirmed"))  # overrun is settled too
+
+
+def _forecast(row: Mapping[str, int | None], start: datetime, end: datetime, now: datetime) -> datetime | None:
+    return exhausted_at(start, end, now, used=_used(row), cap=row["cap_micro_usd"], calls=row["calls"] or 0)

@@ -14,6 +14,7 @@ from typing import Final, TypeVar, cast
 
 import faust
 from aiokafka.errors import KafkaError
+from prometheus_client import REGISTRY
 
 from millrace.clock import SystemClock
 from millrace.contracts.catalog import Catalog
@@ -30,8 +31,11 @@ from millrace.stream.pool import Stream
 from millrace.stream.worker import StageWorker
 from millrace.telemetry.ops import serve_ops
 from services.cost_ledger import tables
+from services.cost_ledger.alarm import LedgerAlarm
+from services.cost_ledger.alert_outputs import AlertTable, AlertTopic
 from services.cost_ledger.core import Core, die, make_core, open_codec
 from services.cost_ledger.journal import Journal
+from services.cost_ledger.present import PresentWindows
 from services.cost_ledger.progress import Progress
 from services.cost_ledger.recorder import Arrived, Behind, Recorder
 from services.cost_ledger.settings import LedgerSettings
@@ -111,11 +115,16 @@ class LedgerApp(FaustApp):
         await enter(serve_ops(settings.ops_host, settings.ops_port, self.unready))
         decisions = tables.KafkaDecisions(settings.kafka, topics.decisions, codec)
         self._ends = await enter(decisions.ends())
+        present = PresentWindows(self._clock)
+        REGISTRY.register(present)
+        self._open.callback(REGISTRY.unregister, present)
+        outputs = (AlertTable(pool), AlertTopic(producer, codec, topics.alerts, self._home))
         self._recorder = Recorder(
             (SpendBook("hour", self.hourly_spend, self._home), SpendBook("day", self.daily_spend, self._home)),
             Journal(pool),
             decisions,
             tables.SpendPublisher(producer, codec, topics.spend, self._home),
+            LedgerAlarm(outputs, present, self._clock),
             fatal=die,
         )
 

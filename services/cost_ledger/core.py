@@ -21,7 +21,7 @@ from millrace.contracts.provision import verify_topics
 from millrace.contracts.registry import Registry
 from millrace.contracts.wire import Codec
 from millrace.errors import MillraceError
-from millrace.ledger.topics import DECISIONS, REQUESTS, SPEND
+from millrace.ledger.topics import ALERTS, DECISIONS, REQUESTS, SPEND
 from millrace.startup import EXIT_CRASHED, enter_patiently, exit_status, say
 from millrace.telemetry.logs import quieten_libraries
 from millrace.telemetry.ops import serve_ops
@@ -86,7 +86,7 @@ async def open_codec(settings: LedgerSettings, catalog: Catalog) -> AsyncIterato
     own = ledger_catalog(catalog, settings)
     await verify_topics(settings.kafka, own, own.topics)
     with Registry(settings.registry) as registry:
-        yield await Codec.connect(registry, catalog, (REQUESTS, DECISIONS, SPEND))
+        yield await Codec.connect(registry, catalog, (REQUESTS, DECISIONS, SPEND, ALERTS))
 
 
 def make_core(settings: LedgerSettings, catalog: Catalog, codec: Codec) -> Core:

@@ -14,3 +14,4 @@ LOAD_SECONDS = Gauge("millrace_ledger_load_seconds", "Time that reading a partit
 OPEN_HOLDS = Gauge("millrace_ledger_open_holds", "Holds that are neither settled nor released", ["partition"])
 JOURNALED = Counter("millrace_ledger_journal_entries", "Decisions that were written to the journal")
 """Decisions that are in PostgreSQL; compare with `millrace_ledger_decisions` to see the journal's lag."""
+ALERTS = Counter("millrace_ledger_alerts", "Alerts that were raised, repeats after a crash too", ["kind", "percent"])

@@ -11,6 +11,8 @@ import asyncio
 import logging
 from collections import ChainMap
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
+from functools import partial
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from mode import Service
@@ -74,6 +76,28 @@ class Publisher(Protocol):
         ...
 
 
+class Touched(NamedTuple):
+    """A window's row as it is published, and when the last decision that concerned it was made."""
+
+    row: CostSpend
+    at: datetime
+
+
+class Alarm(Protocol):
+    """Raises alerts about windows."""
+
+    async def raise_for(self, book: SpendBook, touched: Sequence[Touched]) -> None:
+        """Raise what is due and note it in the book; may be repeated.
+
+        Raises what `millrace.store.pool.OUTAGES` names while the database is away.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Partitions move: windows may belong to another worker by now."""
+        ...
+
+
 class Recorder(Service):
     """Works through arrived decisions in batches; one at a time, so that order is never in question."""
 
@@ -83,6 +107,7 @@ class Recorder(Service):
         journal: Entries,
         decisions: DecisionLog,
         publisher: Publisher,
+        alarm: Alarm,
         *,
         fatal: Callable[[str], None],
         pause_s: float = 1.0,
@@ -93,6 +118,7 @@ class Recorder(Service):
         self._journal = journal
         self._decisions = decisions
         self._publisher = publisher
+        self._alarm = alarm
         self._fatal = fatal
         self._pause_s = pause_s
         self._gather_s = gather_s
@@ -126,6 +152,7 @@ class Recorder(Service):
             await asyncio.wait([self._batch])
         self._done.clear()
         self._reached.clear()
+        self._alarm.forget()
 
     def reached(self, partition: int) -> int:
         """All decisions before this offset are recorded; 0 when that is not known here yet."""
@@ -211,15 +238,15 @@ class Recorder(Service):
         return min([journaled, *(book.done(partition) for book in self._books)])
 
     async def _write(self, decided: Sequence[Decided]) -> None:
-        """Tables, journal, topic; then the tables' positions, which claim that all of it is done."""
+        """Tables, journal, topics; then the tables' positions, which claim that all of it is done."""
         if not decided:
             return
-        rows: list[CostSpend] = []
-        for book in self._books:
-            rows += _apply(book, decided)
+        touched = [(book, _apply(book, decided)) for book in self._books]
         await self._until_it_works("the journal", lambda: self._journal.write(decided))
         metrics.JOURNALED.inc(len(decided))
-        await self._publisher.publish(rows)
+        await self._publisher.publish([one.row for _, windows in touched for one in windows])
+        for book, windows in touched:
+            await self._until_it_works("the table of alerts", partial(self._alarm.raise_for, book, windows))
         for partition, done in _last(decided).items():
             for book in self._books:
                 book.finish(partition, done)
@@ -235,14 +262,14 @@ class Recorder(Service):
                 await asyncio.sleep(self._pause_s)
 
 
-def _apply(book: SpendBook, decided: Iterable[Decided]) -> list[CostSpend]:
+def _apply(book: SpendBook, decided: Iterable[Decided]) -> list[Touched]:
     """Fold decisions into a table, touching each of its rows once: every write is a changelog message."""
     overlay: ChainMap[str, dict[str, int | None]] = ChainMap({}, book.rows)
     draft = SpendBook(book.window, overlay, book.home)
-    touched: dict[WindowName, None] = {}
+    touched: dict[WindowName, datetime] = {}
     for one in decided:
-        touched.update(dict.fromkeys(draft.apply(one)))
-    rows = [draft.published(name) for name in touched]
+        touched.update(dict.fromkeys(draft.apply(one), one.decision.decided_at))
+    rows = [Touched(draft.published(name), at) for name, at in touched.items()]
     for key, row in overlay.maps[0].items():
         book.rows[key] = row
     return rows

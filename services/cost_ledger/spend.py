@@ -2,18 +2,20 @@
 
 A table holds, for one kind of window: a row `account|scope|start` per window, and beside them rows whose keys begin
 with `|` (no account does): caps as the log last set them, and how far each partition is done. Every row knows the
-last decision in it, so that decisions which arrive again change nothing.
+last decision in it, so that decisions which arrive again change nothing. A window's row also keeps what was announced
+about it (`alerts.py`), in fields that most rows lack.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from millrace.clock import from_millis, millis
-from millrace.contracts.events import CostDecision, CostSpend, Window
+from millrace.contracts.events import CostAlert, CostDecision, CostSpend, Window
 from millrace.money import MicroUSD
+from services.cost_ledger.alerts import Announced, after, fields_of, said_in
 from services.cost_ledger.effects import NOTHING, effect, windows_of
 from services.cost_ledger.rows import DEFAULT, WindowRow
 from services.cost_ledger.windows import start_of
@@ -93,7 +95,7 @@ class SpendBook:
         for name in names:
             row = self.rows.get(name.key)
             if row is None or (row["as_of"] or 0) < decided.offset:
-                self.rows[name.key] = _row(_sums(row).plus(change), decided)
+                self.rows[name.key] = {**(row or {}), **_row(_sums(row).plus(change), decided)}
         return names
 
     def published(self, name: WindowName) -> CostSpend:
@@ -114,6 +116,16 @@ class SpendBook:
             as_of_offset=(row["as_of"] or 0) if row else -1,
             updated_at=from_millis((row["at"] or 0) if row else name.start),
         )
+
+    def said(self, name: WindowName) -> Announced:
+        """Which alerts have been raised about a window."""
+        return said_in(self.rows.get(name.key))
+
+    def note_said(self, name: WindowName, alerts: Sequence[CostAlert]) -> None:
+        """Keep that these alerts are out. A window without a row has nothing that calls for one."""
+        row = self.rows.get(name.key)
+        if row is not None:
+            self.rows[name.key] = {**row, **fields_of(after(said_in(row), alerts))}
 
     def _cap(self, name: WindowName) -> MicroUSD | None:
         partition = self.home(name.account)

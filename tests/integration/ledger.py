@@ -20,14 +20,14 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from millrace.contracts.catalog import Catalog
-from millrace.contracts.events import CostDecision, CostRequest, CostSpend, Event
+from millrace.contracts.events import CostAlert, CostDecision, CostRequest, CostSpend, Event
 from millrace.contracts.provision import apply_topics, register_schemas
 from millrace.contracts.registry import Registry
 from millrace.contracts.wire import Codec
 from millrace.embedded.readyfile import Addresses
 from millrace.kafka.producer import open_producer
 from millrace.ledger.client import LedgerClient, open_ledger
-from millrace.ledger.topics import DECISIONS, REQUESTS, SPEND, LedgerTopics
+from millrace.ledger.topics import ALERTS, DECISIONS, REQUESTS, SPEND, LedgerTopics
 from millrace.store.migrate import migrate
 from services.cost_ledger.log import LogSetup
 from services.cost_ledger.settings import LedgerSettings
@@ -196,6 +196,11 @@ class TestLedger:
         rows = [one.event for one in found if isinstance(one.event, CostSpend)]
         return {(row.account, row.scope, row.window, row.start.isoformat()): row for row in rows}
 
+    async def alerts(self) -> list[CostAlert]:
+        """All alerts, repeats too, in order within each partition."""
+        found = await self.read(self.topics.alerts, ALERTS)
+        return [one.event for one in found if isinstance(one.event, CostAlert)]
+
 
 def _read_all(kafka: str, topic: str) -> list[Message]:
     """Blocking; knows nothing of the project."""
@@ -229,7 +234,7 @@ async def ledger(stack: Addresses, name: str, database: str, folder: Path, budge
     await apply_topics(stack.kafka, ledger_catalog(catalog, settings), replication=1, report=lambda _: None)
     await asyncio.to_thread(register_schemas, stack.registry, catalog, lambda _: None)
     registry = Registry(stack.registry)
-    codec = await Codec.connect(registry, catalog, (REQUESTS, DECISIONS, SPEND))
+    codec = await Codec.connect(registry, catalog, (REQUESTS, DECISIONS, SPEND, ALERTS))
     migrate(database)
     made = TestLedger(stack, f"{name}.", database, folder, codec, budgets)
     try:

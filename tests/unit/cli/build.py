@@ -56,7 +56,9 @@ def hit(share_id: str, text: str, start_ms: int | None = None) -> SearchHit:
     return SearchHit(share_id=share_id, text=text, start_ms=start_ms, score=1.0, matched_by=["semantic"])
 
 
-def budget_row(scope: str, *, cap: int | None, settled: int = 0, unconfirmed: int = 0) -> BudgetRow:
+def budget_row(
+    scope: str, *, cap: int | None, settled: int = 0, unconfirmed: int = 0, exhausted_at: datetime | None = None
+) -> BudgetRow:
     return BudgetRow(
         account="default",
         scope=scope,
@@ -69,4 +71,5 @@ def budget_row(scope: str, *, cap: int | None, settled: int = 0, unconfirmed: in
         cap_micro_usd=None if cap is None else MicroUSD(cap),
         left_micro_usd=None if cap is None else MicroUSD(cap - settled - unconfirmed),
         calls=1,
+        exhausted_at=exhausted_at,
     )

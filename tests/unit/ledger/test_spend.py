@@ -10,7 +10,7 @@ import asyncpg
 
 from millrace.clock import millis
 from millrace.contracts.events import CostSpend
-from services.cost_ledger.recorder import Arrived, Behind, Recorder
+from services.cost_ledger.recorder import Alarm, Arrived, Behind, Recorder, Touched
 from services.cost_ledger.rows import WindowKey, WindowRow
 from services.cost_ledger.spend import Decided, Done, JsonRow, SpendBook
 from tests.unit.ledger.build import DAY, HOUR, NOON, Partition, request, reserve, set_cap, settle
@@ -94,6 +94,16 @@ class FakePublisher:
             self.rows[row.account, row.scope, row.window, millis(row.start)] = row
 
 
+class Silence:
+    """Raises nothing."""
+
+    async def raise_for(self, book: SpendBook, touched: Sequence[Touched]) -> None:
+        """Nothing is due."""
+
+    def forget(self) -> None:
+        """Nothing is kept."""
+
+
 class World:
     """Tables, journal and topic as they survive a process; `live` is one life of a process."""
 
@@ -105,6 +115,7 @@ class World:
         self.log = Log(decided)
         self.acked: list[int] = []
         self.failures: list[str] = []
+        self.alarm: Alarm = Silence()
 
     def recorder(self) -> Recorder:
         """A new process."""
@@ -113,6 +124,7 @@ class World:
             self.journal,
             self.log,
             self.publisher,
+            self.alarm,
             fatal=self.failures.append,
             pause_s=0,
             gather_s=0,
