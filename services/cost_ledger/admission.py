@@ -98,8 +98,9 @@ class Admission:
         """Work until stopped. Whatever goes wrong is raised: the process must end, and the log knows the truth."""
         topic = self._setup.topics.requests
         with ExitStack() as open_:
-            for part in (*self._loaders, self._deciders, closing(self._consumer)):
-                open_.enter_context(part)
+            for executor in (*self._loaders, self._deciders):
+                open_.enter_context(executor)
+            open_.enter_context(closing(self._consumer))
             self._consumer.subscribe(
                 [topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
             )

@@ -26,10 +26,11 @@ def open_day(
         request_offset=offset,
         decided_at=now,
     )
+    # Sorted, because the order in which a process came to know its rows is not the log's.
     return [
         opening,
-        *(said for key, row in caps.items() for said in _cap_in_force(opening, key, row)),
-        *(_open_hold(opening, key, row) for key, row in holds.items()),
+        *(said for key, row in sorted(caps.items()) for said in _cap_in_force(opening, key, row)),
+        *(_open_hold(opening, key, row) for key, row in sorted(holds.items())),
     ]
 
 

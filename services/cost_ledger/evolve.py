@@ -21,6 +21,8 @@ Get = Callable[[Key], Row | None]
 
 ANSWERS_KEPT_MS: Final = 10 * 60_000
 """How long, in the log's time, a reservation that has ended is kept so that a late repeat gets the same answer."""
+_SWEEP_ABOVE: Final = 100_000
+"""Rows; a fold over a month of decisions must not keep a month of reservations that have ended."""
 FILED: Final = "budgets-file:"
 """Begins the request ids of caps that come from the budgets file; nobody else may use it."""
 
@@ -55,19 +57,37 @@ def evolve(get: Get, decision: CostDecision) -> dict[Key, Row]:
     return changes
 
 
-def fold(decisions: Iterable[CostDecision]) -> dict[Key, Row]:
+class Fold:
     """The rows that decisions come to, in the order of the log: from its start, or from the opening of any day."""
-    rows: dict[Key, Row] = {}
-    at_ms = 0
 
-    def get(key: Key) -> Row | None:
-        row = rows.get(key)
-        return None if isinstance(row, HoldRow) and is_past(row, at_ms) else row
+    def __init__(self) -> None:
+        self.rows: dict[Key, Row] = {}
+        self.at_ms = 0
+        self._room = _SWEEP_ABOVE
 
+    def add(self, decision: CostDecision) -> None:
+        """The next decision."""
+        self.at_ms = millis(decision.decided_at)
+        self.rows.update(evolve(self._get, decision))
+        if len(self.rows) > self._room:
+            self.rows = self.present()
+            self._room = 2 * len(self.rows) + _SWEEP_ABOVE
+
+    def present(self) -> dict[Key, Row]:
+        """The rows whose time is not over."""
+        return present(self.rows, self.at_ms)
+
+    def _get(self, key: Key) -> Row | None:
+        row = self.rows.get(key)
+        return None if isinstance(row, HoldRow) and is_past(row, self.at_ms) else row
+
+
+def fold(decisions: Iterable[CostDecision]) -> dict[Key, Row]:
+    """See `Fold`."""
+    folded = Fold()
     for decision in decisions:
-        at_ms = millis(decision.decided_at)
-        rows.update(evolve(get, decision))
-    return present(rows, at_ms)
+        folded.add(decision)
+    return folded.present()
 
 
 def present(rows: Mapping[Key, Row], at_ms: int) -> dict[Key, Row]:

@@ -11,14 +11,14 @@ from millrace.errors import ConfigurationError
 from services.cost_ledger.effects import effect
 from services.cost_ledger.spend import NOT_STARTED, Decided, Done
 
-_COLUMNS = (
+COLUMNS = (
     "partition, request_offset, decision_offset, request_id, op, outcome, previous, account, scope, hour_start, "
     "day_start, amount_micro_usd, actual_micro_usd, overrun_micro_usd, settled_change, held_change, "
     "unconfirmed_change, overrun_change, calls_change, denied_by, left_micro_usd, cap_micro_usd, cap_window, "
     "cap_mode, room_at, share_id, model, work_key, reason, decided_at"
 )
-_VALUES = ", ".join(f"${number}" for number in range(1, _COLUMNS.count(",") + 2))
-_INSERT = f"INSERT INTO ledger_entries ({_COLUMNS}) VALUES ({_VALUES}) ON CONFLICT DO NOTHING"  # noqa: S608  # constants
+_VALUES = ", ".join(f"${number}" for number in range(1, COLUMNS.count(",") + 2))
+_INSERT = f"INSERT INTO ledger_entries ({COLUMNS}) VALUES ({_VALUES}) ON CONFLICT DO NOTHING"  # noqa: S608  # constants
 _LAST = """
 SELECT request_offset, decision_offset FROM ledger_entries
 WHERE partition = $1 ORDER BY request_offset DESC LIMIT 1
@@ -59,7 +59,7 @@ class Journal:
         ids = [one.decision.request_id for one in decided]
         times = [one.decision.decided_at for one in decided]
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.executemany(_INSERT, [_entry(*one) for one in decided])
+            await connection.executemany(_INSERT, [entry(*one) for one in decided])
             other = await connection.fetchrow(_OTHERS, partitions, offsets, ids, times)
             if other is not None:
                 raise ConfigurationError(
@@ -68,7 +68,8 @@ class Journal:
                 )
 
 
-def _entry(partition: int, offset: int, decision: CostDecision) -> tuple[object, ...]:
+def entry(partition: int, offset: int, decision: CostDecision) -> tuple[object, ...]:
+    """A decision as values of `COLUMNS`."""
     change = effect(decision)
     return (
         partition,

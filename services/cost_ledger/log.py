@@ -30,16 +30,8 @@ from millrace.contracts.events import CostDecision, Event
 from millrace.contracts.headers import continue_trace, headers
 from millrace.ledger.topics import DECISIONS, REQUEST_ID_HEADER, LedgerTopics
 from millrace.telemetry.logs import LIBRDKAFKA
-from services.cost_ledger.rows import (
-    FENCE_KEY,
-    POSITION_KEY,
-    Fence,
-    Position,
-    decode,
-    decode_position,
-    encode_row,
-)
-from services.cost_ledger.state import Batch, Written
+from services.cost_ledger.rows import FENCE_KEY, POSITION_KEY, Fence, Position, encode_row
+from services.cost_ledger.state import Batch, Written, decoded
 
 TRANSACTION_TIMEOUT_S: Final = 15
 LOAD_STALL_S: Final = 30.0
@@ -56,6 +48,13 @@ class Loaded(NamedTuple):
 
     rows: list[Written]
     position: Position
+    first_kept: int
+
+
+class Stored(NamedTuple):
+    """The same as bytes: the newest row of every key, position and fence among them."""
+
+    rows: dict[bytes, bytes]
     first_kept: int
 
 
@@ -101,6 +100,18 @@ class PartitionLog:
         :raises Broken: the rows are not readable, or the log does not reach the fence.
         :raises KafkaException: the broker says no, or nothing for 15 s.
         """
+        stored = self.fence()
+        try:
+            return Loaded(*decoded(stored.rows), stored.first_kept)
+        except (ValueError, TypeError) as exc:
+            raise Broken(f"{self._rows_shown} holds a row that this version does not read: {exc}") from exc
+
+    def fence(self) -> Stored:
+        """Become the only writer, then read what was committed, whatever it says.
+
+        :raises Broken: the log does not reach the fence.
+        :raises KafkaException: the broker says no, or nothing for 15 s.
+        """
         for transactional_id in self._setup.transactional_ids(self._partition):
             writer = self._writer(transactional_id)
             writer.init_transactions(TRANSACTION_TIMEOUT_S)
@@ -125,6 +136,13 @@ class PartitionLog:
         records.append(_Record(topics.rows, POSITION_KEY, encode_row(batch.position)))
         records += [self._decision(decision, traces) for decision in batch.decisions]
         self._transact(records)
+
+    def mend(self, rows: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Write rows as they have to be, in one transaction, after `fence`; None removes one.
+
+        :raises KafkaException: it is not known whether they were written.
+        """
+        self._transact([_Record(self._setup.topics.rows, key, value) for key, value in rows])
 
     def _writer(self, transactional_id: str) -> Producer:
         return Producer(
@@ -187,7 +205,7 @@ class PartitionLog:
             else:
                 return
 
-    def _read_to(self, fence: int) -> Loaded:
+    def _read_to(self, fence: int) -> Stored:
         """Rows up to the fence's offset. By offset, not by content: that stops even if the row repeats."""
         consumer = Consumer(
             {
@@ -204,14 +222,7 @@ class PartitionLog:
         with closing(consumer):
             requests = TopicPartition(self._setup.topics.requests, self._partition)
             first_kept, _ = consumer.get_watermark_offsets(requests, TRANSACTION_TIMEOUT_S)
-            rows = self._latest_rows(consumer, fence)
-        try:
-            position = decode_position(rows.pop(POSITION_KEY)) if POSITION_KEY in rows else Position()
-            rows.pop(FENCE_KEY, None)
-            written = [Written(*decode(key, value), key, value) for key, value in rows.items()]
-        except (ValueError, TypeError) as exc:
-            raise Broken(f"{self._rows_shown} holds a row that this version does not read: {exc}") from exc
-        return Loaded(written, position, first_kept)
+            return Stored(self._latest_rows(consumer, fence), first_kept)
 
     def _latest_rows(self, consumer: Consumer, fence: int) -> dict[bytes, bytes]:
         rows: dict[bytes, bytes] = {}

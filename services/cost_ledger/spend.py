@@ -95,13 +95,13 @@ class SpendBook:
         for name in names:
             row = self.rows.get(name.key)
             if row is None or (row["as_of"] or 0) < decided.offset:
-                self.rows[name.key] = {**(row or {}), **_row(_sums(row).plus(change), decided)}
+                self.rows[name.key] = {**(row or {}), **_row(sums_of(row).plus(change), decided)}
         return names
 
     def published(self, name: WindowName) -> CostSpend:
         """A window's row as the world sees it, with the cap in force."""
         row = self.rows.get(name.key)
-        sums = _sums(row)
+        sums = sums_of(row)
         return CostSpend(
             account=name.account,
             scope=name.scope,
@@ -167,7 +167,8 @@ def _cap_key(partition: int, account: str, scope: str) -> str:
     return f"|cap|{partition}|{account}|{scope}"
 
 
-def _sums(row: JsonRow | None) -> WindowRow:
+def sums_of(row: JsonRow | None) -> WindowRow:
+    """The sums that a window's row holds."""
     if row is None:
         return NOTHING
     return WindowRow(*(row[name] or 0 for name in ("settled", "held", "unconfirmed", "overrun", "calls")))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
@@ -12,6 +12,8 @@ from services.cost_ledger.day import open_day
 from services.cost_ledger.decide import Owns, decide, undecodable
 from services.cost_ledger.evolve import Get, evolve, is_past, past_at
 from services.cost_ledger.rows import (
+    FENCE_KEY,
+    POSITION_KEY,
     CapKey,
     CapRow,
     HoldKey,
@@ -19,6 +21,8 @@ from services.cost_ledger.rows import (
     Key,
     Position,
     Row,
+    decode,
+    decode_position,
     encode_key,
     encode_row,
     row_digest,
@@ -51,6 +55,17 @@ class Written(NamedTuple):
     row: Row | None
     raw_key: bytes
     raw_row: bytes | None
+
+
+def decoded(stored: Mapping[bytes, bytes]) -> tuple[list[Written], Position]:
+    """A partition's rows from their bytes, and its position.
+
+    :raises ValueError: they are not what this version writes.
+    :raises TypeError: likewise.
+    """
+    position = decode_position(stored[POSITION_KEY]) if POSITION_KEY in stored else Position()
+    rows = [(key, value) for key, value in stored.items() if key not in (POSITION_KEY, FENCE_KEY)]
+    return [Written(*decode(key, value), key, value) for key, value in rows], position
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
 from millrace.contracts.events import CostDecision, CostSpend
-from millrace.contracts.headers import headers, new_trace
+from millrace.contracts.headers import Headers, headers, new_trace
 from millrace.contracts.partitions import row_key
 from millrace.contracts.wire import Codec
 from millrace.kafka.producer import Producer
@@ -155,19 +155,29 @@ class SpendPublisher:
         await asyncio.gather(*(self._send(row) for row in rows))
 
     async def _send(self, row: CostSpend) -> None:
-        key = row_key(row.account, row.scope, row.window, f"{row.start:%Y-%m-%dT%H:%M:%SZ}")
-        about = headers(
-            SPEND,
-            f"{key}@{row.as_of_offset}",
-            source="cost_ledger",
-            subject=key,
-            time=row.updated_at,
-            traceparent=new_trace(),
-        )
+        key, about = spend_key(row), spend_headers(row)
         await self._producer.send(
             self._topic,
-            key=key.encode(),
+            key=key,
             value=self._codec.encode(SPEND, row),
             headers=about,
             partition=self._home(row.account),
         )
+
+
+def spend_key(row: CostSpend) -> bytes:
+    """Key of a row of the spend topic."""
+    return row_key(row.account, row.scope, row.window, f"{row.start:%Y-%m-%dT%H:%M:%SZ}").encode()
+
+
+def spend_headers(row: CostSpend) -> Headers:
+    """Headers of a row of the spend topic."""
+    key = spend_key(row).decode()
+    return headers(
+        SPEND,
+        f"{key}@{row.as_of_offset}",
+        source="cost_ledger",
+        subject=key,
+        time=row.updated_at,
+        traceparent=new_trace(),
+    )

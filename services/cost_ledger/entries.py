@@ -1,0 +1,95 @@
+"""The journal beside the entries that the log calls for, in PostgreSQL: where they differ, and how to mend that."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
+
+import asyncpg
+
+from services.cost_ledger.audit import Differences
+from services.cost_ledger.journal import COLUMNS, entry
+from services.cost_ledger.spend import Decided
+
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"  # generic in its stubs alone
+PLACE: Final = "ledger_entries"
+
+# Of each partition, only as far as the log was read: older entries stay, newer ones are not known here.
+_JOINED = """
+WITH bounds AS (
+    SELECT partition, min(request_offset) AS lowest, max(request_offset) AS highest
+      FROM log_entries GROUP BY partition
+), journal AS (
+    SELECT entry.* FROM ledger_entries AS entry JOIN bounds USING (partition)
+     WHERE request_offset BETWEEN lowest AND highest
+)
+"""
+_DIFFERENT = f"""{_JOINED}
+SELECT coalesce(log.partition, journal.partition) AS partition,
+       coalesce(log.request_offset, journal.request_offset) AS request_offset,
+       to_jsonb(log)::text AS log, to_jsonb(journal)::text AS journal, count(*) OVER () AS found
+  FROM log_entries AS log FULL JOIN journal
+    ON (log.partition, log.request_offset) = (journal.partition, journal.request_offset)
+ WHERE ROW(log.*) IS DISTINCT FROM ROW(journal.*)
+   AND NOT (journal.partition IS NULL
+            AND log.request_offset > coalesce(($1::text::jsonb ->> log.partition::text)::bigint, 9223372036854775807))
+ ORDER BY 1, 2 LIMIT $2
+"""  # noqa: S608  # constants
+_REMOVE = f"""{_JOINED}
+DELETE FROM ledger_entries AS entry USING journal
+  LEFT JOIN log_entries AS log
+    ON (log.partition, log.request_offset) = (journal.partition, journal.request_offset)
+ WHERE (entry.partition, entry.request_offset) = (journal.partition, journal.request_offset)
+   AND ROW(log.*) IS DISTINCT FROM ROW(journal.*)
+"""  # noqa: S608  # constants
+_ADD = f"INSERT INTO ledger_entries ({COLUMNS}) SELECT {COLUMNS} FROM log_entries ON CONFLICT DO NOTHING"  # noqa: S608  # constants
+_APPEND_ONLY = "ALTER TABLE ledger_entries {} TRIGGER ledger_entries_append_only"
+
+
+class LogEntries:
+    """The entries of the log, in a temporary table of one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def begin(self) -> None:
+        """Start with none."""
+        await self._connection.execute(
+            "DROP TABLE IF EXISTS log_entries; CREATE TEMPORARY TABLE log_entries (LIKE ledger_entries)"
+        )
+
+    async def add(self, decided: Sequence[Decided]) -> None:
+        """Decisions of the log; the opening of a day has no entry."""
+        records = [entry(*one) for one in decided if one.decision.outcome != "day-opened"]
+        await self._connection.copy_records_to_table(
+            "log_entries", records=records, columns=COLUMNS.replace('"', "").split(", ")
+        )
+
+    async def compare(self, required: Mapping[int, int], differences: Differences) -> None:
+        """Add what differs; `required` has, by partition, the request that the journal must have reached by now."""
+        rows = await self._connection.fetch(_DIFFERENT, json.dumps(required), 20)
+        for row in rows:
+            log, journal = json.loads(row["log"] or "null"), json.loads(row["journal"] or "null")
+            about = f"partition {row['partition']}, request {row['request_offset']}"
+            differences.add(PLACE, about, _apart(log, journal), _apart(journal, log))
+        differences.count += (rows[0]["found"] if rows else 0) - len(rows)
+
+    async def mend(self) -> tuple[int, int]:
+        """Make the journal's entries those of the log, in one transaction: how many were removed and added.
+
+        The table takes additions only; its owner lifts that for this transaction.
+        """
+        async with self._connection.transaction():
+            await self._connection.execute(_APPEND_ONLY.format("DISABLE"))
+            removed = await self._connection.execute(_REMOVE)
+            added = await self._connection.execute(_ADD)
+            await self._connection.execute(_APPEND_ONLY.format("ENABLE"))
+        return int(removed.split()[-1]), int(added.split()[-1])
+
+
+def _apart(one: Mapping[str, object] | None, other: Mapping[str, object] | None) -> str:
+    """What one entry says otherwise than the other."""
+    if one is None:
+        return "no entry"
+    return json.dumps({name: value for name, value in one.items() if other is None or other.get(name) != value})
