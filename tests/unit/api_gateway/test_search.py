@@ -68,10 +68,7 @@ def searching(model: Model, ledger: FakeLedger) -> Search:
 
 
 async def ask(search: Search, mode: SearchMode = "hybrid") -> tuple[str, str | None, list[str]]:
-    try:
-        answer = await search.answer("words", owner="local", account="default", limit=3, mode=mode)
-    finally:
-        await search.close()
+    answer = await search.answer("words", owner="local", account="default", limit=3, mode=mode)
     return answer.mode, answer.note, [hit.text.removeprefix("text of ") for hit in answer.hits]
 
 
@@ -132,3 +129,13 @@ async def test_a_bug_in_the_model_leaves_the_money_unconfirmed_rather_than_free(
     with pytest.raises(ZeroDivisionError):
         await ask(searching(Model(ZeroDivisionError()), ledger))
     assert [op for op, _ in ledger.told] == ["reserve", "unknown"]
+
+
+async def test_above_a_cap_that_only_warns_the_search_goes_on_and_says_so() -> None:
+    ledger = FakeLedger(warning="above the cap hour:search, which only warns")
+    assert await ask(searching(Model(), ledger)) == (
+        "hybrid",
+        "The query's embedding is above the cap hour:search, which only warns.",
+        ["both", "said", "meant"],
+    )
+    assert ledger.told == [("reserve", 200), ("settle", 120)]
