@@ -26,6 +26,7 @@ def share_report(view: ShareView) -> Group:
         text = view.summary.summary or _none(view.summary.skipped_reason)
         parts += _section(f"Summary ({view.summary.model})", plain(text))
     parts += _section("Ledger", ledger_table(view))
+    parts += _receipt_reasons(view)
     if any(receipt.reused for receipt in view.receipts):
         parts.append(Text(_REUSED, style="dim"))
     return Group(*parts)
@@ -85,6 +86,12 @@ def _receipt_state(receipt: Receipt) -> str:
     if not receipt.reused:
         return receipt.state
     return "reused" if receipt.state == "settled" else f"{receipt.state}, reused"
+
+
+def _receipt_reasons(view: ShareView) -> list[RenderableType]:
+    """Why calls were refused or ended without an answer, and which caps they were above; each reason once a stage."""
+    lines = (f"{receipt.stage}: {receipt.reason}" for receipt in view.receipts if receipt.reason)
+    return [plain(line) for line in dict.fromkeys(lines)]
 
 
 def _none(reason: str | None) -> str:

@@ -222,7 +222,11 @@ class SearchHit(Answer):
 
 
 class SearchAnswer(Answer):
-    """Hits, best first. `mode` is what was done; `note` says why when it is not what was asked for."""
+    """Hits, best first.
+
+    `mode` is what was done; `note` says why when it is not what was asked for, and which cap the query was above that
+    only warns.
+    """
 
     query: str
     mode: SearchMode

@@ -18,7 +18,8 @@ from millrace.errors import ConfigurationError, Refusal, Unavailable
 from millrace.ids import RequestId
 from millrace.kafka.producer import Producer
 from millrace.ledger.answers import Answer, Answers
-from millrace.ledger.port import Granted
+from millrace.ledger.grant import Granted
+from millrace.ledger.telling import Telling
 from millrace.ledger.topics import REQUESTS, LedgerTopics
 from millrace.money import ZERO, MicroUSD
 
@@ -54,7 +55,7 @@ class LedgerClient:
         self._partitions = partitions
         self._answer_within_s = answer_within_s
         self._ask_again_s = ask_again_s
-        self._letting_go: set[asyncio.Task[None]] = set()
+        self._telling = Telling()
 
     async def reserve(
         self,
@@ -90,7 +91,7 @@ class LedgerClient:
             self._let_go(request_id, account, scope)
             raise
         if decision.outcome == "granted":
-            return Granted(request_id, decision.amount_micro_usd)
+            return self._granted(request_id, account, scope, decision)
         return Refusal(
             cap=decision.denied_by or "unknown",
             needed_micro_usd=decision.amount_micro_usd,
@@ -118,9 +119,13 @@ class LedgerClient:
         await self._send(self._request(request_id, "unknown", account, scope))
 
     async def reconcile(self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD) -> CostDecision:
-        """Say what an unconfirmed call really cost (micro-US-dollars); returns what the ledger decided.
+        """Say what an unconfirmed call cost after all, in micro-US-dollars; returns when the ledger has decided it.
 
-        :raises Unavailable: no decision in time; it may still be decided.
+        The decision's `outcome` is `reconciled`; with `previous` settled it had been settled before, and its
+        `actual_micro_usd` stands. Otherwise it is `unchanged`: `previous` is the state in which the reservation
+        stays, None when no reservation has this id or it ended too long ago to be known.
+
+        :raises Unavailable: no decision within 30 s; the request may still be decided.
         """
         request = self._request(request_id, "reconcile", account, scope)
         return await self._ask(request.model_copy(update={"amount_micro_usd": actual}))
@@ -153,11 +158,21 @@ class LedgerClient:
         )
 
     async def close(self) -> None:
-        """Wait a moment for releases that are on their way."""
-        if self._letting_go:
-            await asyncio.wait(self._letting_go, timeout=5.0)
-        for task in self._letting_go:
-            task.cancel()
+        """Wait a moment for what is on its way; what is not out by then is logged."""
+        await self._telling.close()
+
+    def _granted(self, request_id: RequestId, account: str, scope: str, decision: CostDecision) -> Granted:
+        if decision.reason is not None:
+            log.warning("%s: granted to %s for %s, but %s", request_id, account, scope, decision.reason)
+        return Granted(
+            request_id,
+            account,
+            scope,
+            decision.amount_micro_usd,
+            decision.reason,
+            ends=self,
+            telling=self._telling,
+        )
 
     async def _ask(self, request: CostRequest, partition: int | None = None) -> CostDecision:
         """Send until there is a decision; `invalid` is none: it may be that the ledger is just starting."""
@@ -194,14 +209,10 @@ class LedgerClient:
 
     def _let_go(self, request_id: RequestId, account: str, scope: str) -> None:
         """Release in the background, for as long as Kafka is away: the ledger then never holds this for long."""
-        task = asyncio.create_task(self.release(request_id, account=account, scope=scope))
-        self._letting_go.add(task)
-        task.add_done_callback(self._let_go_of)
-
-    def _let_go_of(self, task: asyncio.Task[None]) -> None:
-        self._letting_go.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.warning("a hold was not released (%s); it stays until it expires", task.exception())
+        self._telling.begin(
+            self.release(request_id, account=account, scope=scope),
+            f"{request_id}: a hold that nobody heard of was not released; it counts until it runs out",
+        )
 
     def _request(self, request_id: RequestId, op: str, account: str, scope: str) -> CostRequest:
         return CostRequest.model_validate(

@@ -112,16 +112,16 @@ class CallStore:
         )
         return request if begun else None
 
-    async def start(self, request: RequestId) -> bool:
-        """From reserving to calling; False when a new owner has abandoned the call meanwhile.
+    async def start(self, request: RequestId, warning: str | None = None) -> bool:
+        """From reserving to calling, with what the grant warns of; False when a new owner has abandoned the call.
 
         Calling already: the reply to the first try was lost. A request id is only ever its owner's.
         """
         sql = """
-            UPDATE calls SET state = 'calling', called_at = coalesce(called_at, now())
+            UPDATE calls SET state = 'calling', called_at = coalesce(called_at, now()), reason = $2
              WHERE request_id = $1 AND state IN ('reserving', 'calling')
         """
-        return await self._db.execute(sql, request) == 1
+        return await self._db.execute(sql, request, warning) == 1
 
     async def answered(self, request: RequestId, answer: JsonValue, actual: MicroUSD) -> None:
         """Keep a paid answer, whoever owns the work by now."""
@@ -137,8 +137,11 @@ class CallStore:
         )
 
     async def move(self, request: RequestId, before: CallState, after: CallState, reason: str | None = None) -> bool:
-        """Compare-and-set; False when the state is no longer `before`."""
-        sql = "UPDATE calls SET state = $3, reason = $4, told_ledger = false WHERE request_id = $1 AND state = $2"
+        """Compare-and-set; False when the state is no longer `before`. The reason goes behind the grant's warning."""
+        sql = """
+            UPDATE calls SET state = $3, reason = nullif(concat_ws('; ', reason, $4::text), ''), told_ledger = false
+             WHERE request_id = $1 AND state = $2
+        """
         return await self._db.execute(sql, request, before, after, reason) == 1
 
     async def told(self, request: RequestId, state: CallState) -> None:

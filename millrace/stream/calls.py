@@ -165,7 +165,7 @@ class Calls:
             sentence = refusal_sentence(answer)
             await self._store.move(request, "reserving", "denied", sentence)
             raise Denied(answer, sentence)
-        if not await self._store.start(request):
+        if not await self._store.start(request, answer.warning):
             await self._report(request, payer.account, payer.scope, "abandoned", None)
             raise LeaseLost
         return request

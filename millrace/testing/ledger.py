@@ -8,7 +8,8 @@ from datetime import timedelta
 
 from millrace.errors import Refusal, Unavailable
 from millrace.ids import RequestId
-from millrace.ledger.port import Granted
+from millrace.ledger.grant import Granted
+from millrace.ledger.telling import Telling
 from millrace.money import MicroUSD
 
 
@@ -33,6 +34,7 @@ class FakeLedger:
     `holds` has the amounts that were granted and `ended` what became of them (`settled 70`, `released`, `unknown`),
     by request id; `told` has every operation with its amount, in order, refused ones too.
 
+    :param warning: what every grant warns of.
     :param step: called before and after everything that is written down; a test may let the process die there.
     """
 
@@ -41,15 +43,18 @@ class FakeLedger:
         answer: Refusal | Unavailable | None = None,
         *,
         cap: int | None = None,
+        warning: str | None = None,
         step: Callable[[], None] = _go_on,
     ) -> None:
         self.answer = answer
         self.cap = cap
+        self.warning = warning
         self.step = step
         self.asked: list[Asked] = []
         self.holds: dict[str, int] = {}
         self.ended: dict[str, str] = {}
         self.told: list[tuple[str, int]] = []
+        self.telling = Telling()
 
     async def reserve(
         self,
@@ -79,7 +84,7 @@ class FakeLedger:
             return Refusal("hour:test", amount, MicroUSD(self.cap), MicroUSD(self.cap), None)
         self.holds[request_id] = amount
         self.step()
-        return Granted(request_id, amount)
+        return Granted(request_id, account, scope, amount, self.warning, ends=self, telling=self.telling)
 
     async def settle(self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD) -> None:
         """See `Ledger.settle`."""

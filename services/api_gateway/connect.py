@@ -83,7 +83,6 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                 )
             finally:
                 await publisher.close()
-                await search.close()
 
 
 def prepare_folder(folder: Path) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -18,8 +17,6 @@ from millrace.models.port import EmbeddingModel
 from millrace.money import format_usd
 from services.api_gateway.passages import Passage
 from services.api_gateway.ranking import fuse, snippet
-
-log = logging.getLogger(__name__)
 
 SCOPE = "search"
 _HOLD_FOR = timedelta(minutes=6)  # the embedding call's own limit of one minute, and five for settling
@@ -65,38 +62,31 @@ class Search:
         self._ledger = ledger
         self._request_id = request_id
         self._grant_within_s = grant_within_s
-        self._telling: set[asyncio.Task[None]] = set()
-
-    async def close(self, within_s: float = 5.0) -> None:
-        """Wait a while for what the ledger is still being told."""
-        if self._telling:
-            await asyncio.wait(self._telling, timeout=within_s)
-        for task in self._telling:
-            task.cancel()
 
     async def answer(self, query: str, *, owner: str, account: str, limit: int, mode: SearchMode) -> SearchAnswer:
         """The best `limit` passages that `owner` may see; `account` pays for the query's embedding."""
         depth = max(limit * _DEPTH, _SHALLOWEST)
         vector: Sequence[float] | None = None
         note: str | None = None
+        any_word = False
         if mode != "keyword":
             try:
-                vector = await self._vector(query, account)
+                vector, note = await self._vector(query, account)
             except _NoVector as exc:
                 note, mode = f"{exc} Searched by words only.", "keyword"
+                any_word = True  # a question was meant for its meaning: all its words may be in no passage
         rankings: dict[MatchedBy, list[Passage]] = {}
         if vector is not None:
             rankings["semantic"] = await self._passages.by_meaning(owner, self._model.name, vector, depth)
         if mode != "semantic":
             found = await self._passages.by_words(owner, query, depth)
-            if (
-                not found and note is not None
-            ):  # a question was meant for its meaning: all its words are in no passage
+            if not found and any_word:
                 found = await self._passages.by_words(owner, query, depth, any_word=True)
             rankings["keyword"] = found
         return SearchAnswer(query=query, mode=mode, note=note, hits=_hits(rankings, query)[:limit])
 
-    async def _vector(self, query: str, account: str) -> Sequence[float]:
+    async def _vector(self, query: str, account: str) -> tuple[Sequence[float], str | None]:
+        """The query's vector, and what there is to say about its price."""
         request = self._request_id()
         try:
             async with asyncio.timeout(self._grant_within_s):  # cancelled, the client lets go of the hold
@@ -113,36 +103,17 @@ class Search:
         if isinstance(decision, Refusal):
             raise _NoVector(_why(decision))
         try:
-            embedded = await self._model.embed([query])
+            async with decision as hold:
+                embedded = await self._model.embed([query])
+                hold.settle(self._model.tariff.cost(embedded.use))
         except (Retryable, Poison) as exc:
-            self._tell(self._ledger.release(request, account=account, scope=SCOPE))
             raise _NoVector(f"The embedding model does not work: {_clause(exc)}.") from exc
         except MillraceError as exc:
-            self._tell(self._ledger.unknown(request, account=account, scope=SCOPE))
             raise _NoVector(f"The embedding model did not answer: {_clause(exc)}.") from exc
-        except BaseException:
-            self._tell(self._ledger.unknown(request, account=account, scope=SCOPE))
-            raise
-        cost = self._model.tariff.cost(embedded.use)
-        self._tell(self._ledger.settle(request, account=account, scope=SCOPE, actual=cost))
         vector = embedded.vectors[0]
         if not any(vector) or not all(map(math.isfinite, vector)):
             raise _NoVector("The query means nothing to the embedding model.")
-        return vector
-
-    def _tell(self, message: Coroutine[None, None, None]) -> None:
-        """Tell the ledger how the call ended, without letting the answer wait for it.
-
-        If it is never told, the hold runs out and counts as unconfirmed.
-        """
-        task = asyncio.create_task(message)
-        self._telling.add(task)
-        task.add_done_callback(self._told)
-
-    def _told(self, task: asyncio.Task[None]) -> None:
-        self._telling.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.warning("The ledger was not told the end of a query's embedding: %s", task.exception())
+        return vector, None if decision.warning is None else f"The query's embedding is {decision.warning}."
 
 
 class _NoVector(MillraceError):

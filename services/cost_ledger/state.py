@@ -109,6 +109,8 @@ class State:
             if row is None or raw_row is None:
                 self.rows.pop(key, None)
                 self._digests.pop(key, None)
+                if isinstance(key, HoldKey):  # it may have ended in this very batch, after an outage say
+                    self.open.pop(key, None)
                 continue
             self.rows[key] = row
             self._digests[key] = row_digest(raw_key, raw_row)

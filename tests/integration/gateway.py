@@ -124,7 +124,6 @@ async def open_gateway(
         transport = httpx.ASGITransport(create_app(parts, LOOPBACK), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             yield Gateway(parts, http, codec, ledger, model, stack.kafka)
-        await search.close()
         await publisher.close()
     assert not {"released", "unknown"} & set(ledger.ended.values()), "no search fails in these tests"
 

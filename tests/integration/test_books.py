@@ -5,25 +5,30 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from pydantic import SecretStr
 from pydantic_core import to_json
 
+from millrace.contracts.events import CostRequest
 from millrace.contracts.partitions import partition_for
 from millrace.embedded.readyfile import Addresses
 from millrace.errors import ConfigurationError, Refusal
-from millrace.ledger.topics import SPEND
+from millrace.ledger.topics import REQUESTS, SPEND
 from services.cost_ledger.auditor import audit
 from services.cost_ledger.connections import Report, open_books
 from services.cost_ledger.log import PartitionLog
+from services.cost_ledger.partition import Delivery, PartitionLedger
 from services.cost_ledger.rebuilder import rebuild
 from services.cost_ledger.rows import HoldKey, HoldRow, encode_key, encode_row
 from services.cost_ledger.settings import LedgerSettings
+from services.cost_ledger.state import Logged
 from tests.integration.ledger import PARTITIONS, TestLedger, Worker, ledger
 from tests.integration.test_ledger import BUDGETS, ask, new_id, usd
 
@@ -100,6 +105,12 @@ def break_rows(made: TestLedger) -> None:
     log.close()
 
 
+def lose_rows(made: TestLedger) -> None:
+    log = PartitionLog(made.setup("eraser"), HOME)
+    log.mend([(key, None) for key in log.fence().rows])
+    log.close()
+
+
 async def break_table(made: TestLedger, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
     async with open_books(settings_of(made)) as books:
         table = await asyncio.to_thread(books.reader.table, "hour", HOME)
@@ -159,10 +170,7 @@ async def test_a_ledger_goes_on_from_rebuilt_books(stopped: TestLedger) -> None:
     """Even when everything but the log was lost."""
     await break_table(stopped, lambda _: None)
     await break_journal(stopped, "DELETE FROM ledger_entries WHERE account = $1")
-    log = PartitionLog(stopped.setup("eraser"), HOME)
-    stored = (await asyncio.to_thread(log.fence)).rows
-    log.mend([(key, None) for key in stored])
-    log.close()
+    await asyncio.to_thread(lose_rows, stopped)
     assert (await audited(stopped, 0)).difference_count > 10
     await rebuilt(stopped)
     assert (await audited(stopped, 0)).ok
@@ -207,12 +215,42 @@ async def test_requests_that_are_delivered_again_from_the_first_change_nothing(s
     assert (await audited(stopped)).ok
 
 
+def a_day_later(made: TestLedger, request: CostRequest) -> None:
+    """Decide a request as the first one of the next day, and let everything older go past retention."""
+    producer = Producer({"bootstrap.servers": made.stack.kafka})
+    producer.produce(made.topics.requests, made.codec.encode(REQUESTS, request), ACCOUNT.encode(), HOME)
+    assert producer.flush(10) == 0
+    opened_at = made.ends(made.topics.decisions)[HOME]
+    core = PartitionLedger(HOME, PartitionLog(made.setup("tomorrow"), HOME), lambda _: True)
+    core.open()
+    at_ms = core.state.position.at + 86_400_000
+    assert core.decide([Logged(core.next_offset, at_ms, ACCOUNT, request)]) is Delivery.DECIDED
+    kept = {made.topics.decisions: opened_at, made.topics.requests: core.next_offset - 1}
+    core.close()
+    admin = AdminClient({"bootstrap.servers": made.stack.kafka})
+    for done in admin.delete_records([TopicPartition(topic, HOME, at) for topic, at in kept.items()]).values():
+        done.result(10)
+
+
 @pytest.mark.timeout(120)
 async def test_caps_older_than_the_log_are_in_force_after_a_rebuild(stopped: TestLedger) -> None:
     """The log begins with the opening of a later day; what is older is past retention."""
-    await asyncio.to_thread(stopped.pass_days, HOME, ACCOUNT)
+    request = CostRequest(
+        request_id=new_id(),
+        op="reserve",
+        account=ACCOUNT,
+        scope="transcribe",
+        amount_micro_usd=usd(1),
+        hold_ms=60_000,
+        requested_by="test",
+        requested_at=datetime.now(UTC),
+    )
+    await asyncio.to_thread(a_day_later, stopped, request)
+    await asyncio.to_thread(lose_rows, stopped)
     await rebuilt(stopped)
     assert (await audited(stopped, 0)).since is not None
     await stopped.start().ready()
     async with stopped.client() as client:
-        assert isinstance(await ask(client, ACCOUNT, 600_001), Refusal), "the cap of 600,000 is older than the log"
+        refused = await ask(client, ACCOUNT, 600_000)
+        assert isinstance(refused, Refusal), "the cap is older than the log"
+        assert (refused.cap_micro_usd, refused.left_micro_usd) == (600_000, 599_999)

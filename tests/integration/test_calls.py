@@ -219,7 +219,7 @@ async def test_a_paused_owner_neither_calls_nor_loses_an_answer_after_takeover(d
     class Paused(FakeLedger):
         async def reserve(self, request_id: RequestId, **asked: object) -> Granted:
             await Calls(store, books, who).recover()  # a new owner takes over while this one waits for its grant
-            return Granted(request_id, MicroUSD(100))
+            return Granted(request_id, "acme", "test", MicroUSD(100), ends=self, telling=self.telling)
 
     with pytest.raises(LeaseLost):
         await ask(Calls(store, Paused(), who, await lease(database, who)), provider)
@@ -293,3 +293,21 @@ async def test_an_answer_with_characters_that_no_database_takes_is_paid_once(dat
     await ask(await owner(database, books, who), odd)
     assert (await ask(await owner(database, books, who), odd)).text == "a NUL \ufffd in it"
     assert len(books.holds) == 1
+
+
+async def test_a_grant_above_a_cap_that_only_warns_says_so_in_the_receipt(database: Database) -> None:
+    warning = "above the cap hour:test, which only warns"
+    who, books = payer(), FakeLedger(warning=warning)
+
+    async def fails() -> Paid[Answer]:
+        raise Retryable("too many requests")
+
+    with pytest.raises(Retryable):
+        await ask(await owner(database, books, who), fails)
+    await ask(await owner(database, books, who), Provider())
+
+    rows = await database.fetch("SELECT state, reason FROM calls WHERE work_key = $1 ORDER BY attempt", who.work_key)
+    assert [tuple(row.values()) for row in rows] == [
+        ("released", f"{warning}; too many requests"),
+        ("settled", warning),
+    ]

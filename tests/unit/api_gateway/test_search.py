@@ -70,10 +70,7 @@ def searching(model: Model, ledger: FakeLedger) -> Search:
 
 
 async def ask(search: Search, mode: SearchMode = "hybrid") -> tuple[str, str | None, list[str]]:
-    try:
-        answer = await search.answer("words", owner="local", account="default", limit=3, mode=mode)
-    finally:
-        await search.close()
+    answer = await search.answer("words", owner="local", account="default", limit=3, mode=mode)
     return answer.mode, answer.note, [hit.text.removeprefix("text of ") for hit in answer.hits]
 
 
@@ -150,3 +147,13 @@ async def test_a_search_does_not_wait_as_long_as_the_ledgers_client_would() -> N
     mode, note, _ = await ask(search)
     assert (mode, model.calls) == ("keyword", 0)
     assert "ledger does not answer" in (note or "")
+
+
+async def test_above_a_cap_that_only_warns_the_search_goes_on_and_says_so() -> None:
+    ledger = FakeLedger(warning="above the cap hour:search, which only warns")
+    assert await ask(searching(Model(), ledger)) == (
+        "hybrid",
+        "The query's embedding is above the cap hour:search, which only warns.",
+        ["both", "said", "meant"],
+    )
+    assert ledger.told == [("reserve", 200), ("settle", 120)]

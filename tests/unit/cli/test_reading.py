@@ -63,6 +63,15 @@ def test_a_receipt_of_an_earlier_share_is_marked_and_explained() -> None:
     assert any(line.startswith("reused: ") for line in shown)
 
 
+def test_a_call_above_a_cap_that_only_warns_is_named_below_the_ledger_once() -> None:
+    warned = receipt("embed").model_copy(update={"reason": "above the cap hour:embed, which only warns"})
+    shown = lines(share_report(share(stage("embed"), receipts=[warned, warned])))
+    assert shown[-2:] == [
+        "embed model-of-embed $0.002 $0.0015 settled",
+        "embed: above the cap hour:embed, which only warns",
+    ]
+
+
 def test_a_stage_that_has_not_ended_has_no_ledger_line_yet() -> None:
     shown = lines(share_report(share(stage("transcribe", "running", progress=0.5), state="running")))
     assert shown[-1] == "stage model held cost state"

@@ -87,6 +87,20 @@ def test_a_state_that_was_loaded_prunes_as_one_that_lived_through() -> None:
     assert loaded.state.position == ledger.state.position
 
 
+def test_a_hold_that_ends_and_passes_within_one_batch_is_not_open_any_more() -> None:
+    """As after an outage: the opening of the next day must not bring it back to life."""
+    ledger = Partition()
+    ledger.ask(reserve("1", 5))
+    records = [ledger.next(settle("1", 5))]
+    ledger.now += ANSWERS_KEPT_MS
+    records.append(ledger.next(settle("nobody", 1)))
+
+    ledger.state.apply(ledger.state.batch(records, everybody))
+
+    assert not holds(ledger)
+    assert not ledger.state.open
+
+
 def test_sums_of_windows_leave_the_core_a_day_after_their_end() -> None:
     ledger = Partition()
     ledger.ask(reserve("1", 5, hold_ms=7 * DAY))
