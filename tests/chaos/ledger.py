@@ -3,7 +3,8 @@
     python -m tests.chaos.ledger --seed 1 [--minutes 2] [--json] [--control no-fencing|answer-first]
 
 The last line is one JSON object. `ok` means: no cap exceeded, every request answered once, the same id always the
-same answer, nothing heard that is not in the log, the journal agrees with it; and that there was pressure.
+same answer, nothing heard that is not in the log, the journal agrees with it, the audit is clean; and that there was
+pressure.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Report:
     schedule: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     peak_ratio: float = 0.0
+    audit: dict[str, object] | None = None
     p50_ms: float = 0.0
     p99_ms: float = 0.0
     exits: dict[int, int] = field(default_factory=dict)
@@ -112,17 +114,20 @@ class Ledger:
         self.accounts = list({partition_for(name, PARTITIONS): name for name in names}.values())
         self._caps = Producer({"bootstrap.servers": stack.kafka, "partitioner": "murmur2_random", "log_level": 0})
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Where everything is."""
+        return {
+            "MILLRACE_KAFKA": self.stack.kafka,
+            "MILLRACE_REGISTRY": self.stack.registry,
+            "MILLRACE_POSTGRES": self.stack.postgres,
+        }
+
     def add_worker(self) -> None:
         """One more."""
         budgets = self.folder / "budgets.toml"
         budgets.write_text(BUDGETS)
-        env = {
-            "MILLRACE_KAFKA": self.stack.kafka,
-            "MILLRACE_REGISTRY": self.stack.registry,
-            "MILLRACE_POSTGRES": self.stack.postgres,
-            "MILLRACE_BUDGETS": str(budgets),
-            "MILLRACE_START_TIMEOUT_S": "60",
-        }
+        env = {**self.environment, "MILLRACE_BUDGETS": str(budgets), "MILLRACE_START_TIMEOUT_S": "60"}
         log = self.folder / f"worker-{len(self.workers)}.log"
         if self.control is None:
             self.workers.append(Worker("services.cost_ledger", env, log))
@@ -339,6 +344,23 @@ async def _journal_agrees(ledger: Ledger, finding: Finding) -> list[str]:
     return wrong
 
 
+async def _audited(ledger: Ledger) -> dict[str, object]:
+    """The ledger's own audit, as an operator would run it while the ledger works."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.cost_ledger.books",
+        "audit",
+        "--json",
+        env={**os.environ, **ledger.environment},
+        stdout=subprocess.PIPE,
+    )
+    printed, _ = await process.communicate()
+    report = json.loads(printed) if printed else {"ok": False}
+    assert isinstance(report, dict)
+    return report
+
+
 async def run(folder: Path, seed: int, minutes: float, control: str | None = None) -> Report:
     """One run."""
     report, done, began = Report(seed, minutes, control), Counter[str](), time.monotonic()
@@ -357,6 +379,9 @@ async def run(folder: Path, seed: int, minutes: float, control: str | None = Non
         report.violations = [*late, *finding.violations]
         if control is None:
             report.violations += await _journal_agrees(ledger, finding)
+            report.audit = await _audited(ledger)
+            if not report.audit["ok"]:
+                report.violations.append("the audit found differences")
     if unanswered:
         report.violations.append(f"clients heard no answer to {unanswered} requests")
     report.took_s = round(time.monotonic() - began, 1)
