@@ -9,7 +9,8 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from millrace.cli.alerts import forecasts
+from millrace.cli.alerts import forecasts, show_alerts
+from millrace.cli.books import audit, rebuild
 from millrace.cli.caps import an_account, reconcile, set_caps, show_unconfirmed
 from millrace.cli.connection import GatewayOption, connect
 from millrace.cli.console import compact, plain, print_json, show
@@ -21,6 +22,9 @@ budget_app = typer.Typer(no_args_is_help=True, help="Money: what was spent, held
 budget_app.command("set")(set_caps)
 budget_app.command("unconfirmed")(show_unconfirmed)
 budget_app.command("reconcile")(reconcile)
+budget_app.command("alerts")(show_alerts)
+budget_app.command("audit")(audit)
+budget_app.command("rebuild")(rebuild)
 
 
 @budget_app.callback()

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 import millrace
-from millrace.cli.alerts import show_alerts
 from millrace.cli.budget import budget_app
 from millrace.cli.contracts import schemas_app, topics_app
 from millrace.cli.database import database_app
@@ -29,7 +28,6 @@ app.command()(up)
 app.command()(demo)
 app.command()(doctor)
 app.command()(search)
-budget_app.command("alerts")(show_alerts)
 app.add_typer(share_app, name="share")
 app.add_typer(budget_app, name="budget")
 app.add_typer(topics_app, name="topics")

@@ -49,7 +49,7 @@ async def until(condition: Callable[[], bool], within_s: float, what: str) -> No
 class Worker:
     """One ledger process."""
 
-    def __init__(self, env: dict[str, str], log: Path) -> None:
+    def __init__(self, env: dict[str, str], log: Path, module: str = "services.cost_ledger") -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
@@ -57,7 +57,7 @@ class Worker:
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                (sys.executable, "-m", "services.cost_ledger"),
+                (sys.executable, "-m", module),
                 cwd=ROOT,
                 env={**os.environ, **env, "MILLRACE_OPS_PORT": str(self._port)},
                 stdin=subprocess.DEVNULL,
@@ -122,8 +122,8 @@ class TestLedger:
         """What a partition's log is made of."""
         return LogSetup(self.stack.kafka, self.topics, self.app_id, owner, self.codec)
 
-    def start(self, role: str = "all") -> Worker:
-        """Start a worker; it is killed at the end of the test."""
+    def start(self, role: str = "all", *, later_ms: int | None = None) -> Worker:
+        """Start a worker; it is killed at the end of the test. With `later_ms`, its log's time is so much later."""
         budgets = self.folder / "budgets.toml"
         budgets.write_text(self.budgets)
         env = {
@@ -135,7 +135,11 @@ class TestLedger:
             "MILLRACE_BUDGETS": str(budgets),
             "MILLRACE_LEDGER_ROLE": role,
         }
-        worker = Worker(env, self.folder / f"worker-{len(self.workers)}.log")
+        log = self.folder / f"worker-{len(self.workers)}.log"
+        if later_ms is None:
+            worker = Worker(env, log)
+        else:
+            worker = Worker(env | {"MILLRACE_TEST_SHIFT_MS": str(later_ms)}, log, "tests.integration.ledger_at")
         self.workers.append(worker)
         return worker
 
