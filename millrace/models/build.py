@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from millrace.clock import SystemClock
+from millrace.models.lookup import token_tariff
 from millrace.models.port import EmbeddingModel
 from millrace.models.settings import EmbeddingSettings
-from millrace.models.tariffs import api_tariff
 from millrace.models.wordllama import WordLlamaModel
 
 
@@ -30,12 +31,15 @@ async def _open_api(settings: EmbeddingSettings) -> AsyncIterator[EmbeddingModel
     # 120 MB and three seconds that processes with a local model do without.
     from millrace.models.openai_api import OpenAIEmbeddings, open_client  # noqa: PLC0415 - memory and seconds that only its users pay
 
-    tariff = api_tariff(
+    tariff = token_tariff(
         model=settings.embed_model,
         base_url=settings.embed_base_url,
         dollars_in=settings.embed_price_in,
         dollars_out=None,
+        writes=False,
+        file=settings.prices,
         setting="MILLRACE_EMBED_PRICE_IN",
+        clock=SystemClock(),
     )
     client = open_client(
         base_url=settings.embed_base_url, key=settings.openai_api_key, timeout_s=settings.embed_timeout_s

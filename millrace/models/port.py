@@ -13,11 +13,12 @@ Backend = Literal["local", "api"]
 
 @dataclass(frozen=True)
 class Use:
-    """What a call used: tokens as the provider counted them, or seconds of this machine."""
+    """What a call used: tokens or sound as the provider counted them, or seconds of this machine's work."""
 
     tokens_in: int = 0
     tokens_out: int = 0
     seconds: float = 0.0
+    audio_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,18 @@ class Embedded:
 
 
 class Tariff(Protocol):
-    """What a model costs."""
+    """What a model costs; micro-US-dollars, rounded up once a call."""
 
-    def most(self, tokens_in: int, tokens_out: int = 0) -> MicroUSD:
-        """The most that a call of up to so many tokens can cost: the amount to hold for it."""
+    def most(self, tokens_in: int = 0, tokens_out: int = 0, *, audio_ms: int = 0) -> MicroUSD:
+        """The most that a call of up to so many tokens, or so much sound, can cost: the amount to hold for it.
+
+        For prices of an API it is never below `cost` of the same or fewer. How long a local model works can only be
+        expected.
+        """
         ...
 
     def cost(self, use: Use) -> MicroUSD:
-        """What a call did cost."""
+        """What a call did cost. Raises nothing: the call has been paid for by then."""
         ...
 
 

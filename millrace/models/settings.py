@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Literal
 
 from pydantic import AliasChoices, BaseModel, Field, SecretStr
 
 
-class ApiKey(BaseModel):
-    """The key of OpenAI-compatible APIs."""
+class ApiSettings(BaseModel):
+    """The key of OpenAI-compatible APIs, and where their prices are. Mixed into a service's settings."""
 
     openai_api_key: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("MILLRACE_OPENAI_API_KEY", "OPENAI_API_KEY", "openai_api_key"),
         description="Key of the OpenAI-compatible APIs; none are asked without it, unless a base URL is set",
     )
+    prices: Path | None = Field(
+        default=None, description="File of prices that go before the packaged and the published ones"
+    )
 
 
-class EmbeddingSettings(ApiKey):
+class EmbeddingSettings(ApiSettings):
     """Which embedding model is used, and what it costs. Mixed into a service's settings."""
 
     embed_backend: Literal["auto", "local", "api"] = Field(
@@ -31,7 +35,9 @@ class EmbeddingSettings(ApiKey):
         default=Decimal(0), ge=0, description="US dollars a second of the local model's work"
     )
     embed_price_in: Decimal | None = Field(
-        default=None, ge=0, description="US dollars a million tokens of the API; published prices by default"
+        default=None,
+        ge=0,
+        description="US dollars a million tokens of the API; filed or published prices by default",
     )
 
     @property

@@ -1,35 +1,33 @@
-"""What models cost: by the second for those of this machine, by the token for those behind an API."""
+"""What models cost when their price is known: by the second of work, by the token, by the minute of sound."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
 
-from genai_prices import Usage, calc_price
-
-from millrace.errors import ConfigurationError
-from millrace.models.port import Tariff, Use
+from millrace.models.port import Use
 from millrace.money import MicroUSD, cost_of, micro_usd
 
 _MILLION = Decimal(1_000_000)
+_MINUTE_MS = Decimal(60_000)
 
 
 @dataclass(frozen=True)
 class PerSecond:
     """A local model: US dollars a second of its work, 0 by default. Prices a GPU or the machine.
 
-    `tokens_per_second` and `least_seconds` bound how long a call may take; they only size the hold, the charge is
-    for the time that was measured.
+    The other fields bound how long a call may take, a model as slow as the sound it hears included; they only size
+    the hold, the charge is for the time that was measured.
     """
 
     dollars: Decimal
     tokens_per_second: int = 1000
     least_seconds: int = 1
 
-    def most(self, tokens_in: int, tokens_out: int = 0) -> MicroUSD:
+    def most(self, tokens_in: int = 0, tokens_out: int = 0, *, audio_ms: int = 0) -> MicroUSD:
         """Price of the longest that such a call is expected to take."""
-        seconds = Decimal(self.least_seconds) + Decimal(tokens_in + tokens_out) / self.tokens_per_second
-        return cost_of(seconds, self.dollars)
+        seconds = self.least_seconds + Decimal(tokens_in + tokens_out) / self.tokens_per_second
+        return cost_of(seconds + Decimal(audio_ms) / 1000, self.dollars)
 
     def cost(self, use: Use) -> MicroUSD:
         """Price of the seconds it took."""
@@ -38,12 +36,12 @@ class PerSecond:
 
 @dataclass(frozen=True)
 class PerToken:
-    """Configured prices: US dollars a million tokens read, and written."""
+    """A known price: US dollars a million tokens read, and written."""
 
     dollars_in: Decimal
     dollars_out: Decimal = Decimal(0)
 
-    def most(self, tokens_in: int, tokens_out: int = 0) -> MicroUSD:
+    def most(self, tokens_in: int = 0, tokens_out: int = 0, *, audio_ms: int = 0) -> MicroUSD:  # noqa: ARG002 - port
         """Price of so many tokens."""
         return self.cost(Use(tokens_in, tokens_out))
 
@@ -53,46 +51,15 @@ class PerToken:
 
 
 @dataclass(frozen=True)
-class Published:
-    """A provider's published prices, from the package genai-prices: no look-up over the network."""
+class PerMinute:
+    """A known price of a speech model behind an API: US dollars a minute of sound."""
 
-    model: str
-    base_url: str | None
+    dollars: Decimal
 
-    def most(self, tokens_in: int, tokens_out: int = 0) -> MicroUSD:
-        """Price of so many tokens, none of them cached."""
-        return self.cost(Use(tokens_in, tokens_out))
+    def most(self, tokens_in: int = 0, tokens_out: int = 0, *, audio_ms: int = 0) -> MicroUSD:  # noqa: ARG002 - port
+        """Price of the sound, its last second full: providers bill begun seconds."""
+        return self.cost(Use(audio_ms=-(-audio_ms // 1000) * 1000))
 
     def cost(self, use: Use) -> MicroUSD:
-        """Price of the tokens used.
-
-        :raises LookupError: no price of this model is published.
-        """
-        usage = Usage(input_tokens=use.tokens_in, output_tokens=use.tokens_out)
-        if self.base_url is None:
-            price = calc_price(usage, self.model, provider_id="openai")
-        else:
-            price = calc_price(usage, self.model, provider_api_url=self.base_url)
-        return micro_usd(price.total_price)
-
-
-def api_tariff(
-    *, model: str, base_url: str | None, dollars_in: Decimal | None, dollars_out: Decimal | None, setting: str
-) -> Tariff:
-    """Tariff of a model behind an API: the configured price, otherwise the published one.
-
-    :param base_url: None for OpenAI itself.
-    :param setting: name of the settings that would hold the price, for the error.
-    :raises ConfigurationError: nobody knows the price: without one no call could be granted.
-    """
-    if dollars_in is not None:
-        return PerToken(dollars_in, dollars_out or Decimal(0))
-    published = Published(model, base_url)
-    try:
-        published.most(1, 1)
-    except LookupError as exc:
-        raise ConfigurationError(
-            f"no price of the model {model!r} is known: "
-            f"set {setting} (US dollars a million tokens, 0 when it is free)"
-        ) from exc
-    return published
+        """Price of the sound that was billed."""
+        return micro_usd(use.audio_ms * self.dollars / _MINUTE_MS)

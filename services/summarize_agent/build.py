@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from millrace.models.tariffs import api_tariff
+from millrace.clock import SystemClock
+from millrace.models.lookup import token_tariff
 from millrace.stream.app import Resources
 from services.summarize_agent.handler import SummarizeHandler
 from services.summarize_agent.ports import Summarizer
@@ -44,12 +45,14 @@ async def _open_api(settings: SummarizeSettings) -> AsyncIterator[Summarizer]:
     from millrace.models.openai_api import open_client  # noqa: PLC0415 - memory and seconds that only its users pay
     from services.summarize_agent.adapters.api import ApiSummarizer  # noqa: PLC0415 - memory and seconds that only its users pay
 
-    tariff = api_tariff(
+    tariff = token_tariff(
         model=settings.llm_model,
         base_url=settings.llm_base_url,
         dollars_in=settings.llm_price_in,
         dollars_out=settings.llm_price_out,
+        file=settings.prices,
         setting="MILLRACE_LLM_PRICE_IN and MILLRACE_LLM_PRICE_OUT",
+        clock=SystemClock(),
     )
     client = open_client(
         base_url=settings.llm_base_url, key=settings.openai_api_key, timeout_s=settings.llm_timeout_s

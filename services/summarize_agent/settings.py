@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from millrace.models.settings import ApiKey
+from millrace.models.settings import ApiSettings
 from millrace.settings import StageSettings
 from services.summarize_agent.domain import MOST_CHARACTERS
 
 
-class SummarizeSettings(StageSettings, ApiKey):
+class SummarizeSettings(StageSettings, ApiSettings):
     """Read from `MILLRACE_…`; documented in docs/configuration.md."""
 
     llm_backend: Literal["auto", "extractive", "api"] = Field(
@@ -25,7 +25,9 @@ class SummarizeSettings(StageSettings, ApiKey):
     llm_max_tokens: int = Field(default=1500, ge=100, description="Most tokens that the API may write")
     llm_timeout_s: float = Field(default=120.0, gt=0, description="Longest that the API may take for an answer")
     llm_price_in: Decimal | None = Field(
-        default=None, ge=0, description="US dollars a million tokens read by the API; published prices by default"
+        default=None,
+        ge=0,
+        description="US dollars a million tokens read by the API; filed or published prices by default",
     )
     llm_price_out: Decimal | None = Field(
         default=None,
@@ -33,7 +35,7 @@ class SummarizeSettings(StageSettings, ApiKey):
         description="US dollars a million tokens written by the API; goes with MILLRACE_LLM_PRICE_IN",
     )
     summarize_price_per_second: Decimal = Field(
-        default=Decimal(0), ge=0, description="US dollars a second of extractive summarising"
+        default=Decimal(0), ge=0, description="US dollars a second of the local model's work"
     )
     summarize_max_characters: int = Field(
         default=MOST_CHARACTERS, ge=1000, description="Longer texts are skipped as too-long"

@@ -25,6 +25,7 @@ async def build_handler(settings: TranscribeSettings, resources: Resources) -> A
         device=settings.whisper_device,
         compute_type=settings.whisper_compute_type,
         threads=settings.whisper_threads,
+        price_per_second=settings.transcribe_price_per_second,
     )
     try:
         yield TranscribeHandler(
@@ -32,7 +33,6 @@ async def build_handler(settings: TranscribeSettings, resources: Resources) -> A
             decoder=FfmpegDecoder(max_media_s=settings.max_media_s, timeout_s=settings.decode_timeout_s),
             detector=SileroDetector(pause_ms=settings.pause_ms),
             transcriber=transcriber,
-            price_per_second=settings.transcribe_price_per_second,
             silent_db=settings.silent_db,
             pause_ms=settings.pause_ms,
         )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 
 from millrace.contracts.events import Event, MediaReady, ShareEvent, TranscriptReady
 from millrace.errors import Poison, Skipped
-from millrace.money import cost_of
 from millrace.store.blobs import BlobStore
 from millrace.store.transcripts import keep_large
 from millrace.stream.stage import Finished, Paid, Plan, Run
@@ -28,7 +26,6 @@ _DECODED = 0.1  # share of the progress display that decoding takes
 class TranscribeHandler:
     """Transcribes media; implements `StageHandler`.
 
-    :param price_per_second: US dollars a second of speech, for a local model; 0 is free and still asked for.
     :param silent_db: media whose loudest second is below this level buys nothing.
     :param pause_ms: the pauses that `detector` leaves out; it changes the result, so it is part of the work key.
     """
@@ -42,7 +39,6 @@ class TranscribeHandler:
         decoder: Decoder,
         detector: SpeechDetector,
         transcriber: Transcriber,
-        price_per_second: Decimal,
         silent_db: float,
         pause_ms: int,
     ) -> None:
@@ -50,7 +46,6 @@ class TranscribeHandler:
         self._decoder = decoder
         self._detector = detector
         self._transcriber = transcriber
-        self._price = price_per_second
         self._silent_db = silent_db
         self._pause_ms = pause_ms
 
@@ -121,16 +116,13 @@ class TranscribeHandler:
             await run.progress(_DECODED + (1 - _DECODED) * fraction)
 
         async def do() -> Paid[Heard]:
-            heard = await self._transcriber.transcribe(speech, progress)
-            return Paid(restored(heard, spans), cost_of(_seconds(speech), self._price))
+            listened = await self._transcriber.transcribe(speech, progress)
+            return Paid(restored(listened.heard, spans), tariff.cost(listened.use))
 
-        # All of the sound is held, the speech in it is charged: the hold can never be too small.
-        hold = cost_of(_seconds(audio), self._price)
+        # All of the sound is held, though only the speech in it is listened to. What is free is asked for too.
+        tariff = self._transcriber.tariff
+        hold = tariff.most(audio_ms=audio.duration_ms)
         return await run.call(0, Heard, model=self._transcriber.model, hold=hold, do=do)
-
-
-def _seconds(audio: Audio) -> Decimal:
-    return Decimal(audio.duration_ms) / 1000
 
 
 def _media(plan: Plan) -> MediaReady:

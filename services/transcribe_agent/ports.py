@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from millrace.models.port import Tariff, Use
 from services.transcribe_agent.domain import Audio, Backend, Heard, Span
 
 Progress = Callable[[float], Awaitable[None]]
 """Told how much was heard so far, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Listened:
+    """What was heard, and what hearing it used."""
+
+    heard: Heard
+    use: Use
 
 
 class Decoder(Protocol):
@@ -45,7 +55,12 @@ class Transcriber(Protocol):
         """Name of the model: a part of the work key, so another model is other work."""
         ...
 
-    async def transcribe(self, speech: Audio, progress: Progress) -> Heard:
+    @property
+    def tariff(self) -> Tariff:
+        """What it costs."""
+        ...
+
+    async def transcribe(self, speech: Audio, progress: Progress) -> Listened:
         """What is said; times in milliseconds of `speech`.
 
         :raises Retryable: the model could not be asked, nothing was paid.

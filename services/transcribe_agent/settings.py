@@ -25,7 +25,7 @@ class TranscribeSettings(StageSettings):
     )
     whisper_threads: int = Field(default=2, ge=1, description="CPU threads of the model")
     transcribe_price_per_second: Decimal = Field(
-        default=Decimal(0), ge=0, description="US dollars a second of speech heard by the local model"
+        default=Decimal(0), ge=0, description="US dollars a second of the local model's work"
     )
     silent_db: float = Field(
         default=SILENT_DB, le=0, description="Media whose loudest second is below this level (dBFS) is silent"

@@ -7,12 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from millrace.cli.client import Client
 from millrace.contracts.api import ShareRequest
+from millrace.models import prices
 from millrace.testing.media import JFK_WAV
 from services.cost_ledger import budgets
 from tests.e2e.harness import Running, until
@@ -82,7 +84,7 @@ def test_the_ledgers_query_tells_what_was_spent(running: Running) -> None:
 
 
 def test_the_budgets_of_the_ledgers_page_can_be_loaded(tmp_path: Path) -> None:
-    (example,) = blocks("toml", LEDGER)
+    example, _ = blocks("toml", LEDGER)
     file = tmp_path / "budgets.toml"
     file.write_text(example)
     caps = {(key.account, key.scope, key.window): cap.amount for key, cap in budgets.load(file).items()}
@@ -95,3 +97,13 @@ def shell(command: str, environment: dict[str, str]) -> str:
     return subprocess.run(
         ["bash", "-ec", command], env=environment, check=True, capture_output=True, text=True, timeout=60
     ).stdout
+
+
+def test_the_prices_of_the_ledgers_page_can_be_loaded(tmp_path: Path) -> None:
+    _, example = blocks("toml", LEDGER)
+    file = tmp_path / "prices.toml"
+    file.write_text(example)
+    free, by_minute = prices.load(file)
+    assert free.host == "127.0.0.1:11434"
+    assert (free.tokens_in, free.tokens_out) == (Decimal(0), Decimal(0))
+    assert str(by_minute.audio_minute) == "0.00185"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,10 @@ from faster_whisper.vad import VadOptions, get_speech_timestamps
 
 from millrace.contracts.events import Segment, Word
 from millrace.errors import ConfigurationError, Retryable
+from millrace.models.port import Tariff, Use
+from millrace.models.tariffs import PerSecond
 from services.transcribe_agent.domain import SAMPLE_RATE, Audio, Backend, Heard, Span
+from services.transcribe_agent.ports import Listened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,13 +75,16 @@ class WhisperTranscriber:
     """Listens with one model, one recording at a time: the model already uses all the threads it was given.
 
     Implements `Transcriber`. Call `close` when done.
+
+    :param price_per_second: US dollars a second of its work; the time that a recording waits for its turn is free.
     """
 
     backend: Backend = "local"
 
-    def __init__(self, whisper: WhisperModel, model: str) -> None:
+    def __init__(self, whisper: WhisperModel, model: str, price_per_second: Decimal = Decimal(0)) -> None:
         self._whisper = whisper
         self._model = model
+        self.tariff: Tariff = PerSecond(price_per_second)
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="whisper")
 
     @property
@@ -88,13 +96,14 @@ class WhisperTranscriber:
         """Take no more recordings; one that is running ends at its next segment once its task is cancelled."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    async def transcribe(self, speech: Audio, progress: Progress) -> Heard:
+    async def transcribe(self, speech: Audio, progress: Progress) -> Listened:
         """Listen in a thread, and tell the progress after each segment."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Segment | None] = asyncio.Queue()
         stop = threading.Event()
 
-        def listen() -> str | None:
+        def listen() -> tuple[str | None, float]:
+            started = time.perf_counter()
             try:
                 segments, language = self._listen(speech)
                 for segment in itertools.takewhile(lambda _: not stop.is_set(), segments):
@@ -103,7 +112,7 @@ class WhisperTranscriber:
                 # What the model raises: out of memory, a device that went away. A local model bills nothing for it.
                 raise Retryable(f"the speech model {self._model} failed: {exc}") from exc
             else:
-                return language
+                return language, time.perf_counter() - started
             finally:
                 loop.call_soon_threadsafe(queue.put_nowait, None)
 
@@ -113,7 +122,8 @@ class WhisperTranscriber:
             while (segment := await queue.get()) is not None:
                 segments.append(segment)
                 await progress(min(1.0, segment.end_ms / max(1, speech.duration_ms)))
-            return Heard(language=await listening, segments=segments)
+            language, seconds = await listening
+            return Listened(Heard(language=language, segments=segments), Use(seconds=seconds))
         finally:
             stop.set()
             listening.cancel()
@@ -129,7 +139,9 @@ class WhisperTranscriber:
         return (_segment(found) for found in segments if found.text.strip()), info.language
 
 
-def load_whisper(*, model: str, device: str, compute_type: str, threads: int) -> WhisperTranscriber:
+def load_whisper(
+    *, model: str, device: str, compute_type: str, threads: int, price_per_second: Decimal = Decimal(0)
+) -> WhisperTranscriber:
     """Load a model; takes half a second for the bundled one. Blocks: call it in a thread.
 
     :raises ConfigurationError: there is no such model, or not on such a device.
@@ -144,7 +156,7 @@ def load_whisper(*, model: str, device: str, compute_type: str, threads: int) ->
         )
     except (OSError, RuntimeError, ValueError) as exc:
         raise ConfigurationError(f"the speech model {model!r} cannot be loaded on {device}: {exc}") from exc
-    return WhisperTranscriber(whisper, Path(model).name)
+    return WhisperTranscriber(whisper, Path(model).name, price_per_second)
 
 
 def _folder(model: str) -> Path | None:

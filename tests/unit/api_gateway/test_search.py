@@ -37,7 +37,7 @@ class Passages:
 
 
 class PerWord:
-    def most(self, tokens_in: int, tokens_out: int = 0) -> MicroUSD:
+    def most(self, tokens_in: int = 0, tokens_out: int = 0, *, audio_ms: int = 0) -> MicroUSD:
         return MicroUSD(200 * tokens_in)
 
     def cost(self, use: Use) -> MicroUSD:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import BaseModel
 
+from millrace.errors import ConfigurationError
+from millrace.models.build import open_embedding
 from millrace.models.settings import EmbeddingSettings
 from services.embed_agent.settings import EmbedSettings
 from services.summarize_agent.settings import SummarizeSettings
@@ -54,3 +58,19 @@ def test_a_forced_backend_comes_before_a_key(environment: pytest.MonkeyPatch) ->
 def test_the_embedding_settings_can_be_mixed_into_any_service() -> None:
     assert issubclass(EmbeddingSettings, BaseModel)
     assert not EmbeddingSettings().embeds_by_api
+
+
+async def test_the_file_of_prices_that_the_environment_names_prices_the_model(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "prices.toml"
+    file.write_text('[[price]]\nmodel = "nomic-embed-text"\ntokens_in = "0.000002"\n')
+    environment.setenv("MILLRACE_EMBED_BASE_URL", "http://127.0.0.1:11434/v1")
+    environment.setenv("MILLRACE_EMBED_MODEL", "nomic-embed-text")
+    with pytest.raises(ConfigurationError, match="MILLRACE_PRICES"):
+        async with open_embedding(EmbedSettings()):
+            pass
+    environment.setenv("MILLRACE_PRICES", str(file))
+    async with open_embedding(EmbedSettings()) as model:
+        assert model.tariff.most(1_000_000) == 2
+    assert SummarizeSettings().prices == file

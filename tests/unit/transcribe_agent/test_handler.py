@@ -8,6 +8,8 @@ import pytest
 
 from millrace.contracts.events import MediaReady, Segment, TranscriptReady
 from millrace.errors import Denied, Poison, Retryable, Skipped
+from millrace.models.port import Tariff, Use
+from millrace.models.tariffs import PerMinute, PerSecond
 from millrace.money import MicroUSD
 from millrace.store import transcripts
 from millrace.store.blobs import BlobMissing, LocalBlobStore
@@ -16,7 +18,7 @@ from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, media_ready, share_created
 from services.transcribe_agent.domain import Audio, Backend, Heard, Span, TranscriptResult
 from services.transcribe_agent.handler import TranscribeHandler
-from services.transcribe_agent.ports import Progress
+from services.transcribe_agent.ports import Listened, Progress
 
 SECOND = b"\0\1" * 16_000
 
@@ -48,13 +50,14 @@ class FakeTranscriber:
     def __init__(self, heard: Heard | Exception) -> None:
         self.heard = heard
         self.listened_ms: list[int] = []
+        self.tariff: Tariff = PerSecond(Decimal(0))
 
-    async def transcribe(self, speech: Audio, progress: Progress) -> Heard:
+    async def transcribe(self, speech: Audio, progress: Progress) -> Listened:
         self.listened_ms.append(speech.duration_ms)
         await progress(0.5)
         if isinstance(self.heard, Exception):
             raise self.heard
-        return self.heard
+        return Listened(self.heard, Use(seconds=2.5, audio_ms=speech.duration_ms))
 
 
 HEARD = Heard(
@@ -69,13 +72,13 @@ HEARD = Heard(
 class Bench:
     """A handler with fakes around it: ten seconds of sound with four of speech."""
 
-    def __init__(self, folder: Path, *, price: str = "0", loudest_db: float = -20.0) -> None:
+    def __init__(self, folder: Path, *, tariff: Tariff | None = None, loudest_db: float = -20.0) -> None:
         self.store = LocalBlobStore(folder)
         self.decoder = FakeDecoder(Audio(SECOND * 10, loudest_db))
         self.detector = FakeDetector([Span(1000, 3000), Span(6000, 8000)])
         self.transcriber = FakeTranscriber(HEARD)
+        self.transcriber.tariff = tariff or self.transcriber.tariff
         self.run = FakeRun()
-        self.price = price
 
     @property
     def handler(self) -> StageHandler[TranscriptResult]:
@@ -84,7 +87,6 @@ class Bench:
             decoder=self.decoder,
             detector=self.detector,
             transcriber=self.transcriber,
-            price_per_second=Decimal(self.price),
             silent_db=-50.0,
             pause_ms=300,
         )
@@ -116,11 +118,18 @@ async def test_speech_is_transcribed_with_the_times_of_the_media_ready(bench: Be
     assert 0 < bench.run.progressed[-1] <= 1
 
 
-async def test_all_sound_is_held_and_only_speech_is_charged(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, price="0.0001")
+async def test_a_local_model_is_charged_for_the_seconds_it_worked(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, tariff=PerSecond(Decimal("0.0001")))
     await bench.work()
     (call,) = bench.run.calls
-    assert (call.call_no, call.hold, call.cost) == (0, MicroUSD(1000), MicroUSD(400))
+    assert (call.call_no, call.hold, call.cost) == (0, MicroUSD(1100), MicroUSD(250))
+
+
+async def test_by_the_minute_all_sound_is_held_and_only_speech_is_charged(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, tariff=PerMinute(Decimal("0.006")))
+    await bench.work()
+    (call,) = bench.run.calls
+    assert (call.hold, call.cost) == (MicroUSD(1000), MicroUSD(400))
 
 
 async def test_a_free_local_call_is_asked_for_too(bench: Bench) -> None:
@@ -130,7 +139,7 @@ async def test_a_free_local_call_is_asked_for_too(bench: Bench) -> None:
 
 
 async def test_denied_money_means_that_nobody_listened(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, price="0.0001")
+    bench = Bench(tmp_path, tariff=PerMinute(Decimal("0.006")))
     bench.run = FakeRun(cap=MicroUSD(999))
     with pytest.raises(Denied):
         await bench.work()

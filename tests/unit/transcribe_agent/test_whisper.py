@@ -4,12 +4,14 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import pytest
 
 from millrace.errors import Retryable
+from millrace.models.port import Use
 from services.transcribe_agent.adapters.whisper import WhisperTranscriber
-from services.transcribe_agent.domain import Audio, Heard
+from services.transcribe_agent.domain import Audio
 
 SPEECH = Audio(b"\0\0" * 16_000 * 10, -20.0)
 
@@ -55,8 +57,8 @@ async def test_segments_come_with_progress_and_empty_ones_are_left_out() -> None
     async def progress(fraction: float) -> None:
         told.append(fraction)
 
-    heard = await WhisperTranscriber(FakeModel(two_segments), "fake").transcribe(SPEECH, progress)
-    assert heard.text == "one two"
+    listened = await WhisperTranscriber(FakeModel(two_segments), "fake").transcribe(SPEECH, progress)
+    assert listened.heard.text == "one two"
     assert told == [0.5, 1.0]
 
 
@@ -81,9 +83,23 @@ async def test_a_cancelled_recording_frees_the_model_for_the_next() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
     model.hear = two_segments
-    heard: Heard = await asyncio.wait_for(transcriber.transcribe(SPEECH, no_progress), 10)
-    assert heard.text == "one two"
+    listened = await asyncio.wait_for(transcriber.transcribe(SPEECH, no_progress), 10)
+    assert listened.heard.text == "one two"
     assert model.asked == 2, "the recording that was waiting was never begun"
+
+
+async def test_a_recording_is_charged_for_its_own_work_and_not_for_its_wait() -> None:
+    def a_twentieth_of_a_second() -> Iterator[FoundSegment]:
+        time.sleep(0.05)
+        yield FoundSegment(0.0, 1.0, "one")
+
+    transcriber = WhisperTranscriber(FakeModel(a_twentieth_of_a_second), "fake", Decimal(1))
+    started = time.perf_counter()
+    calls = [transcriber.transcribe(SPEECH, no_progress) for _ in range(3)]
+    seconds = [listened.use.seconds for listened in await asyncio.gather(*calls)]
+    assert min(seconds) >= 0.05
+    assert sum(seconds) <= time.perf_counter() - started, "one works at a time"
+    assert transcriber.tariff.cost(Use(seconds=0.05)) == 50_000
 
 
 async def test_a_model_that_fails_in_the_middle_is_tried_again_later() -> None:
