@@ -72,6 +72,11 @@ class Held(NamedTuple):
     as_of: int
 
 
+def _held(row: CostSpend) -> Held:
+    settled, held, unconfirmed = row.settled_micro_usd, row.held_micro_usd, row.unconfirmed_micro_usd
+    return Held(WindowRow(settled, held, unconfirmed, row.overrun_micro_usd, row.calls), row.as_of_offset)
+
+
 @dataclass(frozen=True)
 class Places:
     """What the places hold of one partition. `tables` are Faust's rows by their keys, `rows` the core's as bytes."""
@@ -87,24 +92,12 @@ class Places:
 
     def windows(self) -> dict[str, dict[WindowKey, Held]]:
         """Windows by place."""
-        found: dict[str, dict[WindowKey, Held]] = {
-            SPEND_TOPIC: {
-                key: Held(
-                    WindowRow(
-                        row.settled_micro_usd,
-                        row.held_micro_usd,
-                        row.unconfirmed_micro_usd,
-                        row.overrun_micro_usd,
-                        row.calls,
-                    ),
-                    row.as_of_offset,
-                )
-                for key, row in self.spend.items()
-                if row.as_of_offset >= 0  # a cap that was announced before anything was spent
-            }
-        }
+        spend = {key: _held(row) for key, row in self.spend.items()}
+        # Without a decision: a cap that was announced before anything was spent.
+        found = {SPEND_TOPIC: {key: held for key, held in spend.items() if held != Held(NOTHING, -1)}}
         for window, table in self.tables.items():
-            place = found[TABLES[window]] = {}
+            place: dict[WindowKey, Held] = {}
+            found[TABLES[window]] = place
             for key, row in table.items():
                 account, scope, start, *_ = [*key.split("|"), "", ""]
                 if account:
@@ -134,6 +127,7 @@ class PartitionAudit:
         self._fold = Fold()
         self._sums: dict[WindowKey, Held] = {}
         self._due: dict[WindowKey, int] = {}
+        self._seen: dict[tuple[str, WindowKey], int] = {}
         self._rows_compared = self._caps_compared = False
 
     def follow(self, decided: Decided) -> None:
@@ -158,6 +152,7 @@ class PartitionAudit:
                 held = self._windows[place].get(key)
                 if held is not None and held.as_of == decided.offset:
                     del self._windows[place][key]
+                    self._seen[place, key] = decided.offset
                     if held != now:
                         self._differences.add(place, _shown(key), now.sums, held.sums)
 
@@ -181,13 +176,10 @@ class PartitionAudit:
         for key, offset in self._due.items():
             for place in self._places_of(key):
                 held = self._windows[place].pop(key, None)
-                if held is not None:
-                    self._differences.add(
-                        place,
-                        _shown(key),
-                        f"changed at {offset}: {self._sums[key].sums}",
-                        f"as of {held.as_of}: {held.sums}",
-                    )
+                seen = self._seen.get((place, key))
+                if held is not None or seen is None or seen < offset:
+                    found = held or ("no row" if seen is None else f"as of {seen}")
+                    self._differences.add(place, _shown(key), f"as of {offset}: {self._sums[key].sums}", found)
         for place, windows in self._windows.items():
             for key, held in windows.items():
                 if key.start >= self._since_ms and held.as_of <= self.last.offset:

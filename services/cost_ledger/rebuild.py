@@ -35,18 +35,22 @@ class Truth:
     def __init__(self, home: Home, *, since_ms: int) -> None:
         self.last: Decided | None = None
         self._since_ms = since_ms
+        self._opening: int | None = None
         self._fold = Fold()
         self._books = {window: SpendBook(window, {}, home) for window in WINDOWS}
         self._names: dict[Window, set[WindowName]] = {window: set() for window in WINDOWS}
 
     def follow(self, decided: Decided) -> None:
         """The next decision."""
-        self.last = decided
-        self._fold.add(decided.decision)
         decision = decided.decision
+        if self.last is None and self._since_ms:
+            self._opening = decision.request_offset
+        self.last = decided
+        self._fold.add(decision)
         if decision.outcome == "day-opened":
             # Where the log begins with a day, its caps come from the opening; what the file said is no cap in force.
-            if decision.window is None or decision.request_id == f"{FILED}last":
+            begins = decision.request_offset == self._opening
+            if not begins or decision.window is None or decision.request_id == f"{FILED}last":
                 return
             decided = decided._replace(decision=decision.model_copy(update={"outcome": "cap-changed"}))
         for window, book in self._books.items():

@@ -1,6 +1,6 @@
 """Chaos for the cost ledger: workers and broker are hurt at random while clients fight for a few budgets.
 
-    python -m tests.chaos.ledger --seed 1 [--minutes 2] [--json] [--control no-fencing|answer-first]
+    python -m tests.chaos.ledger --seed 1 [--minutes 2] [--brokers 3] [--json] [--control no-fencing|answer-first]
 
 The last line is one JSON object. `ok` means: no cap exceeded, every request answered once, the same id always the
 same answer, nothing heard that is not in the log, the journal agrees with it, the audit is clean; and that there was
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import json
 import os
 import random
@@ -21,44 +20,28 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
 import asyncpg
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from fastavro import schemaless_writer
 
-from millrace.contracts.catalog import Catalog
-from millrace.contracts.partitions import partition_for
-from millrace.contracts.provision import apply_topics, register_schemas
-from millrace.contracts.registry import Registry
-from millrace.embedded.readyfile import Addresses
-from millrace.store.migrate import migrate
-from tests.chaos.ledger_client import REQUEST, Plan
+from tests.chaos.cluster import BROKERS
 from tests.chaos.ledger_oracle import Finding, examine
+from tests.chaos.ledger_parts import FIRST_CAP, PARTITIONS, Ledger, open_ledger
 from tests.chaos.worker import Worker
-from tests.conftest import own_stack
 
-PARTITIONS: Final = 4
-CLIENTS: Final = 3
-PER_SECOND: Final = 200.0
-"""By client: enough to fight for every cap, little enough to leave two cores for the ledger."""
 KILLS, PAUSES, BROKER_RESTARTS, REBALANCES = 5, 3, 1, 2
 PAUSE_S: Final = (11.0, 15.0)
 """Beyond the session time-outs of both groups, 6 s and 10 s."""
-FIRST_CAP: Final = 500_000
 RAISED_BY: Final = 200_000
 RAISED_EVERY_S: Final = 2.0
 PEAK: Final = 0.95
 FINISH_WITHIN_S: Final = 180.0
 STUCK_S: Final = 90.0
 """Without a worker that works for so long nothing more is to be seen."""
-BUDGETS: Final = '[default.transcribe]\nhour = "0.50"\nday = "1000"\n'
 
 
 @dataclass
@@ -67,6 +50,7 @@ class Report:
 
     seed: int
     minutes: float
+    brokers: int
     control: str | None
     ok: bool = False
     took_s: float = 0.0
@@ -86,177 +70,16 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-def plan_of(seed: int, minutes: float, control: str | None) -> list[tuple[float, str]]:
+def plan_of(seed: int, minutes: float, control: str | None, brokers: int) -> list[tuple[float, str]]:
     """When to do what: the same for the same seed. At least what `ok` asks for, more in a longer run."""
     chance = random.Random(seed)  # noqa: S311  # a schedule, no secret
     if control == "no-fencing":  # who is paused within a transaction does harm: more pauses, no other trouble
         return [(chance.uniform(6.0, 9.0), "pause") for _ in range(3 * PAUSES)]
     times = max(1.0, minutes / 2)
-    what = ["kill"] * int(KILLS * times) + ["pause"] * int(PAUSES * times) + ["broker"] * BROKER_RESTARTS
+    what = ["kill"] * int(KILLS * times) + ["pause"] * int(PAUSES * times) + ["broker"] * (BROKER_RESTARTS * brokers)
     what += ["join", "leave"] * int(REBALANCES / 2 * times)
     chance.shuffle(what)
     return [(chance.uniform(1.0, 4.0), one) for one in what]
-
-
-class Ledger:
-    """A stack of its own, workers, and clients."""
-
-    def __init__(self, stack: Addresses, folder: Path, schema_id: int, control: str | None) -> None:
-        self.stack = stack
-        self.folder = folder
-        self.schema_id = schema_id
-        self.control = control
-        self.exits: Counter[int] = Counter()
-        self.workers: list[Worker] = []
-        self.clients: list[subprocess.Popen[bytes]] = []
-        # Accounts of different partitions, so that every worker has some.
-        names = (f"account-{number}" for number in range(1000))
-        self.accounts = list({partition_for(name, PARTITIONS): name for name in names}.values())
-        self._caps = Producer({"bootstrap.servers": stack.kafka, "partitioner": "murmur2_random", "log_level": 0})
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Where everything is."""
-        return {
-            "MILLRACE_KAFKA": self.stack.kafka,
-            "MILLRACE_REGISTRY": self.stack.registry,
-            "MILLRACE_POSTGRES": self.stack.postgres,
-        }
-
-    def add_worker(self) -> None:
-        """One more."""
-        budgets = self.folder / "budgets.toml"
-        budgets.write_text(BUDGETS)
-        env = {**self.environment, "MILLRACE_BUDGETS": str(budgets), "MILLRACE_START_TIMEOUT_S": "60"}
-        log = self.folder / f"worker-{len(self.workers)}.log"
-        if self.control is None:
-            self.workers.append(Worker("services.cost_ledger", env, log))
-        else:
-            self.workers.append(Worker("tests.chaos.ledger_worker", env, log, self.control))
-
-    def drop_worker(self) -> None:
-        """Let the last one leave, in order."""
-        worker = self.workers.pop()
-        worker.signal(signal.SIGTERM)
-        try:
-            worker.process.wait(20)
-        except subprocess.TimeoutExpired:
-            worker.signal(signal.SIGKILL)
-            worker.process.wait(10)
-        self.exits += worker.exits
-
-    def tend(self) -> None:
-        """What a supervisor would do."""
-        for worker in self.workers:
-            worker.tend(time.monotonic())
-
-    def start_clients(self, seed: int) -> None:
-        """Let them ask."""
-        for number in range(CLIENTS):
-            plan = Plan(
-                self.stack.kafka,
-                "",
-                self.schema_id,
-                seed * 100 + number,
-                self.accounts,
-                PARTITIONS,
-                PER_SECOND,
-                str(self.folder / f"heard-{number}.jsonl"),
-                overruns=number == 0,
-            )
-            with (self.folder / f"client-{number}.log").open("ab") as log:
-                self.clients.append(
-                    subprocess.Popen(
-                        (sys.executable, "-m", "tests.chaos.ledger_client"),
-                        env={**os.environ, "CHAOS_CLIENT": json.dumps(asdict(plan))},
-                        stdin=subprocess.DEVNULL,
-                        stdout=log,
-                        stderr=log,
-                    )
-                )
-
-    def heard(self) -> tuple[list[tuple[str, str]], list[float], int]:
-        """Answers by request, latencies in seconds, and how many never came."""
-        answers: list[tuple[str, str]] = []
-        latencies: list[float] = []
-        unanswered = 0
-        for path in self.folder.glob("heard-*.jsonl"):
-            for line in path.read_text().splitlines():
-                one = json.loads(line)
-                if isinstance(one, dict):
-                    unanswered += len(one["unanswered"])
-                else:
-                    answers.append((one[0], one[1]))
-                    latencies.append(one[2])
-        return answers, latencies, unanswered
-
-    def raise_caps(self, cap: int) -> None:
-        """A request in the log, for every account."""
-        for account in self.accounts:
-            value = io.BytesIO()
-            value.write(b"\0" + self.schema_id.to_bytes(4, "big"))
-            request = {
-                "request_id": f"cap-{uuid.uuid4().hex}",
-                "op": "set-cap",
-                "account": account,
-                "scope": "transcribe",
-                "window": "hour",
-                "cap_micro_usd": cap,
-                "mode": "enforce",
-                "requested_by": "chaos",
-                "requested_at": int(time.time() * 1000),
-            }
-            schemaless_writer(value, REQUEST, request)
-            self._caps.produce("cost.requests", value.getvalue(), account.encode())
-        self._caps.poll(0)
-
-    def restart_broker(self) -> None:
-        """kill -9; the stack's supervisor starts it again on the same data."""
-        ready = json.loads((self.folder / "stack" / "ready.json").read_text())
-        os.kill(int(ready["pids"]["kafka"]["pid"]), signal.SIGKILL)
-
-    def behind(self) -> int | None:
-        """Requests that are not decided, by the group's offsets; None: the broker does not say."""
-        group = "millrace-cost-ledger-admission"
-        consumer = Consumer({"bootstrap.servers": self.stack.kafka, "group.id": group, "log_level": 0})
-        try:
-            parts = [TopicPartition("cost.requests", p) for p in range(PARTITIONS)]
-            done = consumer.committed(parts, 5)
-            ends = [consumer.get_watermark_offsets(part, 5)[1] for part in parts]
-        except KafkaException:
-            return None
-        finally:
-            consumer.close()
-        return sum(end - max(part.offset, 0) for part, end in zip(done, ends, strict=True))
-
-    def end(self) -> None:
-        """Nothing is left running."""
-        for client in self.clients:
-            if client.poll() is None:
-                client.kill()
-            client.wait(10)
-        for worker in self.workers:
-            worker.end()
-            self.exits += worker.exits
-
-
-@asynccontextmanager
-async def open_ledger(folder: Path, control: str | None) -> AsyncIterator[Ledger]:
-    """A stack with topics, schemas and tables; everything is killed at the end."""
-    data = folder / "stack"
-    data.mkdir()
-    with own_stack(data) as stack, Registry(stack.registry) as registry:
-        catalog = Catalog.load()
-        await apply_topics(stack.kafka, catalog, replication=1, report=lambda _: None)
-        await asyncio.to_thread(register_schemas, stack.registry, catalog, lambda _: None)
-        await asyncio.to_thread(migrate, stack.postgres)
-        schema_id = registry.lookup("cost.requests-value", catalog.written_schema_for("cost.requests").text)
-        assert schema_id is not None
-        ledger = Ledger(stack, folder, schema_id, control)
-        try:
-            yield ledger
-        finally:
-            ledger.end()
 
 
 async def _working(ledger: Ledger) -> Sequence[Worker]:
@@ -266,7 +89,7 @@ async def _working(ledger: Ledger) -> Sequence[Worker]:
 async def _hurt(ledger: Ledger, report: Report, done: Counter[str]) -> list[str]:
     chance = random.Random(report.seed + 1)  # noqa: S311
     began = time.monotonic()
-    steps = plan_of(report.seed, report.minutes, report.control)
+    steps = plan_of(report.seed, report.minutes, report.control, report.brokers)
     report.schedule = [f"{gap:.1f} s, {what}" for gap, what in steps]
     cap, raise_at = FIRST_CAP, began
     act_at = began + 5
@@ -291,7 +114,7 @@ async def _hurt(ledger: Ledger, report: Report, done: Counter[str]) -> list[str]
                 case "pause":
                     chance.choice(awake).pause(now + chance.uniform(*PAUSE_S))
                 case "broker":
-                    ledger.restart_broker()
+                    ledger.restart_broker(chance)
                 case "join":
                     ledger.add_worker()
                 case _ if len(ledger.workers) > 2 and not ledger.workers[-1].paused:
@@ -361,10 +184,10 @@ async def _audited(ledger: Ledger) -> dict[str, object]:
     return report
 
 
-async def run(folder: Path, seed: int, minutes: float, control: str | None = None) -> Report:
+async def run(folder: Path, seed: int, minutes: float, control: str | None = None, *, brokers: int = 1) -> Report:
     """One run."""
-    report, done, began = Report(seed, minutes, control), Counter[str](), time.monotonic()
-    async with open_ledger(folder, control) as ledger:
+    report, done, began = Report(seed, minutes, brokers, control), Counter[str](), time.monotonic()
+    async with open_ledger(folder, control, brokers) as ledger:
         for _ in range(2):
             ledger.add_worker()
         while len(await _working(ledger)) < 2:
@@ -410,11 +233,12 @@ def main() -> int:
     arguments.add_argument("--seed", type=int, required=True, help="names the schedule")
     arguments.add_argument("--minutes", type=float, default=2.0, help="at least so long")
     arguments.add_argument("--json", action="store_true", help="no words, only the last line")
+    arguments.add_argument("--brokers", type=int, choices=(1, BROKERS), default=1, help="three: replicated topics")
     arguments.add_argument("--control", choices=("no-fencing", "answer-first"), help="break the ledger; ok must fail")
     arguments.add_argument("--keep", action="store_true", help="keep logs and data")
     chosen = arguments.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="millrace-ledger-chaos-"))
-    report = asyncio.run(run(folder, chosen.seed, chosen.minutes, chosen.control))
+    report = asyncio.run(run(folder, chosen.seed, chosen.minutes, chosen.control, brokers=chosen.brokers))
     if not chosen.json:
         for sentence in report.violations:
             say(f"PROBLEM {sentence}")

@@ -168,6 +168,10 @@ class TestLedger:
         for changed in admin.incremental_alter_configs([resource]).values():
             await asyncio.to_thread(changed.result, 10)
 
+    def count(self, topic: str, partition: int) -> int:
+        """How many records a partition still holds; blocking."""
+        return sum(message.partition() == partition for message in _read_all(self.stack.kafka, topic))
+
     def ends(self, topic: str) -> list[int]:
         """Where each partition of a topic ends; blocking."""
         consumer = Consumer({"bootstrap.servers": self.stack.kafka, "group.id": f"ends-{topic}"})

@@ -415,6 +415,38 @@ async def test_the_core_and_the_tables_can_be_processes_of_their_own(fresh: Test
     assert await core.ended() == 0
 
 
+@pytest.mark.timeout(180)
+async def test_a_ledger_is_taken_over_from_a_topic_that_was_compacted(fresh: TestLedger) -> None:
+    """The broker has removed old rows and the tombstones of pruned ones; what is left is the whole state."""
+    rows, partition = fresh.topics.rows, partition_for("compacted", PARTITIONS)
+    for name, value in (
+        ("segment.ms", "500"),
+        ("max.compaction.lag.ms", "500"),
+        ("delete.retention.ms", "0"),
+    ):
+        await fresh.configure(rows, name, value)
+    first = fresh.start("admission")
+    await first.ready()
+    async with fresh.client() as client:
+
+        async def compacted() -> bool:
+            request_id = new_id()
+            assert isinstance(await ask(client, "compacted", 1_000, request_id), Granted)
+            await client.settle(request_id, account="compacted", scope="transcribe", actual=usd(10), confirm=True)
+            return await asyncio.to_thread(fresh.count, rows, partition) < fresh.ends(rows)[partition] // 4
+
+        async with asyncio.timeout(120):
+            calls = 1
+            while not await compacted():
+                calls += 1
+        first.signal(signal.SIGKILL)
+        await first.ended()
+        await fresh.start("admission").ready()
+        left = CAP - calls * 10
+        assert isinstance(await ask(client, "compacted", left + 1), Refusal)
+        assert isinstance(await ask(client, "compacted", left), Granted)
+
+
 async def test_a_missing_topic_ends_the_start_with_one_sentence(fresh: TestLedger) -> None:
     fresh.prefix = f"{fresh.prefix}missing."
     worker = fresh.start()

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -231,6 +232,6 @@ def _since(rows: Mapping[Key, Row], day: int) -> dict[Key, bytes]:
 
 
 LedgerMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=2000, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-TestLedger = LedgerMachine.TestCase
+TestLedger = pytest.mark.timeout(900)(LedgerMachine.TestCase)  # two thousand sequences
