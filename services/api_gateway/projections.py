@@ -22,8 +22,12 @@ _STAGES = """
 SELECT j.*, w.result FROM jobs j LEFT JOIN work w ON w.work_key = j.work_key AND j.state IN ('done', 'skipped')
  WHERE j.share_id = $1
 """
+# What a person has said about a call that nobody knew the end of stands in the ledger's journal only.
 _CALLS = """
-SELECT j.stage, c.* FROM jobs j JOIN calls c ON c.work_key = j.work_key
+SELECT j.stage, c.*, e.actual_micro_usd AS reconciled_micro_usd
+  FROM jobs j JOIN calls c ON c.work_key = j.work_key
+  LEFT JOIN ledger_entries e
+    ON (e.request_id, e.account, e.outcome, e.previous) = (c.request_id, c.account, 'reconciled', 'unconfirmed')
  WHERE j.share_id = $1 ORDER BY c.created_at, c.call_no, c.attempt
 """
 _ORDER: tuple[StageName, ...] = get_args(StageName)
@@ -74,8 +78,10 @@ def _stages(jobs: Sequence[asyncpg.Record]) -> list[StageView]:
 
 
 def _receipt(call: asyncpg.Record, share_id: str) -> Receipt:
-    reused = call["share_id"] != share_id
-    return Receipt.model_validate({**dict(call), "asked_at": call["created_at"], "reused": reused})
+    known = {**dict(call), "asked_at": call["created_at"], "reused": call["share_id"] != share_id}
+    if call["state"] == "unconfirmed" and call["reconciled_micro_usd"] is not None:
+        known |= {"state": "reconciled", "actual_micro_usd": call["reconciled_micro_usd"]}
+    return Receipt.model_validate(known)
 
 
 async def _transcript(blobs: BlobStore, result: Mapping[str, object] | None) -> TranscriptView | None:

@@ -21,6 +21,7 @@ from millrace.contracts.api import (
     CapsAnswer,
     Problem,
     Reconciled,
+    ShareView,
     UnconfirmedAnswer,
 )
 from millrace.embedded.readyfile import Addresses
@@ -245,6 +246,39 @@ async def test_a_reconciled_call_is_settled_once_in_journal_and_views(running: R
 
     assert "reconciled at $0.25 already" in problem(await running.reconcile(billed, "0.30"), 409)
     assert (await running.hour(unique))[0] == 400_000
+
+
+async def test_a_reconciled_call_reads_so_in_its_shares_receipt(running: Running, unique: str) -> None:
+    pool, owner = running.gateway.pool, running.gateway.parts.owner
+    (billed,) = await running.became_unconfirmed(unique, [300_000])
+    await pool.execute(
+        """
+        INSERT INTO shares (share_id, account, owner, source_kind, platform, content_type, created_at)
+        VALUES ($1, $1, $2, 'text', 'web', 'article', now())
+        """,
+        *(unique, owner),
+    )
+    await pool.execute(
+        "INSERT INTO jobs (share_id, stage, account, state, work_key) VALUES ($1, 'transcribe', $1, 'failed', $1)",
+        unique,
+    )
+    await pool.execute(
+        """
+        INSERT INTO calls
+            (request_id, work_key, call_no, attempt, account, scope, share_id, model, state, hold_micro_usd)
+        VALUES ($1, $2, 0, 1, $2, 'transcribe', $2, 'm', 'unconfirmed', 300000)
+        """,
+        *(billed, unique),
+    )
+
+    async def receipt() -> tuple[str, int | None]:
+        share = ShareView.model_validate((await running.gateway.http.get(f"/shares/{unique}")).json())
+        return share.receipts[0].state, share.receipts[0].actual_micro_usd
+
+    assert await receipt() == ("unconfirmed", None)
+    await running.reconcile(billed, "0.25")
+    await running.reconcile(billed, "0.25")
+    assert await receipt() == ("reconciled", 250_000)
 
 
 async def test_what_is_not_unconfirmed_cannot_be_reconciled(running: Running, unique: str) -> None:
