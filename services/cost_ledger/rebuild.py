@@ -59,7 +59,7 @@ class Truth:
                 book.finish(decided.partition, Done(decision.request_offset, decided.offset))
 
     def rows(self, stored: Mapping[bytes, bytes]) -> list[Change]:
-        """Of the core's rows topic, the position among them; nothing when all is as it should be."""
+        """Of the core's rows topic, the position last; nothing when all is as it should be."""
         if self.last is None:
             return []
         wanted = {encode_key(key): encode_row(row) for key, row in self._fold.present().items()}
@@ -108,5 +108,5 @@ def _ours(row: JsonRow | None) -> JsonRow | None:
 
 
 def _changes(stored: Mapping[bytes, bytes], wanted: Mapping[bytes, bytes]) -> Iterator[Change]:
-    yield from (Change(key, value) for key, value in wanted.items() if stored.get(key) != value)
     yield from (Change(key, None) for key in stored if key not in wanted)
+    yield from (Change(key, value) for key, value in wanted.items() if stored.get(key) != value)
