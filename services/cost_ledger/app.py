@@ -33,14 +33,17 @@ from millrace.telemetry.ops import serve_ops
 from services.cost_ledger import tables
 from services.cost_ledger.alarm import LedgerAlarm
 from services.cost_ledger.alert_outputs import AlertTable, AlertTopic
+from services.cost_ledger.audit import TABLES
 from services.cost_ledger.core import Core, die, make_core, open_codec
 from services.cost_ledger.journal import Journal
+from services.cost_ledger.late import LateRows, Place
 from services.cost_ledger.present import PresentWindows
 from services.cost_ledger.progress import Progress
-from services.cost_ledger.recorder import Arrived, Behind, Recorder
+from services.cost_ledger.recorder import Arrived, Behind, Overwritten, Recorder, Taken
 from services.cost_ledger.settings import LedgerSettings
 from services.cost_ledger.spend import Decided, Rows, SpendBook
-from services.cost_ledger.topics import DAILY, HOURLY
+from services.cost_ledger.tail import open_tail
+from services.cost_ledger.topics import DAILY, HOURLY, changelog
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -67,6 +70,7 @@ class LedgerApp(FaustApp):
         self._open = AsyncExitStack()
         self._recording = Progress(RECORDING_STALLED)
         self._delivery = Progress(DELIVERY_STALLED)
+        self._late = LateRows()
         self._catalog = Catalog.load()
         self._partitions = self._catalog.topic(DECISIONS).partitions
         self.hourly_spend: Rows = tables.declare(self, HOURLY, self._partitions, self._home)
@@ -115,6 +119,8 @@ class LedgerApp(FaustApp):
         await enter(serve_ops(settings.ops_host, settings.ops_port, self.unready))
         decisions = tables.KafkaDecisions(settings.kafka, topics.decisions, codec)
         self._ends = await enter(decisions.ends())
+        changelogs = {changelog(settings.ledger_app_id, name): window for window, name in TABLES.items()}
+        self._tail = await enter(open_tail(settings.kafka, changelogs, topics.spend, codec))
         present = PresentWindows(self._clock)
         REGISTRY.register(present)
         self._open.callback(REGISTRY.unregister, present)
@@ -173,24 +179,34 @@ class LedgerApp(FaustApp):
             await self._recorder.forget()
             self._recording.forget()
             self._delivery.forget()
+            self._late.forget()
 
     async def _watch(self) -> None:
         """Compare what is recorded with where the log ends; what Faust does not deliver is read from the log."""
         recorder, topic = self._opened(self._recorder), self.settings.topics.decisions
+        taken: tuple[int, set[int]] = (-1, set())
         while not self.should_stop:
             await self.sleep(_WATCH_S)
             if not self.flow_control.is_active():
                 continue
             generation = int(self.consumer_generation_id)
             ours = {tp.partition for tp in self.consumer.assignment() if tp.topic == topic}
+            now = self._clock.now()
             try:
                 ends = await self._ends(ours)
+                await self._tail.read(ours, self._late, now)
             except KafkaError as exc:
-                log.info("the end of the decisions is not known at present: %s", exc)
+                log.info("the ends of the ledger's topics are not known at present: %s", exc)
                 continue
             if not self._is_current(generation):
                 continue
-            now = self._clock.now()
+            current = partial(self._is_current, generation)
+            if taken != (generation, ours):
+                taken = generation, ours
+                for partition in ours:
+                    await recorder.put(Taken(partition, current))
+            for partition, keys in self._late.overwritten(self._as_of, now).items():
+                await recorder.put(Overwritten(partition, keys, current))
             for partition, end in ends.items():
                 for progress in (self._recording, self._delivery):
                     progress.note(partition, recorder.reached(partition), end, now)
@@ -198,7 +214,11 @@ class LedgerApp(FaustApp):
             if behind is not None and behind[0] in ends and recorder.idle:
                 partition, since = behind
                 log.warning("partition %d: no decision has arrived since %s", partition, since)
-                await recorder.put(Behind(partition, ends[partition], partial(self._is_current, generation)))
+                await recorder.put(Behind(partition, ends[partition], current))
+
+    def _as_of(self, place: Place) -> int | None:
+        row = (self.hourly_spend if place.window == "hour" else self.daily_spend).get(place.key)
+        return None if row is None else row["as_of"]
 
     def unready(self) -> str | None:
         """Why the ledger is not ready, or None."""

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import asyncpg
 
+from millrace.clock import millis
 from millrace.contracts.events import CostDecision
 from millrace.errors import ConfigurationError
 from services.cost_ledger.effects import effect
-from services.cost_ledger.spend import NOT_STARTED, Decided, Done
+from services.cost_ledger.spend import NOT_STARTED, Decided, Done, Known, WindowName, cap_key
 
 COLUMNS = (
     "partition, request_offset, decision_offset, request_id, op, outcome, previous, account, scope, hour_start, "
@@ -32,6 +33,39 @@ WHERE (there.request_id, there.decided_at) <> (ours.request_id, ours.decided_at)
 LIMIT 1
 """
 
+# What a window's entries come to, for windows with an entry among the last so many requests of a partition; `as_of`
+# is the last decision that moved money in it.
+_RECENT = """
+WITH recent AS (
+    SELECT DISTINCT account, hour_start, day_start FROM ledger_entries
+     WHERE partition = $1 AND hour_start IS NOT NULL
+       AND request_offset > (SELECT max(request_offset) FROM ledger_entries WHERE partition = $1) - $2
+), moved AS (
+    SELECT * FROM ledger_entries
+     WHERE (settled_change, held_change, unconfirmed_change, overrun_change, calls_change) <> (0, 0, 0, 0, 0)
+), sums AS (
+    SELECT 'hour' AS "window", account, scope, hour_start AS start, settled_change, held_change, unconfirmed_change,
+           overrun_change, calls_change, decision_offset, decided_at
+      FROM moved WHERE (account, hour_start) IN (SELECT account, hour_start FROM recent)
+     UNION ALL
+    SELECT 'day', account, scope, day_start, settled_change, held_change, unconfirmed_change,
+           overrun_change, calls_change, decision_offset, decided_at
+      FROM moved WHERE (account, day_start) IN (SELECT account, day_start FROM recent)
+)
+SELECT "window", account, coalesce(scope, 'total') AS scope, start, sum(settled_change)::bigint AS settled,
+       sum(held_change)::bigint AS held, sum(unconfirmed_change)::bigint AS unconfirmed,
+       sum(overrun_change)::bigint AS overrun, sum(calls_change)::bigint AS calls,
+       max(decision_offset) AS as_of, max(decided_at) AS at
+  FROM sums GROUP BY GROUPING SETS (("window", account, scope, start), ("window", account, start))
+"""
+_CAPS = """
+SELECT DISTINCT ON (account, scope, cap_window) account, scope, cap_window AS "window", cap_micro_usd, decision_offset
+  FROM ledger_entries WHERE partition = $1 AND outcome = 'cap-changed'
+ ORDER BY account, scope, cap_window, decision_offset DESC
+"""
+RECENT_REQUESTS = 50_000
+"""How far back a new owner of the tables looks for rows that a former one wrote late."""
+
 
 class Journal:
     """Entries of all partitions; written in order within each, so that the last one says how far it is."""
@@ -46,6 +80,26 @@ class Journal:
         """
         row = await self._pool.fetchrow(_LAST, partition)
         return NOT_STARTED if row is None else Done(row["request_offset"], row["decision_offset"])
+
+    async def recent(self, partition: int) -> list[Known]:
+        """Windows and caps that the last entries of a partition are about, as the journal has them.
+
+        Raises what `millrace.store.pool.OUTAGES` names while the database is away.
+        """
+        async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
+            windows = await connection.fetch(_RECENT, partition, RECENT_REQUESTS)
+            caps = await connection.fetch(_CAPS, partition)
+        return [
+            *(_known_window(row) for row in windows),
+            *(
+                Known(
+                    row["window"],
+                    cap_key(partition, row["account"], row["scope"]),
+                    {"cap": row["cap_micro_usd"], "as_of": row["decision_offset"]},
+                )
+                for row in caps
+            ),
+        ]
 
     async def write(self, decided: Sequence[Decided]) -> None:
         """Append in one transaction; entries that are there already stay as they are.
@@ -66,6 +120,12 @@ class Journal:
                     f"The journal in PostgreSQL was written from another log than Kafka's (partition {other[0]}, "
                     f"request {other[1]}): use the database that belongs to this Kafka, or an empty one."
                 )
+
+
+def _known_window(row: asyncpg.Record) -> Known:
+    name = WindowName(row["account"], row["scope"], millis(row["start"]))
+    sums = {field: row[field] for field in ("settled", "held", "unconfirmed", "overrun", "calls", "as_of")}
+    return Known(row["window"], name.key, {**sums, "at": millis(row["at"])})
 
 
 def entry(partition: int, offset: int, decision: CostDecision) -> tuple[object, ...]:

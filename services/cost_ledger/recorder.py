@@ -10,17 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import ChainMap
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from functools import partial
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from mode import Service
 
-from millrace.contracts.events import CostSpend
+from millrace.contracts.events import CostSpend, Window
 from millrace.store.pool import OUTAGES
 from services.cost_ledger import metrics
-from services.cost_ledger.spend import Decided, Done, SpendBook, WindowName
+from services.cost_ledger.spend import Decided, Done, Known, SpendBook, WindowName
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -48,6 +49,24 @@ class Behind(NamedTuple):
     ours: Callable[[], bool]
 
 
+class Overwritten(NamedTuple):
+    """Rows of a partition's tables that somebody else wrote over with older ones; `ours` as in `Arrived`."""
+
+    partition: int
+    keys: Mapping[Window, AbstractSet[str]]
+    ours: Callable[[], bool]
+
+
+class Taken(NamedTuple):
+    """A partition that is this worker's now; `ours` as in `Arrived`."""
+
+    partition: int
+    ours: Callable[[], bool]
+
+
+Task: TypeAlias = Arrived | Behind | Overwritten | Taken
+
+
 class DecisionLog(Protocol):
     """The log of decisions, to be read again."""
 
@@ -61,6 +80,10 @@ class Entries(Protocol):
 
     async def done(self, partition: int) -> Done:
         """How far a partition is written."""
+        ...
+
+    async def recent(self, partition: int) -> list[Known]:
+        """Windows and caps that the last entries of a partition are about, as the journal has them."""
         ...
 
     async def write(self, decided: Sequence[Decided]) -> None:
@@ -122,7 +145,7 @@ class Recorder(Service):
         self._fatal = fatal
         self._pause_s = pause_s
         self._gather_s = gather_s
-        self._queue: asyncio.Queue[Arrived | Behind] = asyncio.Queue(maxsize=2 * MAX_BATCH)
+        self._queue: asyncio.Queue[Task] = asyncio.Queue(maxsize=2 * MAX_BATCH)
         self._done: dict[int, Done] = {}
         self._batch: asyncio.Task[None] | None = None
         self._reached: dict[int, int] = {}
@@ -131,9 +154,9 @@ class Recorder(Service):
         """Begin to work."""
         self.add_future(self._run())
 
-    async def put(self, arrived: Arrived | Behind) -> None:
-        """Take a decision, or have the end of a partition's log read; waits while many are waiting."""
-        await self._queue.put(arrived)
+    async def put(self, task: Task) -> None:
+        """Take a decision, or something else to be done in turn; waits while many are waiting."""
+        await self._queue.put(task)
 
     @property
     def idle(self) -> bool:
@@ -181,13 +204,13 @@ class Recorder(Service):
         """Give up the batch at hand, which nobody has acknowledged."""
         await self.forget()
 
-    async def _record(self, batch: Sequence[Arrived | Behind]) -> None:
+    async def _record(self, batch: Sequence[Task]) -> None:
         ready: list[Decided] = []
         for one in batch:
-            if isinstance(one, Behind):
+            if not isinstance(one, Arrived):
                 await self._write(ready)
                 ready = []
-                await self._read_to_the_end(one)
+                await self._see_to(one)
                 continue
             partition, offset, decision = one.decided
             if decision.outcome == "day-opened":
@@ -204,6 +227,18 @@ class Recorder(Service):
         for one in batch:
             if isinstance(one, Arrived):
                 one.ack()
+
+    async def _see_to(self, task: Behind | Overwritten | Taken) -> None:
+        match task:
+            case Behind():
+                await self._read_to_the_end(task)
+            case Taken(partition):
+                if partition not in self._done:
+                    self._done[partition] = await self._where(partition)
+            case Overwritten(partition, keys):
+                log.warning("partition %d: somebody who has lost it has written to its tables", partition)
+                names = [(book, book.rewrite(keys.get(book.window, ()))) for book in self._books]
+                await self._publisher.publish([book.published(name) for book, found in names for name in found])
 
     async def _read_to_the_end(self, behind: Behind) -> None:
         partition, end, _ = behind
@@ -233,7 +268,14 @@ class Recorder(Service):
         return done
 
     async def _where(self, partition: int) -> Done:
-        """How far a partition is done everywhere."""
+        """How far a partition is done everywhere, once its tables are what the journal knows at least.
+
+        A former owner that was paused may have written rows after this one's, before or after it was read: rows that
+        are older than the position beside them. What they lack would be missing for good.
+        """
+        known = await self._until_it_works("the journal", lambda: self._journal.recent(partition))
+        mended = [(book, book.mend(known)) for book in self._books]
+        await self._publisher.publish([book.published(name) for book, found in mended for name in found])
         journaled = await self._until_it_works("the journal", lambda: self._journal.done(partition))
         return min([journaled, *(book.done(partition) for book in self._books)])
 

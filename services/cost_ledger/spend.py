@@ -8,7 +8,7 @@ about it (`alerts.py`), in fields that most rows lack.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -56,6 +56,20 @@ class WindowName(NamedTuple):
         """Key of its row."""
         return f"{self.account}|{self.scope}|{self.start}"
 
+    @classmethod
+    def of(cls, key: str) -> WindowName | None:
+        """The window that a row is about; None for caps and positions."""
+        account, scope, start, *_ = [*key.split("|"), "", ""]
+        return cls(account, scope, int(start)) if account else None
+
+
+class Known(NamedTuple):
+    """A row as the journal has it: of which table, its key, and what it holds without the alerts that were raised."""
+
+    window: Window
+    key: str
+    row: JsonRow
+
 
 def partition_of(key: str, home: Home) -> int:
     """The partition that a row belongs to: that of its account, or the one that an internal row names."""
@@ -98,6 +112,29 @@ class SpendBook:
                 self.rows[name.key] = {**(row or {}), **_row(sums_of(row).plus(change), decided)}
         return names
 
+    def mend(self, known: Iterable[Known]) -> list[WindowName]:
+        """Take rows over that are older here; the windows among them.
+
+        Every writer's rows are right as of the decision that they name, so the newer one is the better one.
+        """
+        mended: list[WindowName] = []
+        for window, key, row in known:
+            here = self.rows.get(key)
+            if window != self.window or (here is not None and (here["as_of"] or 0) >= (row["as_of"] or 0)):
+                continue
+            self.rows[key] = {**(here or {}), **row}
+            if (name := WindowName.of(key)) is not None:
+                mended.append(name)
+        return mended
+
+    def rewrite(self, keys: Iterable[str]) -> list[WindowName]:
+        """Write rows again as they are; the windows among them."""
+        found = [(key, self.rows.get(key)) for key in keys]
+        for key, row in found:
+            if row is not None:
+                self.rows[key] = dict(row)
+        return [name for key, row in found if row is not None and (name := WindowName.of(key)) is not None]
+
     def published(self, name: WindowName) -> CostSpend:
         """A window's row as the world sees it, with the cap in force."""
         row = self.rows.get(name.key)
@@ -130,7 +167,7 @@ class SpendBook:
     def _cap(self, name: WindowName) -> MicroUSD | None:
         partition = self.home(name.account)
         for account in (name.account, DEFAULT):
-            row = self.rows.get(_cap_key(partition, account, name.scope))
+            row = self.rows.get(cap_key(partition, account, name.scope))
             if row is not None:
                 return None if row["cap"] is None else MicroUSD(row["cap"])
         return None
@@ -140,7 +177,7 @@ class SpendBook:
         decision, partition = decided.decision, decided.partition
         if decision.window != self.window:
             return set()
-        key = _cap_key(partition, decision.account, decision.scope)
+        key = cap_key(partition, decision.account, decision.scope)
         known = self.rows.get(key)
         if known is None or (known["as_of"] or 0) < decided.offset:
             self.rows[key] = {"cap": decision.cap_micro_usd, "as_of": decided.offset}
@@ -156,14 +193,11 @@ class SpendBook:
         }
 
     def _windows(self) -> Iterator[WindowName]:
-        for key in list(self.rows):
-            account, scope, start, *_ = [*key.split("|"), "", ""]
-            if account:
-                yield WindowName(account, scope, int(start))
+        return (name for key in list(self.rows) if (name := WindowName.of(key)) is not None)
 
 
-def _cap_key(partition: int, account: str, scope: str) -> str:
-    """Default caps are in every partition, so the key names it."""
+def cap_key(partition: int, account: str, scope: str) -> str:
+    """Key of a cap's row. Default caps are in every partition, so the key names it."""
     return f"|cap|{partition}|{account}|{scope}"
 
 

@@ -120,9 +120,10 @@ async def break_table(made: TestLedger, change: Callable[[dict[str, Any]], dict[
     await asyncio.to_thread(write, made, topic, to_json(key), None if changed is None else to_json(changed))
 
 
-async def break_spend(made: TestLedger) -> None:
+async def break_spend(made: TestLedger, *, as_of: int | None = None) -> None:
     row = next(row for key, row in (await made.spend()).items() if key[:2] == (ACCOUNT, "total"))
-    wrong = row.model_copy(update={"settled_micro_usd": row.settled_micro_usd - 1})
+    late = {} if as_of is None else {"as_of_offset": as_of}
+    wrong = row.model_copy(update={"settled_micro_usd": row.settled_micro_usd - 1, **late})
     key = f"{row.account}|{row.scope}|{row.window}|{row.start:%Y-%m-%dT%H:%M:%SZ}"
     await asyncio.to_thread(write, made, made.topics.spend, key.encode(), made.codec.encode(SPEND, wrong))
 
@@ -181,6 +182,24 @@ async def test_a_ledger_goes_on_from_rebuilt_books(stopped: TestLedger) -> None:
         assert isinstance(await ask(client, ACCOUNT, 220_001), Refusal)
         assert not isinstance(await ask(client, ACCOUNT, 220_000), Refusal)
     assert (await audited(stopped)).ok
+
+
+def as_a_former_owner(row: dict[str, Any]) -> dict[str, Any]:
+    """A row from before some decisions that its window has seen, written late."""
+    return {**row, "held": row["held"] + 7, "calls": row["calls"] - 1, "as_of": 4}
+
+
+@pytest.mark.timeout(180)
+async def test_rows_that_a_former_owner_writes_late_do_not_last(stopped: TestLedger) -> None:
+    await break_table(stopped, as_a_former_owner)
+    await break_spend(stopped, as_of=4)
+    await stopped.start().ready()
+    assert (await audited(stopped)).ok, "who takes the tables over takes the journal's newer rows"
+
+    await break_table(stopped, as_a_former_owner)
+    await break_spend(stopped, as_of=4)
+    assert not (await audited(stopped, 0)).ok
+    assert (await audited(stopped, 40)).ok, "who has the tables writes over what is older"
 
 
 @pytest.mark.timeout(120)

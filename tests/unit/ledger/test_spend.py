@@ -12,7 +12,8 @@ from millrace.clock import millis
 from millrace.contracts.events import CostSpend
 from services.cost_ledger.recorder import Alarm, Arrived, Behind, Recorder, Touched
 from services.cost_ledger.rows import WindowKey, WindowRow
-from services.cost_ledger.spend import Decided, Done, JsonRow, SpendBook
+from services.cost_ledger.spend import Decided, Done, JsonRow, Known, SpendBook
+from services.cost_ledger.windows import WINDOWS
 from tests.unit.ledger.build import DAY, HOUR, NOON, Partition, request, reserve, set_cap, settle
 
 
@@ -73,6 +74,15 @@ class FakeJournal:
     async def done(self, partition: int) -> Done:
         mine = [(key[1], one.offset) for key, one in self.entries.items() if key[0] == partition]
         return Done(*max(mine)) if mine else Done(-1, -1)
+
+    async def recent(self, partition: int) -> list[Known]:
+        """By the same pure functions as the tables; that SQL comes to the same is tested on the real database."""
+        books = [SpendBook(window, {}, lambda _: partition) for window in WINDOWS]
+        for key in sorted(self.entries):
+            for book in books:
+                if key[0] == partition:
+                    book.apply(self.entries[key])
+        return [Known(book.window, key, row) for book in books for key, row in book.rows.items()]
 
     async def write(self, decided: Sequence[Decided]) -> None:
         if self.outages:
