@@ -8,8 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import psycopg
-from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from millrace.contracts.events import SummaryReady
 from millrace.contracts.wire import Codec
@@ -37,7 +36,6 @@ class Auditor:
         self._stack = stack
         self._codec = codec
         self.account = account
-        self._admin = AdminClient({"bootstrap.servers": stack.kafka})
         self._ended = asyncio.Event()
         self._suspects: set[str] = set()
         self._places: dict[str, tuple[int, int]] = {}
@@ -129,9 +127,16 @@ class Auditor:
         return verdict
 
     def _committed(self, topic: str) -> dict[int, int]:
-        asked = ConsumerGroupTopicPartitions(GROUP, [TopicPartition(topic, p) for p in range(PARTITIONS)])
-        (found,) = self._admin.list_consumer_group_offsets([asked]).values()
-        return {tp.partition: tp.offset for tp in found.result(10).topic_partitions or () if tp.offset >= 0}
+        # By a consumer, not AdminClient.list_consumer_group_offsets: that ends the process with a segmentation fault
+        # when the broker is up again and the group's coordinator is not (librdkafka issue 5040).
+        consumer = Consumer({"bootstrap.servers": self._stack.kafka, "group.id": GROUP, "log_level": 0})
+        try:
+            found = consumer.committed([TopicPartition(topic, partition) for partition in range(PARTITIONS)], 10)
+        finally:
+            consumer.close()
+        if failed := [tp.error for tp in found if tp.error]:
+            raise KafkaException(failed[0])
+        return {tp.partition: tp.offset for tp in found if tp.offset >= 0}
 
     def _lag(self) -> dict[str, int]:
         lag: dict[str, int] = {}
