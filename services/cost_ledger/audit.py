@@ -31,7 +31,7 @@ from services.cost_ledger.rows import (
     encode_row,
     row_digest,
 )
-from services.cost_ledger.spend import Decided, JsonRow, sums_of
+from services.cost_ledger.spend import Decided, JsonRow, WindowName, sums_of
 from services.cost_ledger.state import decoded
 from services.cost_ledger.windows import start_of
 
@@ -99,9 +99,10 @@ class Places:
             place: dict[WindowKey, Held] = {}
             found[TABLES[window]] = place
             for key, row in table.items():
-                account, scope, start, *_ = [*key.split("|"), "", ""]
-                if account:
-                    place[WindowKey(account, scope, window, int(start))] = Held(sums_of(row), row["as_of"] or 0)
+                if (name := WindowName.of(key)) is not None:
+                    place[WindowKey(name.account, name.scope, window, name.start)] = Held(
+                        sums_of(row), row["as_of"] or 0
+                    )
         return found
 
 

@@ -99,8 +99,8 @@ class Truth:
         return changes | dict.fromkeys(gone)
 
     def _is_before(self, key: str) -> bool:
-        account, _, start, *_ = [*key.split("|"), "", ""]
-        return bool(account) and int(start) < self._since_ms
+        name = WindowName.of(key)
+        return name is not None and name.start < self._since_ms
 
 
 def _ours(row: JsonRow | None) -> JsonRow | None:

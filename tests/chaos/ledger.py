@@ -1,10 +1,10 @@
 """Chaos for the cost ledger: workers and broker are hurt at random while clients fight for a few budgets.
 
-    python -m tests.chaos.ledger --seed 1 [--minutes 2] [--brokers 3] [--json] [--control no-fencing|answer-first]
+    python -m tests.chaos.ledger --seed 1 [--minutes 2] [--brokers 3] [--json] [--control KIND]
 
 The last line is one JSON object. `ok` means: no cap exceeded, every request answered once, the same id always the
 same answer, nothing heard that is not in the log, the journal agrees with it, the audit is clean; and that there was
-pressure.
+pressure. Of the kinds of worker in `ledger_worker.py`, `worst-moment` must end ok, the others must not.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import asyncpg
 from tests.chaos.cluster import BROKERS
 from tests.chaos.ledger_oracle import Finding, examine
 from tests.chaos.ledger_parts import FIRST_CAP, PARTITIONS, Ledger, open_ledger
-from tests.chaos.worker import Worker
+from tests.chaos.worker import STOP_YOURSELF, Worker
 
 KILLS, PAUSES, BROKER_RESTARTS, REBALANCES = 5, 3, 1, 2
 PAUSE_S: Final = (11.0, 15.0)
@@ -39,6 +39,9 @@ PAUSE_S: Final = (11.0, 15.0)
 RAISED_BY: Final = 200_000
 RAISED_EVERY_S: Final = 2.0
 PEAK: Final = 0.95
+WAKE_S: Final = 0.4
+AT_THE_WORST_MOMENT: Final = ("worst-moment", "no-fencing")
+"""Kinds of worker that are paused between deciding and writing, and whose successor dies when they wake up."""
 FINISH_WITHIN_S: Final = 180.0
 STUCK_S: Final = 90.0
 """Without a worker that works for so long nothing more is to be seen."""
@@ -73,7 +76,7 @@ def say(line: str) -> None:
 def plan_of(seed: int, minutes: float, control: str | None, brokers: int) -> list[tuple[float, str]]:
     """When to do what: the same for the same seed. At least what `ok` asks for, more in a longer run."""
     chance = random.Random(seed)  # noqa: S311  # a schedule, no secret
-    if control == "no-fencing":  # who is paused within a transaction does harm: more pauses, no other trouble
+    if control in AT_THE_WORST_MOMENT:
         return [(chance.uniform(6.0, 9.0), "pause") for _ in range(3 * PAUSES)]
     times = max(1.0, minutes / 2)
     what = ["kill"] * int(KILLS * times) + ["pause"] * int(PAUSES * times) + ["broker"] * (BROKER_RESTARTS * brokers)
@@ -84,6 +87,26 @@ def plan_of(seed: int, minutes: float, control: str | None, brokers: int) -> lis
 
 async def _working(ledger: Ledger) -> Sequence[Worker]:
     return [worker for worker in ledger.workers if await worker.working()]
+
+
+async def _wake_alone(ledger: Ledger, now: float) -> int:
+    """Where a former owner wakes up its successors die, and a moment later itself: what it wrote is loaded.
+
+    How many had really stopped where they were asked to.
+    """
+    waking = [worker for worker in ledger.workers if worker.wakes(now)]
+    if not waking:
+        return 0
+    stopped = sum(worker.stopped for worker in waking)
+    for worker in ledger.workers:
+        if worker not in waking:
+            worker.signal(signal.SIGKILL)
+    for worker in waking:
+        worker.tend(now)
+    await asyncio.sleep(WAKE_S)
+    for worker in waking:
+        worker.signal(signal.SIGKILL)
+    return stopped
 
 
 async def _hurt(ledger: Ledger, report: Report, done: Counter[str]) -> list[str]:
@@ -99,6 +122,8 @@ async def _hurt(ledger: Ledger, report: Report, done: Counter[str]) -> list[str]
         or any(w.paused for w in ledger.workers)
     ):
         now = time.monotonic()
+        if report.control in AT_THE_WORST_MOMENT:
+            done["stopped"] += await _wake_alone(ledger, now)
         ledger.tend()
         if now >= raise_at:
             cap += RAISED_BY
@@ -112,7 +137,8 @@ async def _hurt(ledger: Ledger, report: Report, done: Counter[str]) -> list[str]
                 case "kill":
                     chance.choice(awake).signal(signal.SIGKILL)
                 case "pause":
-                    chance.choice(awake).pause(now + chance.uniform(*PAUSE_S))
+                    how = STOP_YOURSELF if report.control in AT_THE_WORST_MOMENT else signal.SIGSTOP
+                    chance.choice(awake).pause(now + chance.uniform(*PAUSE_S), how)
                 case "broker":
                     ledger.restart_broker(chance)
                 case "join":
@@ -130,7 +156,7 @@ async def _finish(ledger: Ledger) -> list[str]:
     """Let clients hear their last answers, and the ledger decide and record what is left."""
     for client in ledger.clients:
         client.send_signal(signal.SIGTERM)
-    within_s = FINISH_WITHIN_S if ledger.control is None else FINISH_WITHIN_S / 6
+    within_s = FINISH_WITHIN_S / 6 if ledger.control in ("no-fencing", "answer-first") else FINISH_WITHIN_S
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         ledger.tend()
@@ -179,7 +205,7 @@ async def _audited(ledger: Ledger) -> dict[str, object]:
         stdout=subprocess.PIPE,
     )
     printed, _ = await process.communicate()
-    report = json.loads(printed) if printed else {"ok": False}
+    report = json.loads(printed) if printed else {"ok": False, "ended_with": process.returncode}
     assert isinstance(report, dict)
     return report
 
@@ -200,11 +226,12 @@ async def run(folder: Path, seed: int, minutes: float, control: str | None = Non
         heard, latencies, unanswered = ledger.heard()
         finding = await asyncio.to_thread(examine, ledger.stack.kafka, "", PARTITIONS, heard)
         report.violations = [*late, *finding.violations]
-        if control is None:
+        if control in (None, "worst-moment"):
             report.violations += await _journal_agrees(ledger, finding)
             report.audit = await _audited(ledger)
             if not report.audit["ok"]:
-                report.violations.append("the audit found differences")
+                failed = "did not come to its end" if "ended_with" in report.audit else "found differences"
+                report.violations.append(f"the audit {failed}")
     if unanswered:
         report.violations.append(f"clients heard no answer to {unanswered} requests")
     report.took_s = round(time.monotonic() - began, 1)
@@ -222,8 +249,12 @@ async def run(folder: Path, seed: int, minutes: float, control: str | None = Non
         "broker_restarts": done["broker"],
         "rebalances": done["join"] + done["leave"],
     }
-    pressure = report.peak_ratio >= PEAK and kills >= KILLS and pauses >= PAUSES
-    report.ok = pressure and not report.violations
+    if control in AT_THE_WORST_MOMENT:
+        report.counts["stopped"] = done["stopped"]
+        hurt = done["stopped"] >= PAUSES
+    else:
+        hurt = kills >= KILLS and pauses >= PAUSES
+    report.ok = report.peak_ratio >= PEAK and hurt and not report.violations
     return report
 
 
@@ -234,7 +265,8 @@ def main() -> int:
     arguments.add_argument("--minutes", type=float, default=2.0, help="at least so long")
     arguments.add_argument("--json", action="store_true", help="no words, only the last line")
     arguments.add_argument("--brokers", type=int, choices=(1, BROKERS), default=1, help="three: replicated topics")
-    arguments.add_argument("--control", choices=("no-fencing", "answer-first"), help="break the ledger; ok must fail")
+    kinds = (*AT_THE_WORST_MOMENT, "answer-first")
+    arguments.add_argument("--control", choices=kinds, help="see ledger_worker.py: the last two must not end ok")
     arguments.add_argument("--keep", action="store_true", help="keep logs and data")
     chosen = arguments.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="millrace-ledger-chaos-"))

@@ -83,6 +83,10 @@ class Oracle:
             caps[limit] = None if cap is None else int(str(cap))
         elif decision["op"] == "reserve" and outcome in ("granted", "denied"):
             self._answered(key, decision, caps)
+        elif decision["op"] != "set-cap" and decision["previous"] is None and key in self._holds:
+            # Answers are kept for ten minutes after an end, longer than a run: the ledger has to know this hold.
+            self.finding.counts["lost_grants"] += 1
+            self.finding.wrong(f"{key[1]} was granted, and the ledger does not know it any more")
         elif outcome in ("settled", "released"):
             hold = self._holds.get(key)
             if hold is not None and decision["previous"] in ("held", "unconfirmed", "released"):
@@ -114,6 +118,7 @@ class Oracle:
             if cap is not None and hold.amount:
                 self.finding.peak = max(self.finding.peak, self._used[window] / max(cap, 1))
                 if self._used[window] > cap:
+                    self.finding.counts["overshoots"] += 1
                     self.finding.wrong(f"{self._used[window]} of {cap} at the grant of {key[1]} ({window[1:3]})")
 
     def _recount(self, hold: _Hold, counts: int) -> None:

@@ -15,6 +15,8 @@ import httpx
 from millrace.embedded.process import launcher_argv
 
 ROOT = Path(__file__).parents[2]
+STOP_YOURSELF = signal.SIGRTMIN
+"""Asks a worker of `ledger_worker.py` to stop where it is worst; Faust takes SIGUSR1 and SIGUSR2 for itself."""
 
 
 def free_port() -> int:
@@ -53,9 +55,15 @@ class Worker:
         """Stopped by `pause` and not resumed yet."""
         return self._resume_at is not None
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the kernel says so."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] == "T"
+
     def tend(self, now: float) -> None:
         """Resume it when its pause is over; start it again when it has ended."""
-        if self._resume_at is not None and now >= self._resume_at:
+        if self.wakes(now):
             self._resume_at = None
             self.signal(signal.SIGCONT)
         if (status := self.process.poll()) is not None:
@@ -76,10 +84,14 @@ class Worker:
             self._was_ready = answer.status_code == httpx.codes.OK
         return self._was_ready
 
-    def pause(self, until: float) -> None:
-        """SIGSTOP until then."""
+    def wakes(self, now: float) -> bool:
+        """Whether its pause is over and `tend` will resume it."""
+        return self._resume_at is not None and now >= self._resume_at
+
+    def pause(self, until: float, how: signal.Signals = signal.SIGSTOP) -> None:
+        """Stopped until then; `how` may be a signal at which it stops itself."""
         self._resume_at = until
-        self.signal(signal.SIGSTOP)
+        self.signal(how)
 
     def signal(self, what: signal.Signals) -> None:
         """Send a signal to this process alone."""

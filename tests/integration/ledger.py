@@ -8,13 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
+import uuid
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
+import asyncpg
 import httpx
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
@@ -252,6 +255,22 @@ async def ledger(stack: Addresses, name: str, database: str, folder: Path, budge
             worker.signal(signal.SIGKILL)
             worker.process.wait(timeout=10)
         registry.close()
+
+
+@asynccontextmanager
+async def running_ledger(stack: Addresses, folder: Path, budgets: str) -> AsyncIterator[TestLedger]:
+    """A ledger with a worker and a database of its own, for a whole module whose tests use accounts of their own."""
+    name = f"t{uuid.uuid4().hex[:10]}"
+    admin = await asyncpg.connect(stack.postgres)
+    await admin.execute(f"CREATE DATABASE {name}")
+    try:
+        url = urlsplit(stack.postgres)._replace(path=f"/{name}").geturl()
+        async with ledger(stack, name, url, folder, budgets) as made:
+            await made.start().ready()
+            yield made
+    finally:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await admin.close()
 
 
 @dataclass(frozen=True)

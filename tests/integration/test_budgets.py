@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import asyncpg
 import httpx
@@ -32,7 +31,7 @@ from millrace.ledger.port import Granted
 from millrace.models.wordllama import WordLlamaModel
 from millrace.money import MicroUSD
 from tests.integration.gateway import Gateway, open_gateway, provision
-from tests.integration.ledger import TestLedger, ledger
+from tests.integration.ledger import TestLedger, ledger, running_ledger
 
 BUDGETS = '[default.transcribe]\nhour = "1.00"\nday = "10.00"\n\n[default.search]\nhour = "1.00"\n'
 HOLD = timedelta(minutes=20)
@@ -120,19 +119,13 @@ async def running(
     stack: Addresses, model: WordLlamaModel, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Running]:
     """For tests that use accounts of their own."""
-    name = f"t{uuid.uuid4().hex[:10]}"
-    folder = tmp_path_factory.mktemp(name)
-    admin = await asyncpg.connect(stack.postgres)
-    await admin.execute(f"CREATE DATABASE {name}")
-    try:
-        url = urlsplit(stack.postgres)._replace(path=f"/{name}").geturl()
-        async with ledger(stack, name, url, folder, BUDGETS) as made:
-            await made.start().ready()
-            async with made.client() as client, open_gateway(stack, url, folder, model, client) as gateway:
-                yield Running(made, client, gateway)
-    finally:
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await admin.close()
+    folder = tmp_path_factory.mktemp("ledger")
+    async with (
+        running_ledger(stack, folder, BUDGETS) as made,
+        made.client() as client,
+        open_gateway(stack, made.database, folder, model, client) as gateway,
+    ):
+        yield Running(made, client, gateway)
 
 
 async def test_a_raised_cap_grants_what_was_denied(running: Running, unique: str) -> None:

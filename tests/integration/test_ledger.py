@@ -10,7 +10,6 @@ import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -30,7 +29,7 @@ from services.cost_ledger.log import Broken, PartitionLog
 from services.cost_ledger.partition import Delivery, PartitionLedger
 from services.cost_ledger.state import Logged
 from services.cost_ledger.tables import KafkaDecisions
-from tests.integration.ledger import PARTITIONS, TestLedger, audit, ledger, until
+from tests.integration.ledger import PARTITIONS, TestLedger, audit, ledger, running_ledger, until
 
 CAP = 1_000_000
 BUDGETS = '[default.transcribe]\nhour = "1.00"\nday = "10.00"\n'
@@ -79,17 +78,8 @@ async def fresh(stack: Addresses, unique: str, database: str, tmp_path: Path) ->
 @pytest.fixture(scope="module")
 async def running(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestLedger]:
     """A ledger with a worker, for tests that use accounts of their own and leave the worker alone."""
-    name = f"t{uuid.uuid4().hex[:10]}"
-    admin = await asyncpg.connect(stack.postgres)
-    await admin.execute(f"CREATE DATABASE {name}")
-    try:
-        url = urlsplit(stack.postgres)._replace(path=f"/{name}").geturl()
-        async with ledger(stack, name, url, tmp_path_factory.mktemp(name), BUDGETS) as made:
-            await made.start().ready()
-            yield made
-    finally:
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await admin.close()
+    async with running_ledger(stack, tmp_path_factory.mktemp("ledger"), BUDGETS) as made:
+        yield made
 
 
 async def journaled(made: TestLedger, account: str, count: int) -> list[asyncpg.Record]:

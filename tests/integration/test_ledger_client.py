@@ -7,9 +7,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 
 from millrace.contracts.events import CostDecision
@@ -20,7 +18,7 @@ from millrace.kafka.producer import open_producer
 from millrace.ledger.client import LedgerClient, open_ledger
 from millrace.ledger.grant import Granted
 from millrace.money import MicroUSD
-from tests.integration.ledger import TestLedger, ledger
+from tests.integration.ledger import TestLedger, running_ledger
 
 SCOPE = "transcribe"
 BUDGETS = """
@@ -36,17 +34,8 @@ mode = "warn"
 @pytest.fixture(scope="module")
 async def running(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestLedger]:
     """A ledger with a worker, for tests that use accounts of their own."""
-    name = f"t{uuid.uuid4().hex[:10]}"
-    admin = await asyncpg.connect(stack.postgres)
-    await admin.execute(f"CREATE DATABASE {name}")
-    try:
-        url = urlsplit(stack.postgres)._replace(path=f"/{name}").geturl()
-        async with ledger(stack, name, url, tmp_path_factory.mktemp(name), BUDGETS) as made:
-            await made.start().ready()
-            yield made
-    finally:
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await admin.close()
+    async with running_ledger(stack, tmp_path_factory.mktemp("ledger"), BUDGETS) as made:
+        yield made
 
 
 async def reserve(client: LedgerClient, account: str, amount: int = 100, request_id: str | None = None) -> Granted:
