@@ -42,3 +42,8 @@ class StageSettings(WorkerSettings, CoreSettings):
     concurrency: int = Field(default=4, ge=1, description="Jobs at a time")
     prefetch: int = Field(default=8, ge=0, description="Jobs waiting for a place, beyond those that run")
     lease_s: float = Field(default=30.0, gt=1, description="Lease on a piece of work; renewed at a third of it")
+    instance: str | None = Field(
+        default=None,
+        description="Name of this worker, kept over its restarts and unique within its service: a restart then takes "
+        "its partitions up again at once. Without it all workers wait 10 s until the broker has given the old one up",
+    )

@@ -69,6 +69,7 @@ def service_environment(
         "MILLRACE_REGISTRY": addresses.registry,
         "MILLRACE_POSTGRES": addresses.postgres,
         "MILLRACE_BLOBS": str(blobs),
+        "MILLRACE_INSTANCE": name,  # one worker a service: when it is started again it need not wait for itself
         "PYTHONUNBUFFERED": "1",
     }
     if name == GATEWAY:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -51,6 +53,7 @@ R = TypeVar("R", bound=BaseModel)
 
 COST_TOPICS = ("cost.requests", "cost.decisions")
 STATUS_TOPIC = "task.status"
+COMMIT_WITHIN_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class StageApp(FaustApp, Generic[R]):
             f"millrace-{spec.name}-agent",
             broker=f"aiokafka://{settings.kafka}",
             Worker=StageWorker,
+            consumer_group_instance_id=settings.instance,
             **FAUST_SETTINGS,
         )
         self.spec = spec
@@ -214,6 +218,9 @@ class StageApp(FaustApp, Generic[R]):
 
     async def _on_revoked(self, *sent: Any, **_: object) -> None:  # noqa: ANN401 - a signal of Faust
         revoked: Iterable[TP] = sent[1]  # sent by Faust as (app, revoked)
+        # Whoever has the partitions next need not look again at what is done. Faust itself commits every second only.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.consumer.commit(), COMMIT_WITHIN_S)
         if self._jobs is not None:
             self._jobs.revoke(Partition(tp.topic, tp.partition) for tp in revoked)
 

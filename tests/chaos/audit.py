@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import psycopg
@@ -15,18 +17,40 @@ from millrace.contracts.wire import Codec
 from millrace.embedded.readyfile import Addresses
 
 GROUP = "millrace-summarize-agent"
+TOPICS = ("share.created", "summarize.requested")
 PARTITIONS = 4
 AWAY = (TimeoutError, KafkaException, psycopg.OperationalError)
-"""What a look says while Kafka or PostgreSQL stands still."""
+"""What a look says while Kafka or PostgreSQL is away or stands still."""
 _LOOK_EVERY_S = 1.0
 
 
 @dataclass
 class Verdict:
-    """Problems, none of which may be, and figures to look at."""
+    """Violations, none of which may be, and what was counted."""
 
-    problems: list[str] = field(default_factory=list)
-    figures: str = ""
+    violations: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class StandStill:
+    """How long commits stood still while records lay behind them. Pure."""
+
+    def __init__(self) -> None:
+        self.longest_s = 0.0
+        self.where = ""
+        self._since: dict[tuple[str, int], tuple[int, float]] = {}
+
+    def look(self, now: float, committed: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]) -> None:
+        """Take in where every partition is committed and where it ends; `now` in seconds."""
+        for place, end in ends.items():
+            offset = committed.get(place, 0)
+            before, since = self._since.get(place, (offset, now))
+            if before != offset or offset >= end:
+                since = now
+            self._since[place] = offset, since
+            if now - since > self.longest_s:
+                self.longest_s = now - since
+                self.where = f"{place[0]}-{place[1]}@{offset} of {end}, at {time.strftime('%H:%M:%S')}"
 
 
 class Auditor:
@@ -36,10 +60,19 @@ class Auditor:
         self._stack = stack
         self._codec = codec
         self.account = account
+        self.still = StandStill()
         self._ended = asyncio.Event()
         self._suspects: set[str] = set()
         self._places: dict[str, tuple[int, int]] = {}
         self._created = _reader(stack.kafka, "share.created")
+        # A consumer, not AdminClient.list_consumer_group_offsets: that ends the process with a segmentation fault
+        # when the broker is up again and the group's coordinator is not (librdkafka issue 5040).
+        self._group = Consumer({"bootstrap.servers": stack.kafka, "group.id": GROUP, "log_level": 0})
+
+    @property
+    def postgres(self) -> str:
+        """URL of the database."""
+        return self._stack.postgres
 
     async def watch(self) -> None:
         """Note every share whose record was committed while its job was neither done nor written down as waiting.
@@ -53,8 +86,12 @@ class Auditor:
                 await asyncio.wait_for(self._ended.wait(), _LOOK_EVERY_S)
         self._created.close()
 
+    def close(self) -> None:
+        """Leave Kafka."""
+        self._group.close()
+
     def _look(self) -> None:
-        committed = self._committed("share.created")  # first: what is unfinished after this was so before
+        committed = self._committed()  # first: what is unfinished after this was so before
         unfinished = set(
             self._column(
                 "SELECT share_id FROM jobs WHERE account = %s AND state IN ('queued', 'running')", self.account
@@ -66,8 +103,11 @@ class Auditor:
                 share = (message.key() or b"").decode()
                 self._places[share] = (message.partition() or 0, message.offset() or 0)
         for share, (partition, offset) in self._places.items():
-            if offset < committed.get(partition, 0) and (share in unfinished or share not in known):
+            if offset < committed.get(("share.created", partition), 0) and (
+                share in unfinished or share not in known
+            ):
                 self._suspects.add(share)
+        self.still.look(time.monotonic(), committed, self._ends())
 
     async def settled(self, shares: int) -> bool:
         """All jobs have ended, everything is committed and the ledger holds nothing."""
@@ -82,75 +122,70 @@ class Auditor:
         )
         return len(ended) >= shares and not self._held() and not self._lag()
 
+    def works(self) -> dict[str, str]:
+        """Work key by share."""
+        rows = self._rows("SELECT share_id, work_key FROM jobs WHERE account = %s", self.account)
+        return {str(share): str(key) for share, key in rows}
+
     async def verdict(self, shares: list[str], invoice_micro_usd: int) -> Verdict:
         """Judge the run; the last thing to ask."""
         self._ended.set()
-        outputs: Counter[str] = Counter()
-        for _, _, _, value in await asyncio.to_thread(_read_all, self._stack.kafka, "summary.ready"):
+        events: dict[str, set[tuple[bytes, bytes]]] = {}
+        verdict = Verdict()
+        for _, value, event_id in await asyncio.to_thread(_read_all, self._stack.kafka, "summary.ready"):
             event = await self._codec.decode("summary.ready", value)
             if isinstance(event, SummaryReady) and event.account == self.account:
-                outputs[event.share_id] += 1
-        return await asyncio.to_thread(self._judge, shares, invoice_micro_usd, outputs)
+                verdict.counts["events"] += 1
+                events.setdefault(event.share_id, set()).add((event_id, value))
+        verdict.counts["repeated_events"] = verdict.counts["events"] - len(events)
+        await asyncio.to_thread(self._judge, verdict, shares, invoice_micro_usd, events)
+        return verdict
 
-    def _judge(self, shares: list[str], invoice: int, outputs: Counter[str]) -> Verdict:
-        verdict = Verdict()
-        problem = verdict.problems.append
+    def _judge(
+        self, verdict: Verdict, shares: list[str], invoice: int, events: Mapping[str, set[tuple[bytes, bytes]]]
+    ) -> None:
+        wrong = verdict.violations.append
         states = self._states()
         for share in shares:
             if states.get(share) != "done":
-                problem(f"{share} is {states.get(share)}: {self._reason(share)}")
-            if not outputs[share]:
-                problem(f"{share} has no summary.ready")
+                wrong(f"{share} is {states.get(share)}: {self._reason(share)}")
+            if len(events.get(share, ())) != 1:
+                wrong(f"{share} has {len(events.get(share, ()))} different summary.ready")
         kept, unconfirmed = self._books()
         if not kept <= invoice <= kept + unconfirmed:
-            problem(f"billed {invoice}, settled {kept}, unconfirmed {unconfirmed} micro-dollars")
+            wrong(f"billed {invoice}, settled {kept}, unconfirmed {unconfirmed} micro-dollars")
         if held := self._held():
-            problem(f"{held} micro-dollars are still held")
+            wrong(f"{held} micro-dollars are still held")
         if self._journal() != (kept, unconfirmed):
-            problem(f"the ledger has {self._journal()} as settled and unconfirmed, the calls {(kept, unconfirmed)}")
+            wrong(f"the ledger has {self._journal()} as settled and unconfirmed, the calls {(kept, unconfirmed)}")
         if open_calls := self._column(
             "SELECT state FROM calls WHERE account = %s AND state IN ('reserving', 'calling', 'answered')",
             self.account,
         ):
-            problem(f"calls were left open: {Counter(open_calls)}")
+            wrong(f"calls were left open: {Counter(open_calls)}")
         if lag := self._lag():
-            problem(f"lag {lag}")
-        commanded = {key for key, _, _, _ in _read_all(self._stack.kafka, "summarize.requested")}
+            wrong(f"lag {lag}")
+        commanded = {key for key, _, _ in _read_all(self._stack.kafka, "summarize.requested")}
         if lost := self._suspects - commanded:
-            problem(f"committed while unfinished: {sorted(lost)}")
-        calls = Counter(self._column("SELECT state FROM calls WHERE account = %s", self.account))
-        verdict.figures = (
-            f"{len(shares)} shares, {sum(outputs.values())} events, calls "
-            + ", ".join(f"{count} {state}" for state, count in sorted(calls.items()))
-            + f"; billed {invoice}, settled {kept}, unconfirmed {unconfirmed} micro-dollars"
-        )
-        return verdict
+            wrong(f"committed while unfinished: {sorted(lost)}")
+        for state in self._column("SELECT state FROM calls WHERE account = %s", self.account):
+            verdict.counts[f"calls_{state}"] += 1
+        verdict.counts.update(billed_micro_usd=invoice, settled_micro_usd=kept, unconfirmed_micro_usd=unconfirmed)
 
-    def _committed(self, topic: str) -> dict[int, int]:
-        # By a consumer, not AdminClient.list_consumer_group_offsets: that ends the process with a segmentation fault
-        # when the broker is up again and the group's coordinator is not (librdkafka issue 5040).
-        consumer = Consumer({"bootstrap.servers": self._stack.kafka, "group.id": GROUP, "log_level": 0})
-        try:
-            found = consumer.committed([TopicPartition(topic, partition) for partition in range(PARTITIONS)], 10)
-        finally:
-            consumer.close()
+    def _committed(self) -> dict[tuple[str, int], int]:
+        found = self._group.committed([TopicPartition(topic, p) for topic in TOPICS for p in range(PARTITIONS)], 10)
         if failed := [tp.error for tp in found if tp.error]:
             raise KafkaException(failed[0])
-        return {tp.partition: tp.offset for tp in found if tp.offset >= 0}
+        return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
+
+    def _ends(self) -> dict[tuple[str, int], int]:
+        places = [(topic, partition) for topic in TOPICS for partition in range(PARTITIONS)]
+        return {place: self._group.get_watermark_offsets(TopicPartition(*place), timeout=10)[1] for place in places}
 
     def _lag(self) -> dict[str, int]:
-        lag: dict[str, int] = {}
-        consumer = Consumer({"bootstrap.servers": self._stack.kafka, "group.id": "audit"})
-        try:
-            for topic in ("share.created", "summarize.requested"):
-                committed = self._committed(topic)
-                for partition in range(PARTITIONS):
-                    _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
-                    if behind := end - committed.get(partition, 0):
-                        lag[f"{topic}-{partition}"] = behind
-        finally:
-            consumer.close()
-        return lag
+        committed = self._committed()
+        behind = {place: end - committed.get(place, 0) for place, end in self._ends().items()}
+        return {f"{topic}-{partition}": lag for (topic, partition), lag in behind.items() if lag}
 
     def _column(self, query: str, *args: object) -> list[str]:
         return [str(row[0]) for row in self._rows(query, *args)]
@@ -195,23 +230,32 @@ class Auditor:
 def _reader(kafka: str, topic: str, *, ends: bool = False) -> Consumer:
     """A consumer of all of a topic, which commits nothing; with `ends` it says where each partition ends."""
     consumer = Consumer(
-        {"bootstrap.servers": kafka, "group.id": "audit", "enable.auto.commit": False, "enable.partition.eof": ends}
+        {
+            "bootstrap.servers": kafka,
+            "group.id": "audit",
+            "enable.auto.commit": False,
+            "enable.partition.eof": ends,
+            "log_level": 0,
+        }
     )
     consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(PARTITIONS)])
     return consumer
 
 
-def _read_all(kafka: str, topic: str) -> list[tuple[str, int, int, bytes]]:
-    """Key, partition, offset and value of every record. Blocks."""
+def _read_all(kafka: str, topic: str) -> list[tuple[str, bytes, bytes]]:
+    """Key, value and CloudEvents id of every record. Blocks."""
     consumer = _reader(kafka, topic, ends=True)
-    records: list[tuple[str, int, int, bytes]] = []
+    records: list[tuple[str, bytes, bytes]] = []
     ended: set[int | None] = set()
     try:
         while len(ended) < PARTITIONS:
             for message in consumer.consume(1000, 0.3):
                 if message.error() is None:
+                    about = dict(message.headers() or [])
                     key = (message.key() or b"").decode()
-                    records.append((key, message.partition() or 0, message.offset() or 0, message.value() or b""))
+                    event_id = about.get("ce_id") or b""
+                    assert isinstance(event_id, bytes)
+                    records.append((key, message.value() or b"", event_id))
                 else:
                     ended.add(message.partition())
     finally:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -37,6 +38,8 @@ class Worker:
         self._port = free_port()
         self._was_ready = False
         self.exits: Counter[int] = Counter()
+        self.ended: dict[int, float] = {}
+        """Process ids that are no more, and when that was seen, in seconds since the epoch."""
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -68,6 +71,7 @@ class Worker:
             self.signal(signal.SIGCONT)
         if (status := self.process.poll()) is not None:
             self.exits[status] += 1
+            self.ended[self.process.pid] = time.time()
             self._was_ready = False
             self.process = self._start()
 

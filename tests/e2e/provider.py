@@ -35,23 +35,24 @@ class Asked(BaseModel):
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the invoice."""
+    """One line of the invoice, and the request that it is for."""
 
     path: str
     model: str
     tokens_in: int
     tokens_out: int
+    raw: bytes
 
 
 @dataclass
 class Provider:
-    """What was billed, and the gate in front of every answer; `delay_s` says how long the next one takes."""
+    """What was billed, and the gate in front of every answer; `delay_s` says how long one to a request takes."""
 
     url: str = ""
     invoice: list[Line] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
     arrived: threading.Condition = field(default_factory=threading.Condition)
-    delay_s: Callable[[], float] = lambda: 0.0
+    delay_s: Callable[[bytes], float] = lambda _: 0.0
 
     def wait_for_calls(self, count: int, within_s: float = 60.0) -> None:
         """Wait until at least `count` calls were billed."""
@@ -80,10 +81,10 @@ def serve_provider() -> Iterator[Provider]:
             tokens = max(len(raw) // 4, 1)
             chat = self.path.endswith("/chat/completions")
             with provider.arrived:
-                provider.invoice.append(Line(self.path, asked.model, tokens, TOKENS_OUT if chat else 0))
+                provider.invoice.append(Line(self.path, asked.model, tokens, TOKENS_OUT if chat else 0, raw))
                 provider.arrived.notify_all()
             provider.gate.wait()
-            time.sleep(provider.delay_s())
+            time.sleep(provider.delay_s(raw))
             answer = _chat(asked, tokens) if chat else _embeddings(asked, tokens)
             body = json.dumps(answer).encode()
             try:
