@@ -84,10 +84,10 @@ class Auditor:
                 await asyncio.to_thread(self._look)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), _LOOK_EVERY_S)
-        self._created.close()
 
     def close(self) -> None:
-        """Leave Kafka."""
+        """Leave Kafka; after `watch` has ended."""
+        self._created.close()
         self._group.close()
 
     def _look(self) -> None:

@@ -11,7 +11,7 @@ import re
 import signal
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ from millrace.store.migrate import migrate
 from tests.chaos import job_log
 from tests.chaos.worker import Worker
 from tests.conftest import own_stack
-from tests.e2e.provider import Provider, serve_provider
+from tests.e2e.provider import Line, Provider, serve_provider
 
 DOLLARS_IN, DOLLARS_OUT = Decimal("0.50"), Decimal("2.00")
 BUDGETS: Final = '[default.summarize]\nhour = "1000"\nday = "1000"\n'
@@ -78,6 +78,10 @@ class Stage:
             "MILLRACE_LLM_PRICE_OUT": str(DOLLARS_OUT),
         }
 
+    def invoice_micro_usd(self, *, since: int) -> int:
+        """What the provider asks for, from a line of its invoice on."""
+        return self.provider.total_micro_usd(DOLLARS_IN, DOLLARS_OUT, since=since)
+
     def restart(self, part: str) -> None:
         """Bring kafka or postgres down; its supervisor starts it again on the same data."""
         ready = json.loads((self.folder / "stack" / "ready.json").read_text())
@@ -120,6 +124,28 @@ async def _tend(ledger: Worker) -> None:
         await asyncio.sleep(0.5)
 
 
+async def share_created(stage: Stage, share: str, text: str, account: str) -> None:
+    """Share a text that only `text`, an id, tells from the others."""
+    event = ShareCreated(
+        share_id=share,
+        account=account,
+        owner="chaos",
+        source_kind="text",
+        text=f"{TEXT} {TEXT} Copy {text}.",
+        platform="web",
+        content_type="article",
+        created_at=datetime.now(UTC),
+    )
+    raw = stage.codec.encode("share.created", event)
+    await stage.producer.send("share.created", key=share.encode(), value=raw, headers=[])
+
+
+def calls_of(invoice: Iterable[Line]) -> Counter[str]:
+    """How often the API was called about each text."""
+    found = (_COPY.search(line.raw) for line in invoice)
+    return Counter(one[1].decode() for one in found if one is not None)
+
+
 class Load:
     """Shares of one account, and how long the API takes to answer about them.
 
@@ -159,33 +185,18 @@ class Load:
         """Until stopped."""
         share = text = self.first
         while not self._stopped.is_set():
-            await self._create(share, text)
+            self.texts[share] = text
+            await share_created(self._stage, share, text, self._account)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopped.wait(), 1 / PER_SECOND)
             share = self._new_id()
             recent = list(self.texts.values())[-20:]
             text = self._chance.choice(recent) if self._chance.random() < AGAIN else share
 
-    async def _create(self, share: str, text: str) -> None:
-        event = ShareCreated(
-            share_id=share,
-            account=self._account,
-            owner="chaos",
-            source_kind="text",
-            text=f"{TEXT} {TEXT} Copy {text}.",
-            platform="web",
-            content_type="article",
-            created_at=datetime.now(UTC),
-        )
-        raw = self._stage.codec.encode("share.created", event)
-        self.texts[share] = text
-        await self._stage.producer.send("share.created", key=share.encode(), value=raw, headers=[])
-
     def calls(self) -> Counter[str]:
         """How often the API was called about each text."""
-        found = (_COPY.search(line.raw) for line in self._stage.provider.invoice[self._billed_before :])
-        return Counter(one[1].decode() for one in found if one is not None)
+        return calls_of(self._stage.provider.invoice[self._billed_before :])
 
     def invoice_micro_usd(self) -> int:
         """What the provider asks for."""
-        return self._stage.provider.total_micro_usd(DOLLARS_IN, DOLLARS_OUT, since=self._billed_before)
+        return self._stage.invoice_micro_usd(since=self._billed_before)
