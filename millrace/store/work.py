@@ -101,17 +101,26 @@ class WorkStore:
         )
 
     async def complete(self, key: WorkKey, fence: Fence, result: JsonValue) -> Done | None:
-        """Store the result and what its calls cost; None when the fence is no longer ours.
+        """Store the result and what its calls cost, and wake the jobs that wait for it; None when the fence is no
+        longer ours.
 
         Completing twice with the same fence is the same as once (the reply to the first may have been lost).
         """
         row = await self._db.fetchrow(
             """
-            UPDATE work SET finished_at = coalesce(finished_at, now()), result = coalesce(result, $3::jsonb),
-                   cost_micro_usd = (SELECT coalesce(sum(actual_micro_usd), 0) FROM calls
-                                      WHERE calls.work_key = work.work_key AND calls.state IN ('answered', 'settled'))
-             WHERE work_key = $1 AND fence = $2
-            RETURNING result, cost_micro_usd, finished_at
+            WITH done AS (
+                UPDATE work SET finished_at = coalesce(finished_at, now()), result = coalesce(result, $3::jsonb),
+                       cost_micro_usd = (SELECT coalesce(sum(actual_micro_usd), 0) FROM calls
+                                          WHERE calls.work_key = work.work_key
+                                            AND calls.state IN ('answered', 'settled'))
+                 WHERE work_key = $1 AND fence = $2
+                RETURNING work_key, result, cost_micro_usd, finished_at
+            ), woken AS (
+                UPDATE waiting SET due = now() FROM jobs, done
+                 WHERE jobs.work_key = done.work_key AND waiting.share_id = jobs.share_id
+                   AND waiting.stage = jobs.stage AND waiting.due > now()
+            )
+            SELECT result, cost_micro_usd, finished_at FROM done
             """,
             key,
             fence,

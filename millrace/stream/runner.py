@@ -46,7 +46,7 @@ R = TypeVar("R", bound=BaseModel)
 OUTAGE_WAIT = timedelta(seconds=10)
 """How long a job waits for a part of our own that is down."""
 LEASE_WAIT = timedelta(seconds=5)
-"""How soon a job looks again whether another worker has finished the same work."""
+"""How soon a job looks again whether another worker has finished the same work, should nobody wake it."""
 
 
 @dataclass(frozen=True)

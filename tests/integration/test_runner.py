@@ -471,6 +471,38 @@ async def test_a_database_that_drops_all_connections_counts_no_try(bench: Bench,
     assert await bench.waiting() == []
 
 
+async def test_who_waits_for_the_same_work_is_woken_when_it_is_done(bench: Bench) -> None:
+    other = Bench(bench.database, bench.codec)
+    same = ShareCreated(
+        share_id=other.share,
+        owner="o",
+        source_kind="text",
+        text=f"words of {bench.share}",
+        platform="web",
+        content_type="article",
+        created_at=datetime.now(UTC),
+    )
+    message = replace(
+        bench.message, key=other.share.encode(), offset=6, value=bench.codec.encode("share.created", same)
+    )
+
+    async def slowly(plan: Plan, run: Run) -> Text:
+        await bench.runner(owner="another").execute(message)
+        (row,) = await other.waiting()
+        assert row["due"] > datetime.now(UTC), "it waits for its time, or for the result"
+        return await working(plan, run)
+
+    working = bench.toy.work
+    bench.toy.work = slowly  # type: ignore[method-assign]  # meanwhile another worker is given the other share
+    await bench.runner().execute(bench.message)
+
+    due = await JobStore(bench.database).due("summarize", LEASE)
+    assert other.share in [waiting.share_id for waiting in due]
+    await bench.runner(owner="another").execute(await other.wake())
+    assert (await other.job())["state"] == "done"
+    assert bench.toy.billed == 1
+
+
 STEPS = 60
 
 
