@@ -33,9 +33,13 @@ class Verdict:
 
 
 class StandStill:
-    """How long commits stood still while records lay behind them. Pure."""
+    """How long commits stood still while records lay behind them. Pure.
+
+    `long_job` is the record of a job that may take its time: what waits for that does not stand still.
+    """
 
     def __init__(self) -> None:
+        self.long_job: tuple[tuple[str, int], int] | None = None
         self.longest_s = 0.0
         self.where = ""
         self._since: dict[tuple[str, int], tuple[int, float]] = {}
@@ -45,7 +49,7 @@ class StandStill:
         for place, end in ends.items():
             offset = committed.get(place, 0)
             before, since = self._since.get(place, (offset, now))
-            if before != offset or offset >= end:
+            if before != offset or offset >= end or self.long_job == (place, offset):
                 since = now
             self._since[place] = offset, since
             if now - since > self.longest_s:
@@ -54,12 +58,16 @@ class StandStill:
 
 
 class Auditor:
-    """Watches the consumer group during a run, and judges its end. `account` names the run's shares."""
+    """Watches the consumer group during a run, and judges its end.
 
-    def __init__(self, stack: Addresses, codec: Codec, *, account: str) -> None:
+    `account` names the run's shares, `long_share` one whose job takes minutes.
+    """
+
+    def __init__(self, stack: Addresses, codec: Codec, *, account: str, long_share: str | None = None) -> None:
         self._stack = stack
         self._codec = codec
         self.account = account
+        self._long_share = long_share
         self.still = StandStill()
         self._ended = asyncio.Event()
         self._suspects: set[str] = set()
@@ -101,7 +109,10 @@ class Auditor:
         for message in self._created.consume(1000, 0.2):
             if self.account.encode() in (message.value() or b""):
                 share = (message.key() or b"").decode()
-                self._places[share] = (message.partition() or 0, message.offset() or 0)
+                partition, offset = message.partition() or 0, message.offset() or 0
+                self._places[share] = partition, offset
+                if share == self._long_share:
+                    self.still.long_job = ("share.created", partition), offset
         for share, (partition, offset) in self._places.items():
             if offset < committed.get(("share.created", partition), 0) and (
                 share in unfinished or share not in known

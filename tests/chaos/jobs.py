@@ -211,8 +211,9 @@ async def run(stage: Stage, seed: int, minutes: float, *, control: str | None = 
     began = time.monotonic()
     lease_s = LEASES_S[0] if long_s else LEASES_S[seed % 2 == 0]
     report = Report(seed, minutes, control, long_s, lease_s, named=seed % 4 < 2)
-    auditor = Auditor(stage.stack, stage.codec, account=f"chaos-{seed}")
-    load = Load(stage, seed, auditor.account, long_s)
+    account = f"chaos-{seed}"
+    load = Load(stage, seed, account, long_s)
+    auditor = Auditor(stage.stack, stage.codec, account=account, long_share=load.first if long_s else None)
     chaos = Chaos(stage, report, spare=load.first if long_s else None)
     watching = asyncio.create_task(auditor.watch())
     try:
