@@ -18,7 +18,8 @@ from millrace.stream.messages import Writer
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
-TAKEN_FOR = timedelta(seconds=60)
+TAKEN_FOR = timedelta(seconds=10)
+"""Longer than Kafka takes to confirm a batch; so long its messages are late when the mover dies with them."""
 
 
 async def move_waiting(stage: StageName, jobs: JobStore, writer: Writer) -> None:
@@ -30,7 +31,7 @@ async def move_waiting(stage: StageName, jobs: JobStore, writer: Writer) -> None
             try:
                 await writer.forward(message.topic, message.key, message.value, headers)
             except Poison as exc:
-                # Somebody has lowered the topic's limit. It stays, and is tried again in a minute.
+                # Somebody has lowered the topic's limit. It stays, and is tried again a little later.
                 log.error("%s %s cannot go on: %s", stage, message.share_id, exc)  # noqa: TRY400 - no stack needed
                 continue
             await jobs.delivered(message)
