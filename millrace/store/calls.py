@@ -4,6 +4,7 @@
         │  │                 │   ╲
         │  └─refused▶ denied │    ╲─error: nothing was paid──▶ released
         └─takeover▶ abandoned└─error or takeover: nobody knows──▶ unconfirmed ──late answer──▶ answered
+                                                              ╲─late word that nothing was paid──▶ released
 
 `told_ledger` says whether the ledger has been sent the settle, release or unknown that the state calls for.
 """

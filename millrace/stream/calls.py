@@ -192,4 +192,8 @@ class Calls:
 
     async def _end(self, request: RequestId, state: CallState, reason: str) -> None:
         await self._store.move(request, "calling", state, reason)
-        await self._report(request, self._payer.account, self._payer.scope, state, None)
+        if state == "released":  # a successor may have called it unconfirmed; now it is known
+            await self._store.move(request, "unconfirmed", state, reason)
+        for row in await self._store.of_work(self._payer.work_key):  # what the row says is what the ledger is told
+            if row.request_id == request and not row.told_ledger:
+                await self._tell(row, row.state)

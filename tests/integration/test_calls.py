@@ -234,6 +234,20 @@ async def test_a_paused_owner_neither_calls_nor_loses_an_answer_after_takeover(d
     assert list(books.ended.values())[-1] == "settled 70", "a late answer settles what was unconfirmed"
 
 
+async def test_late_word_that_nothing_was_paid_releases_what_was_unconfirmed(database: Database) -> None:
+    who, books = payer(), FakeLedger()
+
+    async def refused() -> Paid[Answer]:
+        await Calls(CallStore(database), books, who).recover()  # a new owner takes over during the call
+        assert await states(database, who) == ["unconfirmed"]
+        raise Retryable("no connection")
+
+    with pytest.raises(Retryable):
+        await ask(await owner(database, books, who), refused)
+    assert await states(database, who) == ["released"]
+    assert list(books.ended.values()) == ["released"]
+
+
 async def test_a_former_owner_cannot_end_the_hold_of_its_successor(database: Database) -> None:
     who, books, provider = payer(), FakeLedger(), Provider()
     former = await owner(database, books, who)
