@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import secrets
@@ -54,6 +53,7 @@ R = TypeVar("R", bound=BaseModel)
 COST_TOPICS = ("cost.requests", "cost.decisions")
 STATUS_TOPIC = "task.status"
 COMMIT_WITHIN_S = 2.0
+"""How long a rebalance waits for a last commit; the whole group waits with it."""
 
 
 @dataclass(frozen=True)
@@ -219,8 +219,10 @@ class StageApp(FaustApp, Generic[R]):
     async def _on_revoked(self, *sent: Any, **_: object) -> None:  # noqa: ANN401 - a signal of Faust
         revoked: Iterable[TP] = sent[1]  # sent by Faust as (app, revoked)
         # Whoever has the partitions next need not look again at what is done. Faust itself commits every second only.
-        with contextlib.suppress(TimeoutError):
+        try:
             await asyncio.wait_for(self.consumer.commit(), COMMIT_WITHIN_S)
+        except TimeoutError:
+            log.info("%s: no commit before the rebalance was possible; some records come again", self.spec.name)
         if self._jobs is not None:
             self._jobs.revoke(Partition(tp.topic, tp.partition) for tp in revoked)
 

@@ -121,7 +121,7 @@ class Auditor:
         self.still.look(time.monotonic(), committed, self._ends())
 
     async def settled(self, shares: int) -> bool:
-        """All jobs have ended, everything is committed and the ledger holds nothing."""
+        """All jobs have ended, everything is committed, the ledger holds nothing and its journal is complete."""
         try:
             return await asyncio.to_thread(self._settled, shares)
         except AWAY:
@@ -131,7 +131,7 @@ class Auditor:
         ended = self._column(
             "SELECT share_id FROM jobs WHERE account = %s AND state IN ('done', 'skipped', 'failed')", self.account
         )
-        return len(ended) >= shares and not self._held() and not self._lag()
+        return len(ended) >= shares and not self._held() and not self._lag() and self._journal() == self._books()
 
     def works(self) -> dict[str, str]:
         """Work key by share."""

@@ -12,7 +12,6 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import psycopg
 
-What = Literal["claimed", "given back", "completed", "changed", "unknown"]
 Harm: TypeAlias = Literal["kill", "pause", "leave", "ended", "database"]
 
 _TRIGGERS = """
@@ -45,7 +44,10 @@ CREATE TRIGGER chaos_note_call AFTER UPDATE ON calls FOR EACH ROW
 
 
 class Noted(NamedTuple):
-    """Something that happened to a piece of work; `at` in seconds since the epoch, `pid` that of the owner."""
+    """What happened to a piece of work: claimed, given back, completed, changed (its result), unknown (a call's end).
+
+    `at` in seconds since the epoch; `pid` is the owner's.
+    """
 
     at: float
     what: str
@@ -112,7 +114,6 @@ def _excused(before: Noted, after: Noted, hurts: Iterable[Hurt]) -> bool:
 
 def takeovers(noted: Iterable[Noted], hurts: Iterable[Hurt]) -> list[float]:
     """For each piece of work whose owner was killed: seconds until somebody had it. Infinite: nobody ever had."""
-    noted = list(noted)
     found: list[float] = []
     kills = {hurt.pid: hurt.start for hurt in hurts if hurt.what == "kill"}
     for story in _by_work(noted).values():

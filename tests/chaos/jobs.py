@@ -15,12 +15,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import math
 import random
-import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -30,6 +27,7 @@ from typing import Final
 
 from tests.chaos import job_log
 from tests.chaos.audit import Auditor
+from tests.chaos.command import conclude, say
 from tests.chaos.job_log import Harm, Hurt
 from tests.chaos.jobs_parts import Load, Stage, open_stage
 from tests.chaos.worker import Worker
@@ -79,12 +77,6 @@ class Report:
     longest_takeover_s: float = 0.0
     exits: Counter[int] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
-
-
-def say(line: str) -> None:
-    """Progress for people."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
 
 
 def plan_of(seed: int, minutes: float) -> list[tuple[float, str]]:
@@ -294,7 +286,7 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description="Hurt the workers of a stage, and audit what they did.")
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--minutes", type=float, default=BASIC_MINUTES, help="at least so long")
-    arguments.add_argument("--json", action="store_true", help="the last line is JSON in any case")
+    arguments.add_argument("--json", action="store_true", help="no words, only the last line")
     arguments.add_argument("--control", choices=("skipping", *MUST_FAIL), help="see job_worker.py")
     arguments.add_argument("--long-s", type=float, default=0.0, help="one job takes so long, and must run once")
     arguments.add_argument("--keep", action="store_true", help="keep logs and data")
@@ -302,12 +294,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="millrace-jobs-chaos-"))
     report = asyncio.run(_run_alone(folder, chosen))
     shown = {**vars(report), "violations": report.violations[:SHOWN]}
-    sys.stdout.write(f"{json.dumps(shown)}\n")
-    if report.ok and not chosen.keep:
-        shutil.rmtree(folder)
-    else:
-        say(f"logs: {folder}")
-    return 0 if report.ok else 1
+    return conclude(shown, report.violations, folder, keep=chosen.keep, quiet=chosen.json)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import asyncio
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from typing import Final
 import asyncpg
 
 from tests.chaos.cluster import BROKERS
+from tests.chaos.command import conclude, say
 from tests.chaos.ledger_oracle import Finding, examine
 from tests.chaos.ledger_parts import FIRST_CAP, PARTITIONS, Ledger, open_ledger
 from tests.chaos.worker import STOP_YOURSELF, Worker
@@ -65,12 +65,6 @@ class Report:
     p99_ms: float = 0.0
     exits: dict[int, int] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
-
-
-def say(line: str) -> None:
-    """Progress."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
 
 
 def plan_of(seed: int, minutes: float, control: str | None, brokers: int) -> list[tuple[float, str]]:
@@ -271,15 +265,7 @@ def main() -> int:
     chosen = arguments.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="millrace-ledger-chaos-"))
     report = asyncio.run(run(folder, chosen.seed, chosen.minutes, chosen.control, brokers=chosen.brokers))
-    if not chosen.json:
-        for sentence in report.violations:
-            say(f"PROBLEM {sentence}")
-    sys.stdout.write(json.dumps(asdict(report)) + "\n")
-    if report.ok and not chosen.keep:
-        shutil.rmtree(folder)
-    else:
-        say(f"logs: {folder}")
-    return 0 if report.ok else 1
+    return conclude(asdict(report), report.violations, folder, keep=chosen.keep, quiet=chosen.json)
 
 
 if __name__ == "__main__":

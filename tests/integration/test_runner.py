@@ -150,7 +150,7 @@ class DyingDatabase(Database):
 class Bench:
     """A runner over the real database with its own share."""
 
-    def __init__(self, database: Database, codec: Codec) -> None:
+    def __init__(self, database: Database, codec: Codec, text: str | None = None) -> None:
         self.database, self.codec = database, codec
         self.toy, self.outbox, self.ledger = Toy(), Outbox(), FakeLedger()
         self.share = str(uuid.uuid4())
@@ -158,7 +158,7 @@ class Bench:
             share_id=self.share,
             owner="o",
             source_kind="text",
-            text=f"words of {self.share}",
+            text=text or f"words of {self.share}",
             platform="web",
             content_type="article",
             created_at=datetime.now(UTC),
@@ -472,22 +472,10 @@ async def test_a_database_that_drops_all_connections_counts_no_try(bench: Bench,
 
 
 async def test_who_waits_for_the_same_work_is_woken_when_it_is_done(bench: Bench) -> None:
-    other = Bench(bench.database, bench.codec)
-    same = ShareCreated(
-        share_id=other.share,
-        owner="o",
-        source_kind="text",
-        text=f"words of {bench.share}",
-        platform="web",
-        content_type="article",
-        created_at=datetime.now(UTC),
-    )
-    message = replace(
-        bench.message, key=other.share.encode(), offset=6, value=bench.codec.encode("share.created", same)
-    )
+    other = Bench(bench.database, bench.codec, text=f"words of {bench.share}")
 
     async def slowly(plan: Plan, run: Run) -> Text:
-        await bench.runner(owner="another").execute(message)
+        await bench.runner(owner="another").execute(other.message)
         (row,) = await other.waiting()
         assert row["due"] > datetime.now(UTC), "it waits for its time, or for the result"
         return await working(plan, run)

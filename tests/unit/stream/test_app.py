@@ -1,0 +1,59 @@
+"""What a stage's application tells Faust, and what it does when partitions are taken from it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import cast
+
+import pytest
+from faust.types import ConsumerT
+from pydantic import SecretStr
+
+from millrace.stream import app as stream_app
+from services.summarize_agent.app import build
+from services.summarize_agent.settings import SummarizeSettings
+
+
+def settings(instance: str | None = None) -> SummarizeSettings:
+    return SummarizeSettings(
+        kafka="127.0.0.1:1",
+        registry="http://127.0.0.1:1",
+        postgres=SecretStr("postgresql://127.0.0.1:1/none"),
+        blobs=Path("none"),
+        instance=instance,
+    )
+
+
+class Consumer:
+    """Counts commits; `takes` seconds each."""
+
+    def __init__(self, takes: float = 0.0) -> None:
+        self.commits = 0
+        self._takes = takes
+
+    async def commit(self) -> bool:
+        self.commits += 1
+        await asyncio.sleep(self._takes)
+        return True
+
+
+def test_a_worker_with_a_name_is_a_static_member() -> None:
+    assert build(settings("one")).conf.consumer_group_instance_id == "one"
+    assert build(settings()).conf.consumer_group_instance_id is None
+
+
+async def test_what_is_done_is_committed_before_partitions_go() -> None:
+    app = build(settings())
+    consumer = Consumer()
+    app.consumer = cast(ConsumerT, consumer)
+    await app.on_partitions_revoked.send(set())
+    assert consumer.commits == 1
+
+
+async def test_a_commit_that_hangs_does_not_hold_up_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_app, "COMMIT_WITHIN_S", 0.01)
+    app = build(settings())
+    app.consumer = cast(ConsumerT, Consumer(takes=3600))
+    async with asyncio.timeout(5):
+        await app.on_partitions_revoked.send(set())
