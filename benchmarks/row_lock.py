@@ -20,7 +20,10 @@ CREATE TABLE peer_holds (request_id text PRIMARY KEY, account text, scope text, 
 INSERT INTO peer_budgets SELECT 'hot', scope, "window", 1000000000000, 0, 0
   FROM unnest(array['transcribe', 'total']) AS scope, unnest(array['hour', 'day']) AS "window";
 """
-_LOCK = "SELECT cap, used FROM peer_budgets WHERE account = $1 AND scope IN ($2, 'total') FOR UPDATE"
+_LOCK = """
+SELECT cap, used FROM peer_budgets WHERE account = $1 AND scope IN ($2, 'total') ORDER BY scope, "window" FOR UPDATE
+"""
+# In one order: as the rows lie, which changes with every update, two admissions can wait for each other.
 _HOLD = "INSERT INTO peer_holds VALUES ($1, $2, $3, $4, 'held')"
 _COUNT = """
 UPDATE peer_budgets SET used = used + $3, calls = calls + 1 WHERE account = $1 AND scope IN ($2, 'total')

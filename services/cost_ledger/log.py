@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import cycle
@@ -112,10 +113,9 @@ class PartitionLog:
         :raises Broken: the log does not reach the fence.
         :raises KafkaException: the broker says no, or nothing for 15 s.
         """
-        for transactional_id in self._setup.transactional_ids(self._partition):
-            writer = self._writer(transactional_id)
-            writer.init_transactions(TRANSACTION_TIMEOUT_S)
-            self._writers.append(writer)
+        ids = self._setup.transactional_ids(self._partition)
+        with ThreadPoolExecutor(len(ids)) as at_once:  # librdkafka may wait 0.5 s for each one's coordinator
+            self._writers.extend(at_once.map(self._ready_writer, ids))
         self._turns = cycle(self._writers)
         return self._read_to(self._write_fence())
 
@@ -144,8 +144,9 @@ class PartitionLog:
         """
         self._transact([_Record(self._setup.topics.rows, key, value) for key, value in rows])
 
-    def _writer(self, transactional_id: str) -> Producer:
-        return Producer(
+    def _ready_writer(self, transactional_id: str) -> Producer:
+        """Whoever had the id before is shut out."""
+        writer = Producer(
             {
                 "bootstrap.servers": self._setup.kafka,
                 "transactional.id": transactional_id,
@@ -157,6 +158,8 @@ class PartitionLog:
             },
             logger=logging.getLogger(LIBRDKAFKA),
         )
+        writer.init_transactions(TRANSACTION_TIMEOUT_S)
+        return writer
 
     def _decision(self, decision: CostDecision, traces: Mapping[int, str | None]) -> _Record:
         about = headers(
@@ -207,7 +210,15 @@ class PartitionLog:
 
     def _read_to(self, fence: int) -> Stored:
         """Rows up to the fence's offset. By offset, not by content: that stops even if the row repeats."""
-        consumer = Consumer(
+        # A consumer for each topic: librdkafka looks for the leaders of a second topic every 0.5 s only.
+        with closing(self._reader()) as consumer:
+            requests = TopicPartition(self._setup.topics.requests, self._partition)
+            first_kept, _ = consumer.get_watermark_offsets(requests, TRANSACTION_TIMEOUT_S)
+        with closing(self._reader()) as consumer:
+            return Stored(self._latest_rows(consumer, fence), first_kept)
+
+    def _reader(self) -> Consumer:
+        return Consumer(
             {
                 "bootstrap.servers": self._setup.kafka,
                 "group.id": f"{self._setup.app_id}-rows",  # required, never joined
@@ -219,10 +230,6 @@ class PartitionLog:
             },
             logger=logging.getLogger(LIBRDKAFKA),
         )
-        with closing(consumer):
-            requests = TopicPartition(self._setup.topics.requests, self._partition)
-            first_kept, _ = consumer.get_watermark_offsets(requests, TRANSACTION_TIMEOUT_S)
-            return Stored(self._latest_rows(consumer, fence), first_kept)
 
     def _latest_rows(self, consumer: Consumer, fence: int) -> dict[bytes, bytes]:
         rows: dict[bytes, bytes] = {}
