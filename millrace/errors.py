@@ -5,6 +5,7 @@ MillraceError
 │   ├── Retryable           waits, then tries again (bounded attempts)
 │   ├── Poison              dead letter at once: trying again cannot help
 │   ├── Denied              parked until the budget has room
+│   ├── Paused              the model fails for everybody: wait for it; never counts as an attempt
 │   ├── Skipped             finished: there was nothing to do, and why
 │   └── UnknownOutcome      a paid call may or may not have happened: charged, then a new attempt
 ├── Unavailable             a part of our own is down: wait for it; never counts as an attempt
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from millrace.money import MicroUSD
 
@@ -47,7 +48,14 @@ class Skipped(Outcome):
 
 
 class UnknownOutcome(Outcome):
-    """A call was sent and its end is unknown: it is charged as unconfirmed, then a new attempt asks anew."""
+    """A call was sent and its end is unknown: it is charged as unconfirmed, then a new attempt asks anew.
+
+    :param paused: the model has failed so often that others wait, too.
+    """
+
+    def __init__(self, message: str, *, paused: Paused | None = None) -> None:
+        super().__init__(message)
+        self.paused = paused
 
 
 @dataclass(frozen=True)
@@ -68,9 +76,24 @@ class Refusal:
 class Denied(Outcome):
     """The ledger refused the money: the job is parked until `refusal.room_at`, nothing was called."""
 
-    def __init__(self, refusal: Refusal, message: str) -> None:
+    def __init__(self, refusal: Refusal, message: str, *, asked: bool = True) -> None:
         super().__init__(message)
         self.refusal = refusal
+        self.asked = asked
+        """False when it was known without a question that the ledger would refuse."""
+
+
+class Paused(Outcome):
+    """The model fails for everybody: the job waits behind its gate, and no attempt is counted.
+
+    :param wait: until when, or for how long; `shuts`: this job has found out, and closes the gate for that time.
+    """
+
+    def __init__(self, message: str, gate: str, wait: datetime | timedelta, *, shuts: bool = False) -> None:
+        super().__init__(message)
+        self.gate = gate
+        self.wait = wait
+        self.shuts = shuts
 
 
 class Unavailable(MillraceError):

@@ -1,12 +1,13 @@
-"""Where each stage of each share stands, and the work that waits for its time."""
+"""Where each stage of each share stands."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
 
 from millrace.contracts.events import StageName, TaskState, TaskStatus
-from millrace.store.database import Connection, Database, Record
+from millrace.store import waiting
+from millrace.store.database import Connection, Database
+from millrace.store.waiting import Shut, Waiting
 
 _UPSERT = """
 INSERT INTO jobs (share_id, stage, account, state, work_key, reason, progress, resume_at, needed_micro_usd,
@@ -33,24 +34,6 @@ class JobRow:
     published: bool
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """A message that shall be published when it is due: at a time, or so long after it is written down.
-
-    The latter by the database's clock, which the mover goes by; a worker's own may be wrong by any amount.
-    """
-
-    due: datetime | timedelta
-    stage: StageName
-    share_id: str
-    account: str
-    topic: str
-    key: bytes
-    value: bytes
-    headers: dict[str, str] = field(default_factory=dict)
-    seq: int | None = None
-
-
 def _values(status: TaskStatus, *, published: bool, anew: bool) -> tuple[object, ...]:
     return (
         status.share_id,
@@ -73,22 +56,8 @@ def _values(status: TaskStatus, *, published: bool, anew: bool) -> tuple[object,
     )
 
 
-def _waiting(row: Record) -> Waiting:
-    return Waiting(
-        due=row["due"],
-        stage=row["stage"],
-        share_id=row["share_id"],
-        account=row["account"],
-        topic=row["topic"],
-        key=row["key"],
-        value=row["value"],
-        headers=row["headers"],
-        seq=row["seq"],
-    )
-
-
 class JobStore:
-    """Rows of `jobs` and `waiting`."""
+    """Rows of `jobs`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -132,57 +101,22 @@ class JobStore:
             reason,
         )
 
-    async def wait(self, status: TaskStatus, message: Waiting, *, anew: bool = False) -> bool:
-        """Park a job: its state and the message that wakes it, in one transaction. The latest message wins.
+    async def wait(
+        self, status: TaskStatus, message: Waiting, *, shut: Shut | None = None, anew: bool = False
+    ) -> list[TaskStatus]:
+        """Let a job wait: its state and the message that wakes it, in one transaction. The latest message wins.
 
-        `anew` and what is returned: as in `put`; a job that stays as it is waits for nothing.
+        :param shut: closes the message's gate for the jobs behind it, too.
+        :param anew: as in `put`; a job that stays as it is waits for nothing.
+        :return: what has changed: its own status unless it stays as it is, and those of the jobs behind it.
         """
 
-        async def body(connection: Connection) -> bool:
+        async def body(connection: Connection) -> list[TaskStatus]:
+            behind = await waiting.shut(connection, message, shut)
             values = _values(status, published=False, anew=anew)
             if await connection.execute(_UPSERT, *values) == "INSERT 0 0":
-                return False
-            await connection.execute(
-                """
-                INSERT INTO waiting (due, stage, share_id, account, scope, topic, key, value, headers)
-                VALUES (coalesce($1, now() + $9), $2, $3, $4, $2, $5, $6, $7, $8)
-                ON CONFLICT (share_id, stage) DO UPDATE
-                   SET due = excluded.due, account = excluded.account, topic = excluded.topic, key = excluded.key,
-                       value = excluded.value, headers = excluded.headers
-                """,
-                message.due if isinstance(message.due, datetime) else None,
-                message.stage,
-                message.share_id,
-                message.account,
-                message.topic,
-                message.key,
-                message.value,
-                message.headers,
-                message.due if isinstance(message.due, timedelta) else None,
-            )
-            return True
+                return behind
+            await waiting.put(connection, message)
+            return [status, *behind]
 
         return await self._db.transaction(body)
-
-    async def due(self, stage: StageName, lease: timedelta, limit: int = 50) -> list[Waiting]:
-        """Take up to `limit` messages whose time has come, oldest first.
-
-        A taken message stays in the table and falls due again after `lease`, unless `delivered` removes it: when
-        the process dies in between, the message is published again rather than lost.
-        """
-        rows = await self._db.fetch(
-            """
-            UPDATE waiting SET due = now() + $2
-             WHERE seq IN (SELECT seq FROM waiting WHERE stage = $1 AND due <= now()
-                            ORDER BY due, seq LIMIT $3 FOR UPDATE SKIP LOCKED)
-            RETURNING *
-            """,
-            stage,
-            lease,
-            limit,
-        )
-        return sorted(map(_waiting, rows), key=lambda w: w.seq or 0)
-
-    async def delivered(self, message: Waiting) -> None:
-        """Remove a message that Kafka has confirmed, unless it was replaced meanwhile."""
-        await self._db.execute("DELETE FROM waiting WHERE seq = $1 AND value = $2", message.seq, message.value)

@@ -35,9 +35,11 @@ from millrace.store.database import Database
 from millrace.store.jobs import JobStore
 from millrace.store.pool import open_pool
 from millrace.store.version import verify_migrated
+from millrace.store.waiting import WaitingStore
 from millrace.store.work import WorkStore
 from millrace.stream.acks import Partition
 from millrace.stream.faust_app import FAUST_SETTINGS, FaustApp, SafeConsumer
+from millrace.stream.gates import Gates
 from millrace.stream.health import TailWatch, unready, watch
 from millrace.stream.messages import Reader, Writer
 from millrace.stream.mover import move_waiting
@@ -147,7 +149,9 @@ class StageApp(FaustApp, Generic[R]):
         owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"  # containers repeat the first two
         lease = timedelta(seconds=settings.lease_s)
         jobs = JobStore(database)
-        stores = Stores(WorkStore(database, owner, lease), CallStore(database), jobs, lease)
+        waiting = WaitingStore(database, spec.name)
+        gates = Gates(spec.name, waiting)
+        stores = Stores(WorkStore(database, owner, lease), CallStore(database), jobs, gates, lease)
         partitions = {STATUS_TOPIC: catalog.topic(STATUS_TOPIC).partitions}
         writer = Writer(producer, codec, self._clock, source=source, partitions=partitions)
         runner = JobRunner(
@@ -160,7 +164,7 @@ class StageApp(FaustApp, Generic[R]):
             clock=self._clock,
         )
         self._jobs = self._new_pool(runner)
-        self._background = [lambda: move_waiting(spec.name, jobs, writer), self._watch]
+        self._background = [lambda: move_waiting(gates, waiting, writer), self._watch]
 
     def _new_pool(self, runner: JobRunner[R]) -> JobPool:
         settings = self.settings

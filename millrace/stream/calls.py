@@ -11,16 +11,17 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from millrace.errors import Denied, Poison, Refusal, Retryable, Unavailable, UnknownOutcome
+from millrace.errors import Denied, Paused, Poison, Refusal, Retryable, Unavailable, UnknownOutcome
 from millrace.ids import RequestId, WorkKey
 from millrace.ledger.port import Ledger
-from millrace.money import MicroUSD, format_usd
+from millrace.money import MicroUSD
 from millrace.store.calls import CallRow, CallState, CallStore
 from millrace.store.work import Fence
+from millrace.stream.gates import refusal_sentence
 from millrace.stream.stage import Paid
 
 log = logging.getLogger(__name__)
@@ -55,15 +56,48 @@ class Payer:
     hold_for: timedelta
 
 
-def refusal_sentence(refusal: Refusal) -> str:
-    """Why the ledger said no, with the amounts and when there will be room."""
-    when = (
-        f"there will be room at {refusal.room_at:%Y-%m-%d %H:%M} UTC" if refusal.room_at else "never under this cap"
-    )
-    return (
-        f"needs up to {format_usd(refusal.needed_micro_usd)}, but {format_usd(refusal.left_micro_usd)} of the "
-        f"{format_usd(refusal.cap_micro_usd)} cap {refusal.cap} is left; {when}"
-    )
+class Way(Protocol):
+    """What a job asks before it asks or calls somebody else; `millrace.stream.gates.Passage` answers."""
+
+    def may_call(self, model: str) -> None:
+        """:raises Paused: the model is left alone for a while."""
+        ...
+
+    def may_ask(self, hold: MicroUSD) -> None:
+        """:raises Denied: the ledger would refuse."""
+        ...
+
+    async def granted(self) -> None:
+        """The ledger has granted money."""
+        ...
+
+    async def answered(self, model: str) -> None:
+        """The model works."""
+        ...
+
+    def failed(self, model: str, reason: str, retry_after_s: float | None) -> Paused | None:
+        """The model failed; what that means for everybody."""
+        ...
+
+
+class OpenWay:
+    """No gates at all."""
+
+    def may_call(self, model: str) -> None:
+        """Yes."""
+
+    def may_ask(self, hold: MicroUSD) -> None:
+        """Yes."""
+
+    async def granted(self) -> None:
+        """Nobody waits for it."""
+
+    async def answered(self, model: str) -> None:
+        """Nobody waits for it."""
+
+    def failed(self, model: str, reason: str, retry_after_s: float | None) -> Paused | None:  # noqa: ARG002
+        """It is this job's own affair."""
+        return None
 
 
 class Calls:
@@ -72,7 +106,10 @@ class Calls:
     :param fence: that of the lease on the work; without one, nothing can be called, only recovered.
     """
 
-    def __init__(self, store: CallStore, ledger: Ledger, payer: Payer, fence: Fence | None = None) -> None:
+    def __init__(
+        self, store: CallStore, ledger: Ledger, payer: Payer, fence: Fence | None = None, *, way: Way | None = None
+    ) -> None:
+        self._way = way or OpenWay()
         self._store = store
         self._ledger = ledger
         self._payer = payer
@@ -126,9 +163,12 @@ class Calls:
                 return answer_type.model_validate(row.answer)
         if sum(row.was_called and row.state != "released" for row in earlier) >= MAX_CALLS:
             raise Poison(f"the model was called {MAX_CALLS} times without an answer that could be kept")
+        self._way.may_call(model)
+        self._way.may_ask(hold)
         attempt = max((row.attempt for row in earlier), default=0) + 1
         request = await self._hold(call_no, attempt, model, hold)
-        return await self._make(request, do)
+        await self._way.granted()
+        return await self._make(request, model, do)
 
     async def _hold(self, call_no: int, attempt: int, model: str, hold: MicroUSD) -> RequestId:
         payer = self._payer
@@ -170,11 +210,17 @@ class Calls:
             raise LeaseLost
         return request
 
-    async def _make(self, request: RequestId, do: Callable[[], Awaitable[Paid[A]]]) -> A:
+    async def _make(self, request: RequestId, model: str, do: Callable[[], Awaitable[Paid[A]]]) -> A:
         try:
             paid = await do()
-        except (Retryable, Poison) as exc:
+        except Poison as exc:
             await self._end(request, "released", str(exc))
+            raise
+        except Retryable as exc:
+            await self._end(request, "released", str(exc))
+            paused = self._way.failed(model, str(exc), exc.retry_after_s)
+            if paused is not None:
+                raise paused from exc
             raise
         except asyncio.CancelledError:
             raise  # stays `calling`: whoever goes on with the work declares it unconfirmed
@@ -182,8 +228,9 @@ class Calls:
             log.exception("%s: a call ended in a way that does not say whether it was billed", request)
             reason = str(exc) if isinstance(exc, UnknownOutcome) else f"{type(exc).__name__} during the call"
             await self._end(request, "unconfirmed", reason)
-            raise UnknownOutcome(reason) from exc
+            raise UnknownOutcome(reason, paused=self._way.failed(model, reason, None)) from exc
         await _to_the_end(self._keep(request, paid))
+        await self._way.answered(model)
         return paid.answer
 
     async def _keep(self, request: RequestId, paid: Paid[A]) -> None:

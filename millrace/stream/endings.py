@@ -5,17 +5,21 @@ A record may be acknowledged once one of these has returned.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from millrace import ids
 from millrace.clock import Clock
 from millrace.contracts.events import RequestReason, ShareEvent, TaskState
-from millrace.errors import Denied, MillraceError, Poison, Refusal, Retryable
+from millrace.errors import Denied, MillraceError, Paused, Poison, Refusal, Retryable, UnknownOutcome
 from millrace.money import ZERO, MicroUSD
-from millrace.store.jobs import JobStore, Waiting
+from millrace.store.jobs import JobStore
+from millrace.store.waiting import Shut, Waiting
 from millrace.stream.backoff import backoff
+from millrace.stream.gates import Gates, budget_gate, what_is_left
 from millrace.stream.job import Job, failed_status, sentence
 from millrace.stream.messages import Incoming, Writer
 from millrace.stream.pool import Message
@@ -30,12 +34,26 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 """Due time of work that no window will ever have room for under the present caps."""
 
 
+@dataclass(frozen=True)
+class Wait:
+    """Why a job waits, until when (or for how long), and behind which gate; `shut` closes that for others, too."""
+
+    reason: RequestReason
+    why: str
+    due: datetime | timedelta
+    attempt: int | None = None
+    refusal: Refusal | None = None
+    gate: str | None = None
+    shut: Shut | None = None
+
+
 class Endings:
     """Writes down how jobs of one stage end, and tells it on `task.status`."""
 
-    def __init__(self, spec: StageSpec, jobs: JobStore, writer: Writer, clock: Clock) -> None:
+    def __init__(self, spec: StageSpec, jobs: JobStore, gates: Gates, writer: Writer, clock: Clock) -> None:
         self._spec = spec
         self._jobs = jobs
+        self._gates = gates
         self._writer = writer
         self._clock = clock
 
@@ -57,10 +75,27 @@ class Endings:
             await self._writer.status(status)
 
     async def park(self, job: Job, denied: Denied) -> None:
-        """The ledger refused: wait for the window that has room."""
-        metrics.BUDGET_EXCEEDED.labels(self._spec.name, denied.refusal.cap).inc()
-        due = denied.refusal.room_at or NEVER
-        await self.wait(job, "parked", "budget", str(denied), due, refusal=denied.refusal)
+        """The ledger refused: wait for the window that has room. Who needs as much and waits, too, waits as long."""
+        refusal = denied.refusal
+        metrics.BUDGET_EXCEEDED.labels(self._spec.name, refusal.cap).inc()
+        shuts = denied.asked and refusal.room_at is not None  # more than a cap will ever have stops nobody else
+        await self.wait(
+            job,
+            "parked",
+            Wait(
+                "budget",
+                str(denied),
+                refusal.room_at or NEVER,
+                refusal=refusal,
+                gate=budget_gate(job.event.account),
+                shut=Shut(f"waits with others: {what_is_left(refusal)}", refusal) if shuts else None,
+            ),
+        )
+
+    async def hold_back(self, job: Job, paused: Paused) -> None:
+        """The model fails for everybody: wait until it is tried again."""
+        shut = Shut(str(paused)) if paused.shuts else None
+        await self.wait(job, "waiting", Wait("retry", str(paused), paused.wait, gate=paused.gate, shut=shut))
 
     async def retry(self, job: Job, error: Exception) -> None:
         """One try is used up: wait with growing delay, or give up after the last one."""
@@ -68,44 +103,46 @@ class Endings:
         if attempt >= MAX_ATTEMPTS:
             await self.fail(job.incoming, job.event, error, attempt=attempt, work_key=job.work_key)
             return
-        asked = error.retry_after_s if isinstance(error, Retryable) else None
-        due = backoff(attempt, random.random(), asked)  # noqa: S311 - jitter spreads load; nothing secret hangs on it
         metrics.TASK_ERRORS.labels(self._spec.name, type(error).__name__).inc()
         log.warning("%s %s: try %d failed", self._spec.name, job.event.share_id, attempt, exc_info=_unforeseen(error))
-        await self.wait(job, "waiting", "retry", sentence(error, self._spec.name), due, attempt=attempt)
+        why = sentence(error, self._spec.name)
+        paused = error.paused if isinstance(error, UnknownOutcome) else None
+        if paused is not None:
+            shut = Shut(str(paused)) if paused.shuts else None
+            wait = Wait("retry", why, paused.wait, attempt, gate=paused.gate, shut=shut)
+        else:
+            asked = error.retry_after_s if isinstance(error, Retryable) else None
+            due = backoff(attempt, random.random(), asked)  # noqa: S311 - jitter spreads load; nothing is secret
+            wait = Wait("retry", why, due, attempt)
+        await self.wait(job, "waiting", wait)
 
-    async def wait(
-        self,
-        job: Job,
-        state: TaskState,
-        reason: RequestReason,
-        why: str,
-        due: datetime | timedelta,
-        *,
-        attempt: int | None = None,
-        refusal: Refusal | None = None,
-    ) -> None:
+    async def wait(self, job: Job, state: TaskState, wait: Wait) -> None:
         """The job waits; what wakes it is written with its state, in one transaction.
 
         :raises Poison: the command that would wake it is larger than its topic takes.
         """
         event, spec, now = job.event, self._spec, self._clock.now()
-        at = due if isinstance(due, datetime) else now + due
+        at = wait.due if isinstance(wait.due, datetime) else now + wait.due
         resume_at = None if at == NEVER else at
-        status = job.status(state, now, reason=why, attempt=attempt, resume_at=resume_at, refusal=refusal)
+        status = job.status(
+            state, now, reason=wait.why, attempt=wait.attempt, resume_at=resume_at, refusal=wait.refusal
+        )
         message = Waiting(
-            due=due,
+            due=wait.due,
             stage=spec.name,
             share_id=event.share_id,
             account=event.account,
             topic=spec.requested,
             key=event.share_id.encode(),
-            value=self._writer.command(spec.name, spec.requested, job.incoming, event, reason),
+            value=self._writer.command(spec.name, spec.requested, job.incoming, event, wait.reason),
             headers=job.incoming.trace_headers(),
+            gate=wait.gate,
         )
-        log.info("%s %s: %s until %s: %s", spec.name, event.share_id, state, resume_at or "its cap changes", why)
-        if await self._jobs.wait(status, message, anew=job.incoming.asked_for):
-            await self._writer.status(status)
+        log.info("%s %s: %s until %s: %s", spec.name, event.share_id, state, resume_at or "its cap changes", wait.why)
+        told = await self._jobs.wait(status, message, shut=wait.shut, anew=job.incoming.asked_for)
+        if wait.shut is not None:
+            await self._gates.look()
+        await asyncio.gather(*map(self._writer.status, told))
 
     async def fail(
         self, incoming: Incoming, event: ShareEvent, error: Exception, *, attempt: int, work_key: ids.WorkKey | None

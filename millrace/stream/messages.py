@@ -19,6 +19,9 @@ from millrace.stream.pool import Message
 
 _LONGEST_REASON, _LONGEST_STACK = 1000, 4000  # characters: evidence must never make a message too large
 
+GATE_HEADER = "millrace-gate"
+"""Names the gate that let a waiting message through."""
+
 ON_DEMAND: frozenset[RequestReason] = frozenset({"api", "replay"})
 """Somebody asked: attempts start afresh and the result is emitted even if it was before."""
 
@@ -42,6 +45,12 @@ class Incoming:
     def traceparent(self) -> bytes | None:
         """Trace that the record belongs to."""
         return self.message.headers.get("traceparent")
+
+    @property
+    def let_through(self) -> str | None:
+        """The gate that it waited behind, if any."""
+        gate = self.message.headers.get(GATE_HEADER)
+        return None if gate is None else gate.decode("utf-8", "replace")
 
     def trace_headers(self) -> dict[str, str]:
         """The trace as text, to be kept with work that waits."""

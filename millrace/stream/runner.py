@@ -5,6 +5,7 @@
 | nothing                   | done                     | its confirmed event                      |
 | Skipped                   | skipped, with a result   | its confirmed event, which says why      |
 | Denied                    | parked                   | its row in `waiting`                     |
+| Paused                    | waiting, not counted     | its row in `waiting`                     |
 | Unavailable, LeaseLost    | waiting, not counted     | its row in `waiting`                     |
 | Poison                    | failed                   | the confirmed dead letter                |
 | Retryable, UnknownOutcome,| waiting, at most 3 tries,| its row in `waiting`, at last the        |
@@ -24,14 +25,15 @@ from pydantic import BaseModel, JsonValue
 from millrace import ids
 from millrace.clock import Clock
 from millrace.contracts.events import ShareEvent
-from millrace.errors import ConfigurationError, Denied, Poison, Retryable, Skipped, Unavailable
+from millrace.errors import ConfigurationError, Denied, Paused, Poison, Retryable, Skipped, Unavailable
 from millrace.ledger.port import Ledger
 from millrace.money import ZERO
 from millrace.store.calls import CallStore
 from millrace.store.jobs import JobRow, JobStore
 from millrace.store.work import Busy, Done, Mine, WorkStore
 from millrace.stream.calls import Calls, LeaseLost, Payer
-from millrace.stream.endings import Endings
+from millrace.stream.endings import Endings, Wait
+from millrace.stream.gates import Gates, Passage
 from millrace.stream.job import Job
 from millrace.stream.lease import kept_lease
 from millrace.stream.messages import Incoming, Reader, Writer
@@ -51,11 +53,12 @@ LEASE_WAIT = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class Stores:
-    """The tables behind the core, and how long a lease on work lasts."""
+    """The tables behind the core, the gates, and how long a lease on work lasts."""
 
     work: WorkStore
     calls: CallStore
     jobs: JobStore
+    gates: Gates
     lease: timedelta
 
 
@@ -80,7 +83,7 @@ class JobRunner(Generic[R]):
         self._reader = reader
         self._writer = writer
         self._clock = clock
-        self._end = Endings(spec, stores.jobs, writer, clock)
+        self._end = Endings(spec, stores.jobs, stores.gates, writer, clock)
 
     async def execute(self, message: Message) -> None:
         """Bring a record to an end that is written down; returns when it may be acknowledged."""
@@ -111,6 +114,11 @@ class JobRunner(Generic[R]):
         if not isinstance(event, ShareEvent):
             await self._end.bury(incoming.message, Poison(f"{type(event).__name__} is not about a share"))
             return
+        passage = Passage(self._stores.gates, event.account, incoming.let_through)
+        await self._bring_to_end(incoming, event, passage)
+        await passage.ended()
+
+    async def _bring_to_end(self, incoming: Incoming, event: ShareEvent, passage: Passage) -> None:
         try:
             plan = self._handler.plan(event, incoming.options)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it ends as a dead letter with its stack
@@ -125,24 +133,27 @@ class JobRunner(Generic[R]):
         attempt = 0 if row is None or incoming.asked_for else row.attempt
         job = Job(self._spec.name, incoming, plan, key, attempt)
         try:
-            await self._attempt(job)
+            await self._attempt(job, passage)
         except Poison as exc:
             await self._end.fail(incoming, event, exc, attempt=attempt + 1, work_key=key)
 
-    async def _attempt(self, job: Job) -> None:
+    async def _attempt(self, job: Job, passage: Passage) -> None:
         """Work, and let the job wait where its error asks for that.
 
         :raises Poison: trying again cannot help; also when what would be waited with is too large to be written.
         """
         try:
-            await self._work(job)
+            await self._work(job, passage)
         except Poison:
             raise
         except Denied as exc:
+            passage.refused()
             await self._end.park(job, exc)
+        except Paused as exc:
+            await self._end.hold_back(job, exc)
         except (Unavailable, LeaseLost) as exc:
             reason = str(exc) or "another worker took this over"
-            await self._end.wait(job, "waiting", "retry", reason, OUTAGE_WAIT)
+            await self._end.wait(job, "waiting", Wait("retry", reason, OUTAGE_WAIT))
         except Exception as exc:  # noqa: BLE001 - Retryable, UnknownOutcome and what nobody foresaw: bounded tries
             await self._end.retry(job, exc)
 
@@ -156,16 +167,17 @@ class JobRunner(Generic[R]):
             return False
         return row.published or (incoming.reason is None and row.state in ("waiting", "parked"))
 
-    async def _work(self, job: Job) -> None:
+    async def _work(self, job: Job, passage: Passage) -> None:
         claim = await self._stores.work.claim(job.work_key, self._spec.name)
         fence = claim.fence if isinstance(claim, Mine) else None
-        calls = Calls(self._stores.calls, self._ledger, self._payer(job), fence)
+        calls = Calls(self._stores.calls, self._ledger, self._payer(job), fence, way=passage)
         match claim:
             case Done():
                 await calls.recover()
                 await self._finish(job, claim, paid_now=False)
             case Busy():
-                await self._end.wait(job, "waiting", "lease", "another worker is doing the same work", LEASE_WAIT)
+                why = "another worker is doing the same work"
+                await self._end.wait(job, "waiting", Wait("lease", why, LEASE_WAIT))
             case Mine():
                 done = await self._do(job, claim, calls)
                 if done is None:

@@ -22,8 +22,13 @@ SELECT DISTINCT ON (scope, cap_window)
   FROM ledger_entries WHERE outcome = 'cap-changed' AND account IN ($1, 'default')
  ORDER BY scope, cap_window DESC, (account = $1) DESC, decided_at DESC, request_offset DESC
 """
-# `jobs.cap` is the cap that refused for longest: while that stands, the job would be refused again.
+# `jobs.cap` is the cap that refused for longest: while that stands, the job would be refused again. A gate that is
+# opened in vain costs one refusal.
 _WAKE = """
+WITH opened AS (
+    UPDATE gates SET until = least(until, now()), credits = greatest(credits, 1)
+     WHERE cap = $3 || ':' || $2 AND ($1 = 'default' OR name = 'budget:' || $1)
+)
 UPDATE waiting SET due = now()
   FROM jobs
  WHERE (jobs.share_id, jobs.stage) = (waiting.share_id, waiting.stage) AND waiting.due > now()

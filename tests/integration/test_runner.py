@@ -22,9 +22,11 @@ from millrace.store.calls import CallStore
 from millrace.store.database import Database, Record
 from millrace.store.jobs import JobStore
 from millrace.store.pool import open_pool
+from millrace.store.waiting import WaitingStore
 from millrace.store.work import WorkStore
 from millrace.stream.acks import Partition
 from millrace.stream.endings import MAX_ATTEMPTS
+from millrace.stream.gates import Gates
 from millrace.stream.messages import Reader, Writer
 from millrace.stream.pool import Message
 from millrace.stream.runner import JobRunner, Stores
@@ -171,7 +173,13 @@ class Bench:
         self, database: Database | None = None, owner: str = "one", spec: StageSpec = SPEC, clock: Clock | None = None
     ) -> JobRunner[Text]:
         db = database or self.database
-        stores = Stores(WorkStore(db, owner, LEASE), CallStore(db), JobStore(db), LEASE)
+        stores = Stores(
+            WorkStore(db, owner, LEASE),
+            CallStore(db),
+            JobStore(db),
+            Gates("summarize", WaitingStore(db, "summarize")),
+            LEASE,
+        )
         clock = clock or SystemClock()
         writer = Writer(self.outbox, self.codec, clock, source="test", partitions={"task.status": 4})
         return JobRunner(
@@ -484,7 +492,7 @@ async def test_who_waits_for_the_same_work_is_woken_when_it_is_done(bench: Bench
     bench.toy.work = slowly  # type: ignore[method-assign]  # meanwhile another worker is given the other share
     await bench.runner().execute(bench.message)
 
-    due = await JobStore(bench.database).due("summarize", LEASE)
+    due = await WaitingStore(bench.database, "summarize").take(LEASE)
     assert other.share in [waiting.share_id for waiting in due]
     await bench.runner(owner="another").execute(await other.wake())
     assert (await other.job())["state"] == "done"
