@@ -147,7 +147,8 @@ class JobRunner(Generic[R]):
         except Poison:
             raise
         except Denied as exc:
-            passage.refused()
+            if exc.refusal.room_at is not None:  # else it says nothing about the rest of the queue
+                passage.refused()
             await self._end.park(job, exc)
         except Paused as exc:
             await self._end.hold_back(job, exc)

@@ -170,14 +170,19 @@ class Bench:
         )
 
     def runner(
-        self, database: Database | None = None, owner: str = "one", spec: StageSpec = SPEC, clock: Clock | None = None
+        self,
+        database: Database | None = None,
+        owner: str = "one",
+        spec: StageSpec = SPEC,
+        clock: Clock | None = None,
+        gates: Gates | None = None,
     ) -> JobRunner[Text]:
         db = database or self.database
         stores = Stores(
             WorkStore(db, owner, LEASE),
             CallStore(db),
             JobStore(db),
-            Gates("summarize", WaitingStore(db, "summarize")),
+            gates or Gates("summarize", WaitingStore(db, "summarize")),
             LEASE,
         )
         clock = clock or SystemClock()
