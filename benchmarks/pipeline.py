@@ -28,12 +28,14 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.peers.chain import BenchError, Chain, NotInstalled, new_ids
+from benchmarks.peers.celery_chain import ask_for_celery, open_celery
 from benchmarks.peers.millrace_chain import open_millrace
 
 RATE: Final = 20.0
 WARM_UP: Final = 500
 SYSTEMS: Final[dict[str, Callable[[Path], AbstractAsyncContextManager[Chain]]]] = {
     "millrace": open_millrace,
+    "celery": open_celery,
 }
 
 
@@ -152,6 +154,8 @@ def report(found: dict[str, Found], chosen: argparse.Namespace) -> dict[str, obj
 async def run(chosen: argparse.Namespace) -> dict[str, object]:
     """All rounds; the systems take turns, another one first each time."""
     names = [chosen.only] if chosen.only else list(SYSTEMS)
+    if "celery" in names:
+        ask_for_celery()
     found = {name: Found() for name in names}
     for number in range(chosen.rounds):
         say(f"round {number + 1} of {chosen.rounds}, load {os.getloadavg()[0]:.1f}")
