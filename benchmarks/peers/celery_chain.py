@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import importlib.util
-import os
 import socket
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -50,26 +49,22 @@ async def open_celery(folder: Path) -> AsyncIterator[Chain]:
     ending = folder / "finished"
     with heard_at(ending) as finishes, rabbit.rabbit(folder) as node:
         env = {BROKER: node.url, FINISHED: str(ending)}
-        os.environ.update(env)  # the tasks' module reads it when it is imported, here too
-        from benchmarks.peers import celery_tasks  # noqa: PLC0415
+        from benchmarks.peers.celery_tasks import SETTINGS, Tasks  # noqa: PLC0415 - only now is Celery known to be there
 
-        celery_tasks.app.conf.broker_url = node.url
         program = (sys.executable, "-m", "celery", "--app", "benchmarks.peers.celery_tasks", "worker", *OPTIONS)
         workers = [
             Process(f"celery-{n}", (*program, f"--hostname=w{n}@%h"), folder / f"celery-{n}.log", env)
             for n in range(SOLO_WORKERS)
         ]
-        with running(*workers):
+        with running(*workers), closing(Tasks(node.url)) as tasks:
             yield Chain(
                 name="celery",
                 workers=workers,
-                publish=lambda shares: asyncio.to_thread(celery_tasks.publish, list(shares)),
+                publish=lambda shares: asyncio.to_thread(tasks.publish, shares),
                 finishes=finishes,
                 settings={
                     "workers": f"{SOLO_WORKERS} processes, pool solo, any task in any of them",
-                    "prefetch": celery_tasks.PREFETCH,
-                    "acks_late": True,
-                    "results": "ignored",
+                    "celery": SETTINGS,
                     "messages": "persistent, not confirmed to the publisher (Celery's defaults)",
                     "erlang": rabbit.ERLANG,
                 },
@@ -79,7 +74,6 @@ async def open_celery(folder: Path) -> AsyncIterator[Chain]:
                     "rabbitmq": await asyncio.to_thread(rabbit.version),
                 },
             )
-            celery_tasks.app.pool.force_close_all()
 
 
 @contextmanager
