@@ -27,8 +27,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from benchmarks.peers.chain import BenchError, Chain, NotInstalled, new_ids
 from benchmarks.peers.celery_chain import ask_for_celery, open_celery
+from benchmarks.peers.chain import BenchError, Chain, NotInstalled, new_ids
 from benchmarks.peers.millrace_chain import open_millrace
 
 RATE: Final = 20.0
