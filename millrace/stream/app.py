@@ -10,7 +10,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +25,7 @@ from millrace.contracts.catalog import Catalog
 from millrace.contracts.provision import verify_topics
 from millrace.contracts.registry import Registry
 from millrace.contracts.wire import Codec
+from millrace.kafka.committed import Committed, open_committed
 from millrace.kafka.producer import open_producer
 from millrace.ledger.client import open_ledger
 from millrace.settings import StageSettings
@@ -40,7 +41,7 @@ from millrace.store.work import WorkStore
 from millrace.stream.acks import Partition
 from millrace.stream.faust_app import FAUST_SETTINGS, FaustApp, SafeConsumer
 from millrace.stream.gates import Gates
-from millrace.stream.health import TailWatch, unready, watch
+from millrace.stream.health import TailWatch, Watch, unready
 from millrace.stream.messages import Reader, Writer
 from millrace.stream.mover import move_waiting
 from millrace.stream.pool import JobPool, Stream, die_of_gap
@@ -85,6 +86,30 @@ class _FaustSource:
         return cast(SafeConsumer, self._app.consumer).starts
 
 
+class _FaustOffsets:
+    """What the watch asks of Kafka; of the topics whose records are jobs."""
+
+    def __init__(self, app: FaustApp, topics: Collection[str], committed: Committed) -> None:
+        self._app = app
+        self._topics = topics
+        self._committed = committed
+
+    async def positions(self) -> Mapping[Partition, int]:
+        consumer, positions = self._app.consumer, {}
+        for tp in consumer.assignment():
+            if tp.topic in self._topics and (position := await consumer.position(tp)) is not None:
+                positions[Partition(tp.topic, tp.partition)] = position
+        return positions
+
+    def end(self, at: Partition) -> int:
+        consumer = self._app.consumer
+        return int(consumer.highwater(TP(*at)) or 0) if TP(*at) in consumer.assignment() else 0
+
+    async def committed(self, partitions: Iterable[Partition]) -> Mapping[Partition, int]:
+        offsets = await self._committed.offsets(partitions)
+        return {Partition(*at): offset for at, offset in offsets.items()}
+
+
 class StageApp(FaustApp, Generic[R]):
     """Faust application of one stage."""
 
@@ -102,6 +127,7 @@ class StageApp(FaustApp, Generic[R]):
         self._clock = SystemClock()
         self._open = AsyncExitStack()
         self._jobs: JobPool | None = None
+        self._watch: Watch | None = None
         self._background: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._assigned = False
         for name in self.job_topics:
@@ -164,7 +190,9 @@ class StageApp(FaustApp, Generic[R]):
             clock=self._clock,
         )
         self._jobs = self._new_pool(runner)
-        self._background = [lambda: move_waiting(gates, waiting, writer), self._watch]
+        offsets = _FaustOffsets(self, self.job_topics, await enter(open_committed(settings.kafka, self.conf.id)))
+        self._watch = watch = Watch(spec.name, self._jobs, offsets, TailWatch(self._jobs, die_of_gap), self._clock)
+        self._background = [lambda: move_waiting(gates, waiting, writer), watch.run]
 
     def _new_pool(self, runner: JobRunner[R]) -> JobPool:
         settings = self.settings
@@ -203,20 +231,6 @@ class StageApp(FaustApp, Generic[R]):
             log.critical("a background task of the %s stage failed; stopping", self.spec.name, exc_info=True)
             os._exit(EXIT_CRASHED)
 
-    async def _watch(self) -> None:
-        await watch(self.spec, self.jobs, self._positions, self._highwater, TailWatch(self.jobs, die_of_gap))
-
-    async def _positions(self) -> dict[Partition, int]:
-        positions: dict[Partition, int] = {}
-        for tp in self.consumer.assignment():
-            if tp.topic in self.job_topics and (position := await self.consumer.position(tp)) is not None:
-                positions[Partition(tp.topic, tp.partition)] = position
-        return positions
-
-    def _highwater(self, at: Partition) -> int:
-        tp = TP(*at)
-        return int(self.consumer.highwater(tp) or 0) if tp in self.consumer.assignment() else 0
-
     async def _on_assigned(self, *_: object, **__: object) -> None:
         self._assigned = True
 
@@ -240,6 +254,7 @@ class StageApp(FaustApp, Generic[R]):
             assigned=self._assigned,
             flowing=bool(self.flow_control.is_active()),
             oldest_start=self._jobs.oldest_start(),
+            standstill=None if self._watch is None else self._watch.standstill(),
         )
 
     async def drain(self) -> None:

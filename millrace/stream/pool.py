@@ -144,6 +144,20 @@ class JobPool:
         return self._acks.unfinished()
 
     @property
+    def has_room(self) -> bool:
+        """It would take another record."""
+        return not self._room.locked()
+
+    def began(self, at: Partition) -> int:
+        """Where the present assignment of a partition began."""
+        return self._source.starts().get(at, 0)
+
+    def undone(self, at: Partition) -> int:
+        """First offset that is not done; what is before it may be committed."""
+        oldest = self._acks.oldest(at)
+        return self.expected(at) if oldest is None else oldest
+
+    @property
     def idle(self) -> bool:
         """No record is on its way into the pool, and no rebalance is under way that will deliver some again."""
         return self._pumping == 0 and self._source.flowing()
