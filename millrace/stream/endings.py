@@ -21,7 +21,7 @@ from millrace.store.waiting import Shut, Waiting
 from millrace.stream.backoff import backoff
 from millrace.stream.gates import Gates, budget_gate, what_is_left
 from millrace.stream.job import Job, failed_status, sentence
-from millrace.stream.messages import Incoming, Writer
+from millrace.stream.messages import Incoming, Original, Writer, place_of, round_of
 from millrace.stream.pool import Message
 from millrace.stream.stage import StageSpec
 from millrace.telemetry import metrics
@@ -135,7 +135,7 @@ class Endings:
             topic=spec.requested,
             key=event.share_id.encode(),
             value=self._writer.command(spec.name, spec.requested, job.incoming, event, wait.reason),
-            headers=job.incoming.trace_headers(),
+            headers=job.incoming.carried_headers(),
             gate=wait.gate,
         )
         log.info("%s %s: %s until %s: %s", spec.name, event.share_id, state, resume_at or "its cap changes", wait.why)
@@ -153,7 +153,17 @@ class Endings:
         metrics.TASK_ERRORS.labels(stage, type(error).__name__).inc()
         metrics.DEAD_LETTERS.labels(stage).inc()
         metrics.TASKS.labels(stage, "failed").inc()
-        await self._writer.dead_letter(self._spec.dead, incoming.origin, error, attempt)
+        await self._writer.dead_letter(
+            stage,
+            self._spec.dead,
+            incoming.original,
+            error,
+            round_=incoming.round,
+            share_id=event.share_id,
+            attempts=attempt,
+            work_key=work_key,
+            options=incoming.options,
+        )
         status = failed_status(event, stage, now, reason=sentence(error, stage), attempt=attempt, work_key=work_key)
         if await self._jobs.put(status, anew=incoming.asked_for):
             await self._writer.status(status)
@@ -163,8 +173,11 @@ class Endings:
         stage = self._spec.name
         log.error("%s: unreadable message at %s@%d: %s", stage, message.at, message.offset, error)
         metrics.DEAD_LETTERS.labels(stage).inc()
-        await self._writer.dead_letter(self._spec.dead, message, error, attempts=0)
         share_id = message.key.decode("utf-8", "replace").replace("\0", "")
+        original = Original(place_of(message), message.key, message.value, message.headers)
+        await self._writer.dead_letter(
+            stage, self._spec.dead, original, error, round_=round_of(message), share_id=share_id, attempts=0
+        )
         await self._jobs.fail_unreadable(share_id, stage, f"the message could not be read: {error}")
 
 
