@@ -26,6 +26,8 @@ ORIGIN_HEADER = "millrace-origin"
 """On a command and a dead letter: where the original bytes lie."""
 
 STAGE_OF_TOPIC: Mapping[str, StageName] = {f"{stage}.dead": stage for stage in get_args(StageName)}
+DEAD_GATE = "dead-letters"
+"""Gate (table `gates`) in front of a stage of which too many jobs end as dead letters."""
 UNKNOWN_ERROR = "Unknown"
 """Error of a message that lies on a dead-letter topic without evidence."""
 REDRIVE = "redrive:"

@@ -34,6 +34,7 @@ from millrace.store.work import Busy, Done, Mine, WorkStore
 from millrace.stream.calls import Calls, LeaseLost, Payer
 from millrace.stream.endings import Endings, Wait
 from millrace.stream.gates import Gates, Passage
+from millrace.stream.intake import Ends, Uncounted
 from millrace.stream.job import Job
 from millrace.stream.lease import kept_lease
 from millrace.stream.messages import FRESH, Incoming, Reader, Writer
@@ -75,6 +76,7 @@ class JobRunner(Generic[R]):
         reader: Reader,
         writer: Writer,
         clock: Clock,
+        ends: Ends | None = None,
     ) -> None:
         self._spec = spec
         self._handler = handler
@@ -83,7 +85,8 @@ class JobRunner(Generic[R]):
         self._reader = reader
         self._writer = writer
         self._clock = clock
-        self._end = Endings(spec, stores.jobs, stores.gates, writer, clock)
+        self._ends = ends or Uncounted()
+        self._end = Endings(spec, stores.jobs, stores.gates, writer, clock, ends=self._ends)
 
     async def execute(self, message: Message) -> None:
         """Bring a record to an end that is written down; returns when it may be acknowledged."""
@@ -125,12 +128,14 @@ class JobRunner(Generic[R]):
             await self._end.fail(incoming, event, exc, attempt=0, work_key=None)
             return
         if plan is None:
+            await self._ends.unused(incoming.message)
             return
         key = plan.work_key(self._spec.name)
         if incoming.reason in FRESH:
             await self._stores.jobs.begin_anew(event.share_id, self._spec.name, key, incoming.round)
         row = await self._stores.jobs.get(event.share_id, self._spec.name)
         if self._already_known(incoming, row, key):
+            await self._ends.unused(incoming.message)
             return
         attempt = row.attempt if row is not None and row.work_key == key else 0
         job = Job(self._spec.name, incoming, plan, key, attempt)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 
 from millrace.clock import Clock
+from millrace.contracts.dead import DEAD_GATE
 from millrace.contracts.dead_api import (
     Changed,
     DeadFilter,
@@ -48,6 +49,10 @@ SELECT id, seq, count(*) OVER () AS matched, max(seq) OVER () AS last FROM dead_
  WHERE state = 'open' AND stage = $1 AND ($2::text IS NULL OR error = $2)
    AND ($3::timestamptz IS NULL OR died_at >= $3) AND seq > $4 AND ($5::bigint IS NULL OR seq <= $5)
  ORDER BY seq LIMIT $6
+"""
+# Whoever redrives has mended something: the stage need not wait before it tries a job.
+_TRY = """
+UPDATE gates SET until = least(until, now()), credits = greatest(credits, 1) WHERE stage = $1 AND name = $2
 """
 _NONE = "There is no dead letter with this id."
 
@@ -161,6 +166,7 @@ class DeadLetterDesk:
             changed = await connection.fetchrow(_CHANGE, row["id"], to, self._who, list(allowed))
             if changed is not None and made is not None:
                 await connection.execute(_QUEUE, made.share_id, row["stage"])
+                await connection.execute(_TRY, row["stage"], DEAD_GATE)
                 await enqueue(connection, made.message)
         if changed is not None:
             return dead_rows.changed({**row, **changed, "state": to}, repeated=False)

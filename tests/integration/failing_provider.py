@@ -14,8 +14,9 @@ from typing import Literal
 
 from tests.e2e.web import QuietServer
 
-Fate = Literal["works", "nonsense", "refused"]
-"""`nonsense` is billed and cannot be read; what is `refused` (HTTP 500) costs nothing."""
+Fate = Literal["works", "nonsense", "busy", "wrong"]
+"""`nonsense` is billed and cannot be read; `busy` (HTTP 500) and `wrong` (400, for good) cost nothing."""
+_STATUS = {"works": 200, "nonsense": 200, "busy": 500, "wrong": 400}
 TOKENS_OUT = 40
 SUMMARY = {"summary": "Fine.", "key_points": ["one"], "tags": ["test"], "category": "other", "quality": 0.5}
 
@@ -45,7 +46,7 @@ class FailingProvider:
         with self.arrived:
             if word:
                 self.requests[word] += 1
-            if fate != "refused":
+            if _STATUS[fate] == 200:
                 self.billed_tokens[word] += len(raw) // 4 + TOKENS_OUT
             self.arrived.notify_all()
         return fate
@@ -70,7 +71,7 @@ def failing_provider() -> Iterator[FailingProvider]:
             time.sleep(provider.takes_s)
             body = b"<html>" if fate == "nonsense" else json.dumps(_chat(len(raw) // 4)).encode()
             try:
-                self.send_response(500 if fate == "refused" else 200)
+                self.send_response(_STATUS[fate])
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()

@@ -1,4 +1,4 @@
-"""A permanent failure through twenty restarts: its budget of attempts holds, and a redrive brings it to its end.
+"""Failures for good: one job's through twenty restarts, and that of a whole deployment; each is mended and redriven.
 
 A stack of its own: a real gateway, ledger and agent, which is killed (-9) in the midst again and again.
 """
@@ -14,7 +14,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import httpx
@@ -29,9 +28,11 @@ from tests.chaos.jobs_parts import DOLLARS_IN, DOLLARS_OUT, Stage, open_stage
 from tests.chaos.worker import ROOT, Worker, free_port
 from tests.integration.failing_provider import FailingProvider, failing_provider
 
-pytestmark = pytest.mark.timeout(540)
+pytestmark = pytest.mark.timeout(900)
 RESTARTS = 20
-WORDS = ("NonsenseForEver", "RefusedForEver")
+MANY = 40
+LEAST, CONCURRENCY = 4, 4
+WORDS = ("NonsenseForEver", "BusyForEver")
 FILLING = "A miller keeps the gate so that the wheel turns at the speed which the stones need, all day long. " * 3
 
 
@@ -56,7 +57,7 @@ class Running:
         (state,) = [stage.state for stage in view.stages if stage.stage == "summarize"]
         return state, view
 
-    async def ends(self, share_id: str, state: str, within_s: float = 90.0) -> ShareView:
+    async def ends(self, share_id: str, state: str, within_s: float = 180.0) -> ShareView:
         async with asyncio.timeout(within_s):
             while (found := await self.summary_of(share_id))[0] != state:  # noqa: ASYNC110  # rows have no events
                 await asyncio.sleep(0.1)
@@ -65,7 +66,7 @@ class Running:
     async def kill_in_the_midst(self, chance: random.Random) -> bool:
         """kill -9 during a call about a failing text (then True), or somewhere else; then start it again."""
         before = self.provider.count()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while not await self.agent.working():  # noqa: ASYNC110  # a process has none either
                 await asyncio.sleep(0.05)
         called = await asyncio.to_thread(self.provider.wait_for_more, before, chance.uniform(0.2, 3.0))
@@ -74,6 +75,12 @@ class Running:
         self.agent.process.wait(10)
         self.agent.tend(0.0)
         return called
+
+    async def unready(self) -> str | None:
+        """Why the agent is not ready, as its /readyz says; None when it is."""
+        async with httpx.AsyncClient(trust_env=False) as http:
+            answer = await http.get(f"http://127.0.0.1:{self.agent._port}/readyz")
+        return None if answer.is_success else str(answer.json()["reason"])
 
     async def command(self, *arguments: str) -> dict[str, Any]:
         """`millrace …` as an operator types it."""
@@ -84,7 +91,7 @@ class Running:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        said, wrong = await asyncio.wait_for(process.communicate(), 60)
+        said, wrong = await asyncio.wait_for(process.communicate(), 120)
         assert process.returncode == 0, wrong.decode()
         return cast("dict[str, Any]", json.loads(said))
 
@@ -136,24 +143,24 @@ class Running:
         return found
 
 
-@pytest.fixture
-async def running(tmp_path: Path) -> AsyncIterator[Running]:
-    port = free_port()
-    async with open_stage(tmp_path) as stage:
+@pytest.fixture(scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+    folder, port = tmp_path_factory.mktemp("stage"), free_port()
+    async with open_stage(folder) as stage:
         with failing_provider() as provider:
             inherited = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
-            environment = (
-                inherited
-                | stage.environment()
-                | {
-                    "MILLRACE_LLM_BASE_URL": provider.url,
-                    "MILLRACE_LEASE_S": "2",
-                    "MILLRACE_INSTANCE": "one",  # a worker that is started again has its partitions at once
-                    "MILLRACE_HTTP_PORT": str(port),
-                }
-            )
-            gateway = Worker("services.api_gateway", environment, tmp_path / "gateway.log")
-            agent = Worker("services.summarize_agent", environment, tmp_path / "agent.log")
+            environment = {
+                **inherited,
+                **stage.environment(),
+                "MILLRACE_LLM_BASE_URL": provider.url,
+                "MILLRACE_LEASE_S": "2",
+                "MILLRACE_INSTANCE": "one",  # a worker that is started again has its partitions at once
+                "MILLRACE_HTTP_PORT": str(port),
+                "MILLRACE_DEAD_LEAST": str(LEAST),
+                "MILLRACE_DEAD_LAST": "10",
+            }
+            gateway = Worker("services.api_gateway", environment, folder / "gateway.log")
+            agent = Worker("services.summarize_agent", environment, folder / "agent.log")
             try:
                 async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
                     await _answers(http)
@@ -164,7 +171,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
 
 
 async def _answers(http: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             try:
                 if (await http.get("/readyz")).is_success:
@@ -176,7 +183,7 @@ async def _answers(http: httpx.AsyncClient) -> None:
 
 async def test_its_budget_holds_through_restarts_and_a_redrive_brings_it_to_its_end(running: Running) -> None:
     provider, chance = running.provider, random.Random(5)  # noqa: S311  # the same moments every time
-    provider.fates = {"NonsenseForEver": "nonsense", "RefusedForEver": "refused"}
+    provider.fates = {"NonsenseForEver": "nonsense", "BusyForEver": "busy"}
     shares = {word: await running.share(word) for word in WORDS}
     healthy, in_calls = [], 0
     for number in range(RESTARTS):
@@ -218,6 +225,29 @@ async def test_its_budget_holds_through_restarts_and_a_redrive_brings_it_to_its_
         ]
         assert [one.reason for one in commands if isinstance(one, StageRequested)].count("redrive") == 1
         assert provider.requests[word] == before[word] + 1
+    assert (await running.command("dead", "list"))["letters"] == []
+
+
+async def test_a_bad_deployment_does_not_make_dead_letters_of_the_whole_topic(running: Running) -> None:
+    provider = running.provider
+    provider.fates = {"AllOfThem": "wrong"}
+    shares = [await running.share(f"AllOfThem no. {number}") for number in range(MANY)]
+    async with asyncio.timeout(180):
+        while (reason := await running.unready()) is None or "dead letters" not in reason:  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0.1)
+    assert "`millrace dead list --stage summarize`; one job is tried at " in reason
+    await asyncio.sleep(2 * provider.takes_s)  # those that had begun have ended now
+    dead = [letter["share_id"] for letter in (await running.command("dead", "list"))["letters"]]
+    assert LEAST <= len(dead) <= LEAST + CONCURRENCY + 1, "those at once, and one that was tried"
+
+    provider.fates = {}
+    dry = await running.command("dead", "redrive", "--stage", "summarize", "--error", "Poison")
+    assert (dry["matched"] >= len(dead), dry["changed"]) == (True, 0)
+    done = await running.command("dead", "redrive", "--stage", "summarize", "--error", "Poison", "--yes")
+    assert done["changed"] == dry["matched"]
+    for share_id in shares:
+        await running.ends(share_id, "done")
+    assert await running.unready() is None
     assert (await running.command("dead", "list"))["letters"] == []
 
 
