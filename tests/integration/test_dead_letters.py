@@ -332,8 +332,18 @@ async def test_many_are_counted_first_then_redriven_oldest_first(dead: DeadLette
     assert (await dead.letters(state="open")).letters == []
 
 
+async def test_the_largest_message_is_kept(dead: DeadLetters) -> None:
+    key, value = uuid.uuid4().hex, b"x" * (4 * 1024 * 1024 - 4096)
+    headers = [("millrace-share", key.encode())]
+    await dead.producer.send("embed.dead", key=key.encode(), value=value, headers=headers)
+    (letter_id,) = await dead.of(key)
+    assert b64decode((await dead.show(letter_id)).value) == value
+
+
 async def test_the_list_has_pages_and_refuses_what_it_does_not_know(dead: DeadLetters) -> None:
+    since = datetime.now(UTC).isoformat()
     benches = [(await died(dead))[0] for _ in range(3)]
+    assert len((await dead.letters(since=since)).letters) == 3
     first = await dead.letters(limit=2)
     assert first.next is not None
     second = await dead.letters(limit=1, cursor=first.next)
