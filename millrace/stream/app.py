@@ -33,15 +33,18 @@ from millrace.startup import EXIT_CRASHED
 from millrace.store.blobs import BlobStore, LocalBlobStore
 from millrace.store.calls import CallStore
 from millrace.store.database import Database
+from millrace.store.intake import IntakeStore
 from millrace.store.jobs import JobStore
 from millrace.store.pool import open_pool
 from millrace.store.version import verify_migrated
 from millrace.store.waiting import WaitingStore
 from millrace.store.work import WorkStore
 from millrace.stream.acks import Partition
+from millrace.stream.dead_ratio import DeadLimit
 from millrace.stream.faust_app import FAUST_SETTINGS, FaustApp, SafeConsumer
 from millrace.stream.gates import Gates
 from millrace.stream.health import TailWatch, Watch, unready
+from millrace.stream.intake import Intake
 from millrace.stream.messages import Reader, Writer
 from millrace.stream.mover import move_waiting
 from millrace.stream.pool import JobPool, Stream, die_of_gap
@@ -128,6 +131,7 @@ class StageApp(FaustApp, Generic[R]):
         self._open = AsyncExitStack()
         self._jobs: JobPool | None = None
         self._watch: Watch | None = None
+        self._intake: Intake | None = None
         self._background: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._assigned = False
         for name in self.job_topics:
@@ -177,6 +181,9 @@ class StageApp(FaustApp, Generic[R]):
         jobs = JobStore(database)
         waiting = WaitingStore(database, spec.name)
         gates = Gates(spec.name, waiting)
+        await gates.look()  # what is closed stays closed over a restart
+        limit = DeadLimit(settings.dead_share, settings.dead_last, settings.dead_least)
+        intake = self._intake = Intake(gates, IntakeStore(database, spec.name), limit)
         stores = Stores(WorkStore(database, owner, lease), CallStore(database), jobs, gates, lease)
         partitions = {STATUS_TOPIC: catalog.topic(STATUS_TOPIC).partitions}
         writer = Writer(producer, codec, self._clock, source=source, partitions=partitions)
@@ -188,13 +195,14 @@ class StageApp(FaustApp, Generic[R]):
             reader=Reader(codec, spec.inputs),
             writer=writer,
             clock=self._clock,
+            ends=intake,
         )
-        self._jobs = self._new_pool(runner)
+        self._jobs = self._new_pool(runner, intake)
         offsets = _FaustOffsets(self, self.job_topics, await enter(open_committed(settings.kafka, self.conf.id)))
         self._watch = watch = Watch(spec.name, self._jobs, offsets, TailWatch(self._jobs, die_of_gap), self._clock)
         self._background = [lambda: move_waiting(gates, waiting, writer), watch.run]
 
-    def _new_pool(self, runner: JobRunner[R]) -> JobPool:
+    def _new_pool(self, runner: JobRunner[R], intake: Intake) -> JobPool:
         settings = self.settings
         return JobPool(
             runner.execute,
@@ -202,6 +210,7 @@ class StageApp(FaustApp, Generic[R]):
             self._clock,
             concurrency=settings.concurrency,
             prefetch=settings.prefetch,
+            hold=intake.hold,
         )
 
     @property
@@ -246,9 +255,9 @@ class StageApp(FaustApp, Generic[R]):
 
     def unready(self) -> str | None:
         """Why the stage is not ready, or None."""
-        if self._jobs is None:
+        if self._jobs is None or self._intake is None:
             return "starting"
-        return unready(
+        return self._intake.closed() or unready(
             self.spec,
             self._clock.now(),
             assigned=self._assigned,
