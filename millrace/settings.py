@@ -47,3 +47,8 @@ class StageSettings(WorkerSettings, CoreSettings):
         description="Name of this worker, kept over its restarts and unique within its service: a restart then takes "
         "its partitions up again at once. Without it all workers wait 10 s until the broker has given the old one up",
     )
+
+    @property
+    def places(self) -> int:
+        """Jobs that are worked on at a time."""
+        return self.concurrency

@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import AliasChoices, BaseModel, Field, SecretStr
 
+from millrace.models.child.pool import Care
+
 
 class ApiSettings(BaseModel):
     """The key of OpenAI-compatible APIs, and where their prices are. Mixed into a service's settings."""
@@ -20,6 +22,25 @@ class ApiSettings(BaseModel):
     prices: Path | None = Field(
         default=None, description="File of prices that go before the packaged and the published ones"
     )
+
+
+class ChildSettings(BaseModel):
+    """The child processes that a local model runs in. Mixed into a service's settings."""
+
+    children: int = Field(
+        default=1, ge=1, description="Child processes that a local model runs in, each with a model of its own"
+    )
+    child_jobs: int = Field(default=50, ge=1, description="Calls of the model after which a child is replaced")
+    child_memory_mb: int | None = Field(
+        default=None,
+        ge=64,
+        description="Most memory of a child, in MiB; a call that needs more fails. No limit by default",
+    )
+
+    @property
+    def care(self) -> Care:
+        """How the children are kept."""
+        return Care(self.children, self.child_jobs, self.child_memory_mb)
 
 
 class EmbeddingSettings(ApiSettings):

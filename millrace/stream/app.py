@@ -139,7 +139,7 @@ class StageApp(FaustApp, Generic[R]):
         registry = self._open.enter_context(Registry(settings.registry))
         codec = await Codec.connect(registry, catalog, written)
         await enter(serve_ops(settings.ops_host, settings.ops_port, self.unready))
-        pool = await enter(open_pool(settings.postgres.get_secret_value(), size=settings.concurrency + 6))
+        pool = await enter(open_pool(settings.postgres.get_secret_value(), size=settings.places + 6))
         await verify_migrated(pool)
         producer = await enter(open_producer(settings.kafka))
         source = f"millrace-{spec.name}-agent"
@@ -172,7 +172,7 @@ class StageApp(FaustApp, Generic[R]):
             runner.execute,
             _FaustSource(self),
             self._clock,
-            concurrency=settings.concurrency,
+            concurrency=settings.places,
             prefetch=settings.prefetch,
         )
 

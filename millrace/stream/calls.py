@@ -153,6 +153,7 @@ class Calls:
         model: str,
         hold: MicroUSD,
         do: Callable[[], Awaitable[Paid[A]]],
+        local: bool = False,
     ) -> A:
         """See `millrace.stream.stage.Run.call`."""
         earlier = await self._store.of_work(self._payer.work_key, call_no)
@@ -168,7 +169,7 @@ class Calls:
         attempt = max((row.attempt for row in earlier), default=0) + 1
         request = await self._hold(call_no, attempt, model, hold)
         await self._way.granted()
-        return await self._make(request, model, do)
+        return await self._make(request, model, do, local=local)
 
     async def _hold(self, call_no: int, attempt: int, model: str, hold: MicroUSD) -> RequestId:
         payer = self._payer
@@ -210,7 +211,7 @@ class Calls:
             raise LeaseLost
         return request
 
-    async def _make(self, request: RequestId, model: str, do: Callable[[], Awaitable[Paid[A]]]) -> A:
+    async def _make(self, request: RequestId, model: str, do: Callable[[], Awaitable[Paid[A]]], *, local: bool) -> A:
         try:
             paid = await do()
         except Poison as exc:
@@ -223,7 +224,9 @@ class Calls:
                 raise paused from exc
             raise
         except asyncio.CancelledError:
-            raise  # stays `calling`: whoever goes on with the work declares it unconfirmed
+            if local:
+                await _to_the_end(self._end(request, "released", "cut off"))
+            raise  # an API's stays `calling`: whoever goes on with the work declares it unconfirmed
         except Exception as exc:
             log.exception("%s: a call ended in a way that does not say whether it was billed", request)
             reason = str(exc) if isinstance(exc, UnknownOutcome) else f"{type(exc).__name__} during the call"

@@ -39,9 +39,10 @@ class Progress:
         model: str,
         hold: MicroUSD,
         do: Callable[[], Awaitable[Paid[A]]],
+        local: bool = False,
     ) -> A:
         """See `Run.call`."""
-        return await self._calls.call(call_no, answer_type, model=model, hold=hold, do=do)
+        return await self._calls.call(call_no, answer_type, model=model, hold=hold, do=do, local=local)
 
     async def progress(self, fraction: float) -> None:
         """See `Run.progress`."""

@@ -93,6 +93,7 @@ class Run(Protocol):
         model: str,
         hold: MicroUSD,
         do: Callable[[], Awaitable[Paid[A]]],
+        local: bool = False,
     ) -> A:
         """Call a paid API or a model, once the ledger has granted `hold`, and keep its answer.
 
@@ -101,6 +102,8 @@ class Run(Protocol):
 
         `do` says by its error what was paid: `Retryable` and `Poison` mean that nothing was, any other error that
         nobody knows (the hold is then charged as unconfirmed).
+
+        `local`: the model is this machine's own, so a call that is cut off (the stage's limit, a stop) was not paid.
 
         :raises Denied: the ledger refused; nothing was called.
         """

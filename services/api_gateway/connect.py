@@ -58,7 +58,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
             open_ledger(
                 settings.kafka, codec, producer, source=NAME, clock=clock, answer_within_s=settings.cap_change_s
             ) as ledger,
-            open_embedding(settings) as model,
+            open_embedding(settings, care=None) as model,
         ):
             await verify_migrated(pool)
             search = Search(Passages(pool), model, ledger, grant_within_s=settings.search_grant_s)

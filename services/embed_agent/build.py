@@ -19,7 +19,7 @@ async def build_handler(settings: EmbedSettings, resources: Resources) -> AsyncI
 
     :raises ConfigurationError: nobody knows what the model costs.
     """
-    async with open_embedding(settings) as model:
+    async with open_embedding(settings, settings.care) as model:
         yield EmbedHandler(
             model=model,
             store=PgVectorStore(resources.database),

@@ -127,7 +127,8 @@ class EmbedHandler:
             return Paid(packed(embedded), model.tariff.cost(embedded.use))
 
         hold = model.tariff.most(sum(chunk.tokens for chunk in chunks))
-        return await run.call(call_no, Batch, model=model.name, hold=hold, do=do)
+        local = model.backend == "local"
+        return await run.call(call_no, Batch, model=model.name, hold=hold, do=do, local=local)
 
 
 def _text(event: ShareEvent) -> str:

@@ -91,7 +91,8 @@ class SummarizeHandler:
             return await self._summarizer.summarize(text, language)
 
         hold = self._summarizer.most(text)
-        return await run.call(call_no, Answer, model=self._summarizer.model, hold=hold, do=do)
+        local = self._summarizer.backend != "api"
+        return await run.call(call_no, Answer, model=self._summarizer.model, hold=hold, do=do, local=local)
 
 
 def _text(event: ShareEvent) -> str:

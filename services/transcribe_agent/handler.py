@@ -122,7 +122,8 @@ class TranscribeHandler:
         # All of the sound is held, though only the speech in it is listened to. What is free is asked for too.
         tariff = self._transcriber.tariff
         hold = tariff.most(audio_ms=audio.duration_ms)
-        return await run.call(0, Heard, model=self._transcriber.model, hold=hold, do=do)
+        local = self._transcriber.backend == "local"
+        return await run.call(0, Heard, model=self._transcriber.model, hold=hold, do=do, local=local)
 
 
 def _media(plan: Plan) -> MediaReady:

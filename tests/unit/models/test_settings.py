@@ -68,9 +68,9 @@ async def test_the_file_of_prices_that_the_environment_names_prices_the_model(
     environment.setenv("MILLRACE_EMBED_BASE_URL", "http://127.0.0.1:11434/v1")
     environment.setenv("MILLRACE_EMBED_MODEL", "nomic-embed-text")
     with pytest.raises(ConfigurationError, match="MILLRACE_PRICES"):
-        async with open_embedding(EmbedSettings()):
+        async with open_embedding(EmbedSettings(), care=None):
             pass
     environment.setenv("MILLRACE_PRICES", str(file))
-    async with open_embedding(EmbedSettings()) as model:
+    async with open_embedding(EmbedSettings(), care=None) as model:
         assert model.tariff.most(1_000_000) == 2
     assert SummarizeSettings().prices == file
