@@ -3,6 +3,7 @@
 MillraceError
 ├── Outcome                 ends an attempt at a job; the job runner routes by type
 │   ├── Retryable           waits, then tries again (bounded attempts)
+│   │   └── OverLimit       took longer than its stage allows: tried again once
 │   ├── Poison              dead letter at once: trying again cannot help
 │   ├── Denied              parked until the budget has room
 │   ├── Paused              the model fails for everybody: wait for it; never counts as an attempt
@@ -37,6 +38,10 @@ class Retryable(Outcome):
     def __init__(self, reason: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(reason)
         self.retry_after_s = retry_after_s
+
+
+class OverLimit(Retryable):
+    """The stage's hard limit ended it: what took so long once will probably do so again, so it has one more try."""
 
 
 class Poison(Outcome):

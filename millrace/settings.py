@@ -42,6 +42,18 @@ class StageSettings(WorkerSettings, CoreSettings):
     concurrency: int = Field(default=4, ge=1, description="Jobs at a time")
     prefetch: int = Field(default=8, ge=0, description="Jobs waiting for a place, beyond those that run")
     lease_s: float = Field(default=30.0, gt=1, description="Lease on a piece of work; renewed at a third of it")
+    soft_limit_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="Seconds after which running work is said to be overdue; by default the stage's own "
+        "(media 480, transcribe 720, summarize 180, embed 300)",
+    )
+    hard_limit_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="Seconds after which running work is ended and tried again once; by default the stage's own "
+        "(media 600, transcribe 900, summarize 300, embed 600)",
+    )
     instance: str | None = Field(
         default=None,
         description="Name of this worker, kept over its restarts and unique within its service: a restart then takes "

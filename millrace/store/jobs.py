@@ -89,6 +89,19 @@ class JobStore:
             fraction,
         )
 
+    async def remark(self, share_id: str, stage: StageName, reason: str) -> TaskStatus | None:
+        """Say something about a running job; where it stands now, or None when it does not run."""
+        row = await self._db.fetchrow(
+            """
+            UPDATE jobs SET reason = $3, updated_at = now()
+             WHERE share_id = $1 AND stage = $2 AND state = 'running' RETURNING *
+            """,
+            share_id,
+            stage,
+            reason,
+        )
+        return None if row is None else waiting.status_of(row)
+
     async def fail_unreadable(self, share_id: str, stage: StageName, reason: str) -> None:
         """Mark the job of a message that could not be read, where its key names a known share."""
         await self._db.execute(

@@ -38,7 +38,7 @@ from millrace.store.version import verify_migrated
 from millrace.store.waiting import WaitingStore
 from millrace.store.work import WorkStore
 from millrace.stream.acks import Partition
-from millrace.stream.faust_app import FAUST_SETTINGS, FaustApp, SafeConsumer
+from millrace.stream.faust_app import FaustApp, SafeConsumer, faust_settings
 from millrace.stream.gates import Gates
 from millrace.stream.health import TailWatch, unready, watch
 from millrace.stream.messages import Reader, Writer
@@ -89,14 +89,14 @@ class StageApp(FaustApp, Generic[R]):
     """Faust application of one stage."""
 
     def __init__(self, spec: StageSpec, settings: StageSettings, handler: HandlerFactory[R]) -> None:
+        self.spec = spec = spec.limited(soft_s=settings.soft_limit_s, hard_s=settings.hard_limit_s)
         super().__init__(
             f"millrace-{spec.name}-agent",
             broker=f"aiokafka://{settings.kafka}",
             Worker=StageWorker,
             consumer_group_instance_id=settings.instance,
-            **FAUST_SETTINGS,
+            **faust_settings(spec.hard_limit),
         )
-        self.spec = spec
         self.settings = settings
         self._new_handler = handler
         self._clock = SystemClock()

@@ -14,13 +14,14 @@ from datetime import UTC, datetime, timedelta
 from millrace import ids
 from millrace.clock import Clock
 from millrace.contracts.events import RequestReason, ShareEvent, TaskState
-from millrace.errors import Denied, MillraceError, Paused, Poison, Refusal, Retryable, UnknownOutcome
+from millrace.errors import Denied, MillraceError, OverLimit, Paused, Poison, Refusal, Retryable, UnknownOutcome
 from millrace.money import ZERO, MicroUSD
 from millrace.store.jobs import JobStore
 from millrace.store.waiting import Shut, Waiting
 from millrace.stream.backoff import backoff
 from millrace.stream.gates import Gates, budget_gate, what_is_left
 from millrace.stream.job import Job, failed_status, sentence
+from millrace.stream.limits import in_words
 from millrace.stream.messages import Incoming, Writer
 from millrace.stream.pool import Message
 from millrace.stream.stage import StageSpec
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
 """Tries of a job, over all restarts, before it becomes a dead letter (feature A9)."""
+MAX_ATTEMPTS_OVER_LIMIT = 2
+"""Tries of a job that has just reached its stage's hard limit (feature A8)."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 """Due time of work that no window will ever have room for under the present caps."""
 
@@ -74,6 +77,16 @@ class Endings:
         if await self._jobs.put(status, published=published, anew=job.incoming.asked_for):
             await self._writer.status(status)
 
+    async def overdue(self, job: Job) -> None:
+        """The job has reached the stage's soft limit, and still runs."""
+        stage, share_id = self._spec.name, job.event.share_id
+        soft, hard = in_words(self._spec.soft_limit), in_words(self._spec.hard_limit)
+        metrics.OVERDUE.labels(stage).inc()
+        log.warning("%s %s has been running for %s; it is ended after %s", stage, share_id, soft, hard)
+        status = await self._jobs.remark(share_id, stage, f"takes longer than {soft}; it is ended after {hard}")
+        if status is not None:
+            await self._writer.status(status)
+
     async def park(self, job: Job, denied: Denied) -> None:
         """The ledger refused: wait for the window that has room. Who needs as much and waits, too, waits as long."""
         refusal = denied.refusal
@@ -100,7 +113,7 @@ class Endings:
     async def retry(self, job: Job, error: Exception) -> None:
         """One try is used up: wait with growing delay, or give up after the last one."""
         attempt = job.attempt + 1
-        if attempt >= MAX_ATTEMPTS:
+        if attempt >= (MAX_ATTEMPTS_OVER_LIMIT if isinstance(error, OverLimit) else MAX_ATTEMPTS):
             await self.fail(job.incoming, job.event, error, attempt=attempt, work_key=job.work_key)
             return
         metrics.TASK_ERRORS.labels(self._spec.name, type(error).__name__).inc()

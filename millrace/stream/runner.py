@@ -9,7 +9,8 @@
 | Unavailable, LeaseLost    | waiting, not counted     | its row in `waiting`                     |
 | Poison                    | failed                   | the confirmed dead letter                |
 | Retryable, UnknownOutcome,| waiting, at most 3 tries,| its row in `waiting`, at last the        |
-| and what nobody foresaw   | then failed              | confirmed dead letter                    |
+| and what nobody foresaw   | (2 after OverLimit),     | confirmed dead letter                    |
+|                           | then failed              |                                          |
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pydantic import BaseModel, JsonValue
 from millrace import ids
 from millrace.clock import Clock
 from millrace.contracts.events import ShareEvent
-from millrace.errors import ConfigurationError, Denied, Paused, Poison, Retryable, Skipped, Unavailable
+from millrace.errors import ConfigurationError, Denied, Paused, Poison, Skipped, Unavailable
 from millrace.ledger.port import Ledger
 from millrace.money import ZERO
 from millrace.store.calls import CallStore
@@ -36,6 +37,7 @@ from millrace.stream.endings import Endings, Wait
 from millrace.stream.gates import Gates, Passage
 from millrace.stream.job import Job
 from millrace.stream.lease import kept_lease
+from millrace.stream.limits import limited
 from millrace.stream.messages import Incoming, Reader, Writer
 from millrace.stream.pool import Message
 from millrace.stream.progress import Progress
@@ -203,15 +205,10 @@ class JobRunner(Generic[R]):
     async def _result(self, job: Job, calls: Calls) -> JsonValue:
         run = Progress(calls, self._stores.jobs, job.event.share_id, self._spec.name, self._clock)
         try:
-            async with asyncio.timeout(self._spec.hard_limit.total_seconds()) as limit:
+            async with limited(self._spec, lambda: self._end.overdue(job)):
                 result = await self._handler.work(job.plan, run)
         except Skipped as exc:
             result = self._handler.skipped(job.plan, str(exc))
-        except TimeoutError as exc:
-            if not limit.expired():
-                raise  # the handler's own
-            minutes = self._spec.hard_limit.total_seconds() / 60
-            raise Retryable(f"not finished within the stage's limit of {minutes:.0f} minutes") from exc
         encoded: JsonValue = result.model_dump(mode="json")
         return encoded
 

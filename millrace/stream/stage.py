@@ -7,7 +7,7 @@ the rest: decoding, leases, money, delivery, acknowledgement, dead letters.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
@@ -25,7 +25,8 @@ A = TypeVar("A", bound=BaseModel)
 class StageSpec:
     """Topics and limits of one stage.
 
-    `inputs` are event topics; the stage also reads its own `<name>.requested`. Limits bound one piece of work.
+    `inputs` are event topics; the stage also reads its own `<name>.requested`. Limits bound one piece of work: at the
+    soft one it is said to be overdue, at the hard one it is ended.
     """
 
     name: StageName
@@ -33,6 +34,12 @@ class StageSpec:
     output: str
     soft_limit: timedelta
     hard_limit: timedelta
+
+    def limited(self, *, soft_s: float | None, hard_s: float | None) -> StageSpec:
+        """The stage with other limits, in seconds, where they are given. A soft one is never beyond the hard one."""
+        hard = self.hard_limit if hard_s is None else timedelta(seconds=hard_s)
+        soft = self.soft_limit if soft_s is None else timedelta(seconds=soft_s)
+        return replace(self, soft_limit=min(soft, hard), hard_limit=hard)
 
     @property
     def requested(self) -> str:
