@@ -7,6 +7,7 @@ MillraceError
 │   ├── Poison              dead letter at once: trying again cannot help
 │   ├── Denied              parked until the budget has room
 │   ├── Paused              the model fails for everybody: wait for it; never counts as an attempt
+│   ├── Cancelled           a person has cancelled the share: nothing more is called
 │   ├── Skipped             finished: there was nothing to do, and why
 │   └── UnknownOutcome      a paid call may or may not have happened: charged, then a new attempt
 ├── Unavailable             a part of our own is down: wait for it; never counts as an attempt
@@ -99,6 +100,10 @@ class Paused(Outcome):
         self.gate = gate
         self.wait = wait
         self.shuts = shuts
+
+
+class Cancelled(Outcome):
+    """Somebody has cancelled the share: the job ends, and what it has paid for is kept."""
 
 
 class Unavailable(MillraceError):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from millrace.contracts.events import StageName, TaskState, TaskStatus
+from millrace.ids import WorkKey
 from millrace.store import waiting
 from millrace.store.database import Connection, Database
 from millrace.store.waiting import Shut, Waiting
@@ -18,20 +20,24 @@ ON CONFLICT (share_id, stage) DO UPDATE
        reason = excluded.reason, progress = excluded.progress, resume_at = excluded.resume_at,
        needed_micro_usd = excluded.needed_micro_usd, left_micro_usd = excluded.left_micro_usd, cap = excluded.cap,
        attempt = excluded.attempt, model = coalesce(excluded.model, jobs.model),
-       cost_micro_usd = excluded.cost_micro_usd, published = excluded.published, updated_at = excluded.updated_at
- WHERE (jobs.published AND jobs.work_key = excluded.work_key) IS NOT TRUE OR excluded.published OR $17
+       cost_micro_usd = excluded.cost_micro_usd, published = excluded.published, updated_at = excluded.updated_at,
+       cancelled_at = NULL
+ WHERE (jobs.cancelled_at IS NULL OR excluded.published OR excluded.state = 'failed')
+   AND ((jobs.published AND jobs.work_key = excluded.work_key) IS NOT TRUE OR excluded.published OR $17)
 """
-# The condition: a worker that was paused does not make unfinished again what another has finished and emitted.
+# The conditions: what was cancelled can only turn out to have ended; and a worker that was paused does not make
+# unfinished again what another has finished and emitted.
 
 
 @dataclass(frozen=True)
 class JobRow:
     """What is known of a job when a record about it arrives."""
 
-    work_key: str | None
+    work_key: WorkKey | None
     state: TaskState
     attempt: int
     published: bool
+    cancelled_at: datetime | None = None
 
 
 def _values(status: TaskStatus, *, published: bool, anew: bool) -> tuple[object, ...]:
@@ -65,15 +71,18 @@ class JobStore:
     async def get(self, share_id: str, stage: StageName) -> JobRow | None:
         """The job of a share's stage, if any."""
         row = await self._db.fetchrow(
-            "SELECT work_key, state, attempt, published FROM jobs WHERE share_id = $1 AND stage = $2", share_id, stage
+            "SELECT work_key, state, attempt, published, cancelled_at FROM jobs WHERE share_id = $1 AND stage = $2",
+            share_id,
+            stage,
         )
-        return None if row is None else JobRow(row["work_key"], row["state"], row["attempt"], row["published"])
+        return None if row is None else JobRow(**dict(row))
 
     async def put(self, status: TaskStatus, *, published: bool = False, anew: bool = False) -> bool:
         """Write where the job stands; `published` once its event is confirmed.
 
         :param anew: somebody asked for it again, so it may be unfinished although its event is out.
-        :return: False when the event of this very work is out already, and the job stays as it is.
+        :return: False when the job stays as it is: the event of this very work is out already, or the share was
+            cancelled.
         """
         return await self._db.execute(_UPSERT, *_values(status, published=published, anew=anew)) == 1
 
@@ -107,7 +116,7 @@ class JobStore:
         await self._db.execute(
             """
             UPDATE jobs SET state = 'failed', reason = $3, updated_at = now()
-             WHERE share_id = $1 AND stage = $2 AND state NOT IN ('done', 'skipped')
+             WHERE share_id = $1 AND stage = $2 AND state NOT IN ('done', 'skipped', 'cancelled')
             """,
             share_id,
             stage,

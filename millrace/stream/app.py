@@ -31,6 +31,7 @@ from millrace.settings import StageSettings
 from millrace.startup import EXIT_CRASHED
 from millrace.store.blobs import BlobStore, LocalBlobStore
 from millrace.store.calls import CallStore
+from millrace.store.cancel import CancelStore
 from millrace.store.database import Database
 from millrace.store.jobs import JobStore
 from millrace.store.pool import open_pool
@@ -38,6 +39,7 @@ from millrace.store.version import verify_migrated
 from millrace.store.waiting import WaitingStore
 from millrace.store.work import WorkStore
 from millrace.stream.acks import Partition
+from millrace.stream.cancel import Stops, watch_cancelled
 from millrace.stream.faust_app import FaustApp, SafeConsumer, faust_settings
 from millrace.stream.gates import Gates
 from millrace.stream.health import TailWatch, unready, watch
@@ -151,7 +153,8 @@ class StageApp(FaustApp, Generic[R]):
         jobs = JobStore(database)
         waiting = WaitingStore(database, spec.name)
         gates = Gates(spec.name, waiting)
-        stores = Stores(WorkStore(database, owner, lease), CallStore(database), jobs, gates, lease)
+        cancel, stops = CancelStore(database, spec.name), Stops()
+        stores = Stores(WorkStore(database, owner, lease), CallStore(database), jobs, gates, cancel, lease)
         partitions = {STATUS_TOPIC: catalog.topic(STATUS_TOPIC).partitions}
         writer = Writer(producer, codec, self._clock, source=source, partitions=partitions)
         runner = JobRunner(
@@ -162,9 +165,14 @@ class StageApp(FaustApp, Generic[R]):
             reader=Reader(codec, spec.inputs),
             writer=writer,
             clock=self._clock,
+            stops=stops,
         )
         self._jobs = self._new_pool(runner)
-        self._background = [lambda: move_waiting(gates, waiting, writer), self._watch]
+        self._background = [
+            lambda: move_waiting(gates, waiting, writer),
+            lambda: watch_cancelled(cancel, stops, writer),
+            self._watch,
+        ]
 
     def _new_pool(self, runner: JobRunner[R]) -> JobPool:
         settings = self.settings

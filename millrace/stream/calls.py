@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from millrace.errors import Denied, Paused, Poison, Refusal, Retryable, Unavailable, UnknownOutcome
+from millrace.errors import Cancelled, Denied, Paused, Poison, Refusal, Retryable, Unavailable, UnknownOutcome
 from millrace.ids import RequestId, WorkKey
 from millrace.ledger.port import Ledger
 from millrace.money import MicroUSD
@@ -36,7 +36,7 @@ class LeaseLost(Exception):
 
 
 async def _to_the_end(work: Coroutine[None, None, None]) -> None:
-    """What is paid is kept: a cancellation meanwhile takes effect when that is done."""
+    """What is known is kept: a cancellation meanwhile takes effect when that is done."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)
@@ -214,11 +214,11 @@ class Calls:
     async def _make(self, request: RequestId, model: str, do: Callable[[], Awaitable[Paid[A]]], *, local: bool) -> A:
         try:
             paid = await do()
-        except Poison as exc:
-            await self._end(request, "released", str(exc))
+        except (Poison, Cancelled) as exc:
+            await _to_the_end(self._end(request, "released", str(exc)))
             raise
         except Retryable as exc:
-            await self._end(request, "released", str(exc))
+            await _to_the_end(self._end(request, "released", str(exc)))
             paused = self._way.failed(model, str(exc), exc.retry_after_s)
             if paused is not None:
                 raise paused from exc
@@ -230,7 +230,7 @@ class Calls:
         except Exception as exc:
             log.exception("%s: a call ended in a way that does not say whether it was billed", request)
             reason = str(exc) if isinstance(exc, UnknownOutcome) else f"{type(exc).__name__} during the call"
-            await self._end(request, "unconfirmed", reason)
+            await _to_the_end(self._end(request, "unconfirmed", reason))
             raise UnknownOutcome(reason, paused=self._way.failed(model, reason, None)) from exc
         await _to_the_end(self._keep(request, paid))
         await self._way.answered(model)

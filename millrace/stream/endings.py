@@ -16,6 +16,7 @@ from millrace.clock import Clock
 from millrace.contracts.events import RequestReason, ShareEvent, TaskState
 from millrace.errors import Denied, MillraceError, OverLimit, Paused, Poison, Refusal, Retryable, UnknownOutcome
 from millrace.money import ZERO, MicroUSD
+from millrace.store.cancel import CancelStore
 from millrace.store.jobs import JobStore
 from millrace.store.waiting import Shut, Waiting
 from millrace.stream.backoff import backoff
@@ -53,7 +54,10 @@ class Wait:
 class Endings:
     """Writes down how jobs of one stage end, and tells it on `task.status`."""
 
-    def __init__(self, spec: StageSpec, jobs: JobStore, gates: Gates, writer: Writer, clock: Clock) -> None:
+    def __init__(
+        self, spec: StageSpec, jobs: JobStore, gates: Gates, cancel: CancelStore, *, writer: Writer, clock: Clock
+    ) -> None:
+        self._cancel = cancel
         self._spec = spec
         self._jobs = jobs
         self._gates = gates
@@ -68,14 +72,29 @@ class Endings:
         reason: str | None = None,
         cost: MicroUSD = ZERO,
         published: bool = False,
-    ) -> None:
-        """The job runs, or its event is out (`published`)."""
+    ) -> bool:
+        """The job runs, or its event is out (`published`); False when it stays as it is."""
         status = job.status(state, self._clock.now(), reason=reason, cost=cost)
         if published:
             metrics.TASKS.labels(self._spec.name, state).inc()
             metrics.COST.labels(self._spec.name, job.plan.model).inc(cost / 1_000_000)
-        if await self._jobs.put(status, published=published, anew=job.incoming.asked_for):
+        changed = await self._jobs.put(status, published=published, anew=job.incoming.asked_for)
+        if changed:
             await self._writer.status(status)
+        return changed
+
+    async def cancelled(self, job: Job) -> None:
+        """The job was stopped because its share was cancelled, unless it was asked for anew meanwhile."""
+        status = await self._cancel.ended(job.event.share_id)
+        if status is not None:
+            log.info("%s %s: cancelled", self._spec.name, job.event.share_id)
+            metrics.TASKS.labels(self._spec.name, "cancelled").inc()
+            await self._writer.status(status)
+            await self._cancel.told(status)
+
+    async def look_again(self, job: Job, after: timedelta) -> None:
+        """A job that is being cancelled is looked at again; its state stays as it is."""
+        await self._cancel.come_back(self._message(job, Wait("lease", "is being cancelled", after)))
 
     async def overdue(self, job: Job) -> None:
         """The job has reached the stage's soft limit, and still runs."""
@@ -140,7 +159,19 @@ class Endings:
         status = job.status(
             state, now, reason=wait.why, attempt=wait.attempt, resume_at=resume_at, refusal=wait.refusal
         )
-        message = Waiting(
+        message = self._message(job, wait)
+        log.info("%s %s: %s until %s: %s", spec.name, event.share_id, state, resume_at or "its cap changes", wait.why)
+        told = await self._jobs.wait(status, message, shut=wait.shut, anew=job.incoming.asked_for)
+        if wait.shut is not None:
+            await self._gates.look()
+        await asyncio.gather(*map(self._writer.status, told))
+        if status not in told:
+            await self.cancelled(job)  # it stays as it is because of that, or has ended
+
+    def _message(self, job: Job, wait: Wait) -> Waiting:
+        """What brings the job back."""
+        event, spec = job.event, self._spec
+        return Waiting(
             due=wait.due,
             stage=spec.name,
             share_id=event.share_id,
@@ -151,11 +182,6 @@ class Endings:
             headers=job.incoming.trace_headers(),
             gate=wait.gate,
         )
-        log.info("%s %s: %s until %s: %s", spec.name, event.share_id, state, resume_at or "its cap changes", wait.why)
-        told = await self._jobs.wait(status, message, shut=wait.shut, anew=job.incoming.asked_for)
-        if wait.shut is not None:
-            await self._gates.look()
-        await asyncio.gather(*map(self._writer.status, told))
 
     async def fail(
         self, incoming: Incoming, event: ShareEvent, error: Exception, *, attempt: int, work_key: ids.WorkKey | None

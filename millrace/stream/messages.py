@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from millrace import ids
@@ -35,11 +36,17 @@ class Incoming:
     origin: Message
     options: Mapping[str, str] = field(default_factory=dict)
     reason: RequestReason | None = None
+    requested_at: datetime | None = None
+    """When a command was given."""
 
     @property
     def asked_for(self) -> bool:
         """A person or a replay asked for it."""
         return self.reason in ON_DEMAND
+
+    def asked_after(self, moment: datetime) -> bool:
+        """A person or a replay has asked for it since then."""
+        return self.asked_for and self.requested_at is not None and self.requested_at > moment
 
     @property
     def traceparent(self) -> bytes | None:
@@ -100,7 +107,7 @@ class Reader:
             event.origin_headers,
         )
         carried = await self._codec.decode(event.origin_topic, event.origin_value)
-        return Incoming(message, _storable(carried), origin, event.options, event.reason)
+        return Incoming(message, _storable(carried), origin, event.options, event.reason, event.requested_at)
 
 
 def _storable(event: Event) -> Event:

@@ -5,6 +5,7 @@
 | nothing                   | done                     | its confirmed event                      |
 | Skipped                   | skipped, with a result   | its confirmed event, which says why      |
 | Denied                    | parked                   | its row in `waiting`                     |
+| Cancelled                 | cancelled                | its row in `jobs`                        |
 | Paused                    | waiting, not counted     | its row in `waiting`                     |
 | Unavailable, LeaseLost    | waiting, not counted     | its row in `waiting`                     |
 | Poison                    | failed                   | the confirmed dead letter                |
@@ -26,13 +27,15 @@ from pydantic import BaseModel, JsonValue
 from millrace import ids
 from millrace.clock import Clock
 from millrace.contracts.events import ShareEvent
-from millrace.errors import ConfigurationError, Denied, Paused, Poison, Skipped, Unavailable
+from millrace.errors import Cancelled, ConfigurationError, Denied, Paused, Poison, Skipped, Unavailable
 from millrace.ledger.port import Ledger
 from millrace.money import ZERO
 from millrace.store.calls import CallStore
+from millrace.store.cancel import CancelStore
 from millrace.store.jobs import JobRow, JobStore
 from millrace.store.work import Busy, Done, Mine, WorkStore
 from millrace.stream.calls import Calls, LeaseLost, Payer
+from millrace.stream.cancel import Stop, Stops
 from millrace.stream.endings import Endings, Wait
 from millrace.stream.gates import Gates, Passage
 from millrace.stream.job import Job
@@ -61,6 +64,7 @@ class Stores:
     calls: CallStore
     jobs: JobStore
     gates: Gates
+    cancel: CancelStore
     lease: timedelta
 
 
@@ -77,6 +81,7 @@ class JobRunner(Generic[R]):
         reader: Reader,
         writer: Writer,
         clock: Clock,
+        stops: Stops | None = None,
     ) -> None:
         self._spec = spec
         self._handler = handler
@@ -85,7 +90,8 @@ class JobRunner(Generic[R]):
         self._reader = reader
         self._writer = writer
         self._clock = clock
-        self._end = Endings(spec, stores.jobs, stores.gates, writer, clock)
+        self._stops = stops or Stops()
+        self._end = Endings(spec, stores.jobs, stores.gates, stores.cancel, writer=writer, clock=clock)
 
     async def execute(self, message: Message) -> None:
         """Bring a record to an end that is written down; returns when it may be acknowledged."""
@@ -130,7 +136,12 @@ class JobRunner(Generic[R]):
             return
         key = plan.work_key(self._spec.name)
         row = await self._stores.jobs.get(event.share_id, self._spec.name)
-        if self._already_known(incoming, row, key):
+        if row is not None and row.cancelled_at is not None:
+            if not incoming.asked_after(row.cancelled_at):
+                await self._wind_up(Job(self._spec.name, incoming, plan, row.work_key or key, row.attempt), row)
+                return
+            await self._stores.cancel.revive(event.share_id)
+        elif self._already_known(incoming, row, key):
             return
         attempt = 0 if row is None or incoming.asked_for else row.attempt
         job = Job(self._spec.name, incoming, plan, key, attempt)
@@ -148,6 +159,8 @@ class JobRunner(Generic[R]):
             await self._work(job, passage)
         except Poison:
             raise
+        except Cancelled:
+            await self._end.cancelled(job)
         except Denied as exc:
             passage.refused()
             await self._end.park(job, exc)
@@ -181,19 +194,38 @@ class JobRunner(Generic[R]):
                 why = "another worker is doing the same work"
                 await self._end.wait(job, "waiting", Wait("lease", why, LEASE_WAIT))
             case Mine():
-                done = await self._do(job, claim, calls)
+                with self._stops.running(job.event.share_id) as stop:
+                    done = await self._do(job, claim, calls, stop)
                 if done is None:
                     raise LeaseLost
                 await self._finish(job, done, paid_now=True)
 
-    async def _do(self, job: Job, mine: Mine, calls: Calls) -> Done | None:
+    async def _wind_up(self, job: Job, row: JobRow) -> None:
+        """A cancelled job that nobody needs any more, and whose worker may have died: finish what that left open."""
+        if row.state == "cancelled":
+            return
+        claim = await self._stores.work.claim(job.work_key, self._spec.name)
+        if isinstance(claim, Busy):
+            if await self._stores.cancel.has_open_call(job.event.share_id, job.work_key):
+                await self._end.look_again(job, LEASE_WAIT)  # until that worker's lease has run out
+                return
+        else:
+            fence = claim.fence if isinstance(claim, Mine) else None
+            await Calls(self._stores.calls, self._ledger, self._payer(job), fence).recover()
+            if fence is not None:
+                await self._stores.work.give_back(job.work_key, fence)
+        await self._end.cancelled(job)
+
+    async def _do(self, job: Job, mine: Mine, calls: Calls, stop: Stop) -> Done | None:
         """Work under the lease; None when somebody else has taken over before the result was stored."""
         work, key = self._stores.work, job.work_key
         try:
-            async with kept_lease(work, key, mine.fence, self._stores.lease):
-                await self._end.report(job, "running")
+            async with stop.cuts_off(), kept_lease(work, key, mine.fence, self._stores.lease):
+                if not await self._end.report(job, "running") and await self._stores.cancel.asked(job.event.share_id):
+                    stop.ask()
+                    stop.check()
                 await calls.recover()
-                result = await self._result(job, calls)
+                result = await self._result(job, calls, stop)
                 return await work.complete(key, mine.fence, result)
         except BaseException as exc:
             if isinstance(exc, Exception) and await work.renew(key, mine.fence):
@@ -202,8 +234,8 @@ class JobRunner(Generic[R]):
             await asyncio.shield(work.give_back(key, mine.fence))
             raise
 
-    async def _result(self, job: Job, calls: Calls) -> JsonValue:
-        run = Progress(calls, self._stores.jobs, job.event.share_id, self._spec.name, self._clock)
+    async def _result(self, job: Job, calls: Calls, stop: Stop) -> JsonValue:
+        run = Progress(calls, self._stores.jobs, job.event.share_id, self._spec.name, clock=self._clock, stop=stop)
         try:
             async with limited(self._spec, lambda: self._end.overdue(job)):
                 result = await self._handler.work(job.plan, run)

@@ -20,6 +20,7 @@ from millrace.models.build import open_embedding
 from millrace.store.blobs import LocalBlobStore
 from millrace.store.pool import open_pool
 from millrace.store.version import verify_migrated
+from services.api_gateway.cancel import CancelDesk
 from services.api_gateway.caps import CapDesk
 from services.api_gateway.forms import Limits
 from services.api_gateway.intake import Intake
@@ -78,6 +79,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                     ),
                     desk=ShareDesk(pool, codec, clock, drainer.wake),
                     search=search,
+                    cancel=CancelDesk(pool),
                     caps=CapDesk(pool, ledger),
                     unconfirmed=UnconfirmedDesk(pool, ledger),
                 )

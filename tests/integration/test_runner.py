@@ -22,12 +22,14 @@ from millrace.ids import content_hash
 from millrace.models.child.pool import Care, open_children
 from millrace.money import MicroUSD
 from millrace.store.calls import CallStore
+from millrace.store.cancel import CancelStore
 from millrace.store.database import Database, Record
 from millrace.store.jobs import JobStore
 from millrace.store.pool import open_pool
 from millrace.store.waiting import WaitingStore
 from millrace.store.work import WorkStore
 from millrace.stream.acks import Partition
+from millrace.stream.cancel import Stops
 from millrace.stream.endings import MAX_ATTEMPTS, MAX_ATTEMPTS_OVER_LIMIT
 from millrace.stream.gates import Gates
 from millrace.stream.messages import Reader, Writer
@@ -174,7 +176,13 @@ class Bench:
         )
 
     def runner(
-        self, database: Database | None = None, owner: str = "one", spec: StageSpec = SPEC, clock: Clock | None = None
+        self,
+        database: Database | None = None,
+        owner: str = "one",
+        spec: StageSpec = SPEC,
+        clock: Clock | None = None,
+        *,
+        stops: Stops | None = None,
     ) -> JobRunner[Text]:
         db = database or self.database
         stores = Stores(
@@ -182,6 +190,7 @@ class Bench:
             CallStore(db),
             JobStore(db),
             Gates("summarize", WaitingStore(db, "summarize")),
+            CancelStore(db, "summarize"),
             LEASE,
         )
         clock = clock or SystemClock()
@@ -194,6 +203,7 @@ class Bench:
             reader=Reader(self.codec, SPEC.inputs),
             writer=writer,
             clock=clock,
+            stops=stops,
         )
 
     async def job(self) -> Record:
