@@ -12,7 +12,7 @@ import secrets
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Generic, TypeVar, cast
 
@@ -27,7 +27,7 @@ from millrace.contracts.registry import Registry
 from millrace.contracts.wire import Codec
 from millrace.kafka.producer import open_producer
 from millrace.ledger.client import open_ledger
-from millrace.settings import StageSettings
+from millrace.settings import StageSettings, WorksOn
 from millrace.startup import EXIT_CRASHED
 from millrace.store.blobs import BlobStore, LocalBlobStore
 from millrace.store.calls import CallStore
@@ -88,12 +88,16 @@ class _FaustSource:
 
 
 class StageApp(FaustApp, Generic[R]):
-    """Faust application of one stage."""
+    """Faust application of one stage, or of the part of it that `works_on` names."""
 
-    def __init__(self, spec: StageSpec, settings: StageSettings, handler: HandlerFactory[R]) -> None:
+    def __init__(
+        self, spec: StageSpec, settings: StageSettings, handler: HandlerFactory[R], *, works_on: WorksOn = "both"
+    ) -> None:
+        spec = replace(spec, local=works_on == "local")
         self.spec = spec = spec.limited(soft_s=settings.soft_limit_s, hard_s=settings.hard_limit_s)
+        self._hands_over = works_on == "api"
         super().__init__(
-            f"millrace-{spec.name}-agent",
+            spec.group,
             broker=f"aiokafka://{settings.kafka}",
             Worker=StageWorker,
             consumer_group_instance_id=settings.instance,
@@ -117,7 +121,7 @@ class StageApp(FaustApp, Generic[R]):
     @property
     def job_topics(self) -> tuple[str, ...]:
         """Topics whose records are jobs: events, and commands to this stage."""
-        return (*self.spec.inputs, self.spec.requested)
+        return self.spec.topics
 
     async def open(self) -> None:
         """Check and connect everything that the stage needs.
@@ -136,7 +140,9 @@ class StageApp(FaustApp, Generic[R]):
         enter = self._open.enter_async_context
         catalog = Catalog.load()
         written = {spec.output, spec.requested, STATUS_TOPIC, *COST_TOPICS}
-        read = {*self.job_topics, "share.created", *COST_TOPICS}
+        if self._hands_over:
+            written.add(spec.requested_local)
+        read = {*self.job_topics, *spec.inputs, "share.created", *COST_TOPICS}
         await verify_topics(settings.kafka, catalog, {*written, *read, spec.dead})
         registry = self._open.enter_context(Registry(settings.registry))
         codec = await Codec.connect(registry, catalog, written)
@@ -144,7 +150,7 @@ class StageApp(FaustApp, Generic[R]):
         pool = await enter(open_pool(settings.postgres.get_secret_value(), size=settings.places + 6))
         await verify_migrated(pool)
         producer = await enter(open_producer(settings.kafka))
-        source = f"millrace-{spec.name}-agent"
+        source = spec.group
         ledger = await enter(open_ledger(settings.kafka, codec, producer, source=source))
         database = Database(pool)
         handler = await enter(self._new_handler(Resources(database, LocalBlobStore(settings.blobs))))
@@ -166,6 +172,7 @@ class StageApp(FaustApp, Generic[R]):
             writer=writer,
             clock=self._clock,
             stops=stops,
+            hands_over=self._hands_over,
         )
         self._jobs = self._new_pool(runner)
         self._background = [

@@ -96,6 +96,19 @@ class Endings:
         """A job that is being cancelled is looked at again; its state stays as it is."""
         await self._cancel.come_back(self._message(job, Wait("lease", "is being cancelled", after)))
 
+    async def hand_over(self, incoming: Incoming, event: ShareEvent) -> None:
+        """A worker with a local model goes on with it; the job's state is that worker's to write.
+
+        :raises Poison: the command is larger than its topic takes.
+        """
+        topic, message = self._spec.requested_local, incoming.message
+        if incoming.is_command:
+            value, about = message.value, dict(message.headers)
+        else:
+            value = self._writer.command(self._spec.name, topic, incoming, event, "local")
+            about = {name: text.encode() for name, text in incoming.trace_headers().items()}
+        await self._writer.forward(topic, message.key, value, list(about.items()))
+
     async def overdue(self, job: Job) -> None:
         """The job has reached the stage's soft limit, and still runs."""
         stage, share_id = self._spec.name, job.event.share_id

@@ -49,6 +49,11 @@ class Incoming:
         return self.asked_for and self.requested_at is not None and self.requested_at > moment
 
     @property
+    def is_command(self) -> bool:
+        """It came as a command that carries the event."""
+        return self.message is not self.origin
+
+    @property
     def traceparent(self) -> bytes | None:
         """Trace that the record belongs to."""
         return self.message.headers.get("traceparent")
@@ -107,7 +112,9 @@ class Reader:
             event.origin_headers,
         )
         carried = await self._codec.decode(event.origin_topic, event.origin_value)
-        return Incoming(message, _storable(carried), origin, event.options, event.reason, event.requested_at)
+        # What was handed over is the event itself, on another way.
+        reason = None if event.reason == "local" else event.reason
+        return Incoming(message, _storable(carried), origin, event.options, reason, event.requested_at)
 
 
 def _storable(event: Event) -> Event:

@@ -3,6 +3,8 @@
 | raised                    | the job is               | the record is acknowledged behind        |
 | ------------------------- | ------------------------ | ---------------------------------------- |
 | nothing                   | done                     | its confirmed event                      |
+| (needs a local model, at  | as it was                | the confirmed command on                 |
+| a worker without one)     |                          | `<stage>.requested.local`                |
 | Skipped                   | skipped, with a result   | its confirmed event, which says why      |
 | Denied                    | parked                   | its row in `waiting`                     |
 | Cancelled                 | cancelled                | its row in `jobs`                        |
@@ -82,6 +84,7 @@ class JobRunner(Generic[R]):
         writer: Writer,
         clock: Clock,
         stops: Stops | None = None,
+        hands_over: bool = False,
     ) -> None:
         self._spec = spec
         self._handler = handler
@@ -91,6 +94,7 @@ class JobRunner(Generic[R]):
         self._writer = writer
         self._clock = clock
         self._stops = stops or Stops()
+        self._hands_over = hands_over
         self._end = Endings(spec, stores.jobs, stores.gates, stores.cancel, writer=writer, clock=clock)
 
     async def execute(self, message: Message) -> None:
@@ -146,7 +150,11 @@ class JobRunner(Generic[R]):
         attempt = 0 if row is None or incoming.asked_for else row.attempt
         job = Job(self._spec.name, incoming, plan, key, attempt)
         try:
-            await self._attempt(job, passage)
+            if plan.local and self._hands_over:
+                await self._end.hand_over(incoming, event)
+                passage.handed_over()
+            else:
+                await self._attempt(job, passage)
         except Poison as exc:
             await self._end.fail(incoming, event, exc, attempt=attempt + 1, work_key=key)
 

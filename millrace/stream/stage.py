@@ -25,7 +25,8 @@ A = TypeVar("A", bound=BaseModel)
 class StageSpec:
     """Topics and limits of one stage.
 
-    `inputs` are event topics; the stage also reads its own `<name>.requested`. Limits bound one piece of work: at the
+    `inputs` are event topics; the stage also reads its own `<name>.requested`. Its local part reads only what such
+    workers have handed over, `<name>.requested.local`, in a group of its own. Limits bound one piece of work: at the
     soft one it is said to be overdue, at the hard one it is ended.
     """
 
@@ -34,6 +35,7 @@ class StageSpec:
     output: str
     soft_limit: timedelta
     hard_limit: timedelta
+    local: bool = False
 
     def limited(self, *, soft_s: float | None, hard_s: float | None) -> StageSpec:
         """The stage with other limits, in seconds, where they are given. A soft one is never beyond the hard one."""
@@ -43,8 +45,23 @@ class StageSpec:
 
     @property
     def requested(self) -> str:
-        """Topic of commands to this stage: on demand, replayed, or done with waiting."""
-        return f"{self.name}.requested"
+        """Topic of commands to this stage, or part of it: on demand, replayed, or done with waiting."""
+        return self.requested_local if self.local else f"{self.name}.requested"
+
+    @property
+    def requested_local(self) -> str:
+        """Topic of what needs a local model."""
+        return f"{self.name}.requested.local"
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Topics whose records are jobs."""
+        return (self.requested,) if self.local else (*self.inputs, self.requested)
+
+    @property
+    def group(self) -> str:
+        """Consumer group, and name of the application."""
+        return f"millrace-{self.name}-{'local' if self.local else 'agent'}"
 
     @property
     def dead(self) -> str:
@@ -59,12 +76,16 @@ class StageSpec:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a stage would do about an event: which work, for which share. Equal work keys are paid once."""
+    """What a stage would do about an event: which work, for which share. Equal work keys are paid once.
+
+    `local`: it needs a model of this machine's own.
+    """
 
     event: ShareEvent
     content_hash: str
     model: str
     parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    local: bool = False
 
     def work_key(self, stage: StageName) -> ids.WorkKey:
         """Names the work: stage, content hash, model, parameters."""

@@ -19,6 +19,7 @@ async def build_handler(settings: EmbedSettings, resources: Resources) -> AsyncI
 
     :raises ConfigurationError: nobody knows what the model costs.
     """
+    settings.check_local(by_api=settings.embeds_by_api)
     async with open_embedding(settings, settings.care) as model:
         yield EmbedHandler(
             model=model,

@@ -21,6 +21,7 @@ async def build_handler(settings: SummarizeSettings, _: Resources) -> AsyncItera
 
     :raises ConfigurationError: nobody knows what the API's model costs.
     """
+    settings.check_local(by_api=settings.summarizes_by_api)
     async with _open_summarizer(settings) as summarizer:
         yield SummarizeHandler(summarizer=summarizer, most_characters=settings.summarize_max_characters)
 

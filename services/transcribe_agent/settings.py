@@ -38,4 +38,4 @@ class TranscribeSettings(StageSettings, ChildSettings):
     @property
     def places(self) -> int:
         """One for each child: a recording that waited for one would use up its limit, and hold money meanwhile."""
-        return min(self.concurrency, self.children)
+        return min(self.concurrency, self.children) if self.has_local_work else self.concurrency

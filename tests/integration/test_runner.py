@@ -183,6 +183,7 @@ class Bench:
         clock: Clock | None = None,
         *,
         stops: Stops | None = None,
+        hands_over: bool = False,
     ) -> JobRunner[Text]:
         db = database or self.database
         stores = Stores(
@@ -204,6 +205,7 @@ class Bench:
             writer=writer,
             clock=clock,
             stops=stops,
+            hands_over=hands_over,
         )
 
     async def job(self) -> Record:

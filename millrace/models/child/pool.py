@@ -20,11 +20,15 @@ A = TypeVar("A", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Care:
-    """How many children there are, after how many questions one is replaced, and how much memory each may have."""
+    """How many children there are, after how many questions one is replaced, and how much memory each may have.
+
+    `warm`: the first is started at once, so that a model that cannot be loaded is known at the start.
+    """
 
     children: int = 1
     jobs: int = 50
     memory_mb: int | None = None
+    warm: bool = True
 
 
 async def _ignored(_: bytes) -> None:
@@ -112,16 +116,17 @@ class ChildPool:
 
 @asynccontextmanager
 async def open_children(recipe: Recipe, care: Care) -> AsyncIterator[ChildPool]:
-    """Children of a model, the first of them started.
+    """Children of a model, the first of them started if it shall be.
 
     :raises ConfigurationError: the model cannot be loaded.
     """
     pool = ChildPool(recipe, care)
     try:
-        try:
-            await pool.warm_up()
-        except Retryable as exc:
-            raise ConfigurationError(str(exc)) from exc
+        if care.warm:
+            try:
+                await pool.warm_up()
+            except Retryable as exc:
+                raise ConfigurationError(str(exc)) from exc
         yield pool
     finally:
         await pool.close()
