@@ -33,18 +33,20 @@ _GET = """
 SELECT share_id AS key, work_key, state, attempt, published, cancelled_at
   FROM jobs WHERE share_id = $1 AND stage = $2
 """
-# Once for each round. Calls that were answered are kept, and never made again; one that is under way counts for the
-# new round.
+# Once for each round, and for work once for all jobs of a round. Calls that were answered are kept, and never made
+# again; one that is under way counts for the new round.
 _BEGIN_ANEW = """
-WITH given AS (
-    INSERT INTO fresh_rounds (work_key, round) VALUES ($3, $4) ON CONFLICT DO NOTHING RETURNING work_key
+WITH work_given AS (
+    INSERT INTO fresh_rounds (subject, round) VALUES ($3, $4) ON CONFLICT DO NOTHING RETURNING subject
 ), forgotten AS (
-    UPDATE calls SET counted = false FROM given
-     WHERE calls.work_key = given.work_key AND calls.counted
+    UPDATE calls SET counted = false FROM work_given
+     WHERE calls.work_key = work_given.subject AND calls.counted
        AND calls.state IN ('denied', 'abandoned', 'released', 'unconfirmed')
+), job_given AS (
+    INSERT INTO fresh_rounds (subject, round) VALUES ($1 || '|' || $2, $4) ON CONFLICT DO NOTHING RETURNING subject
 )
 UPDATE jobs SET attempt = 0, state = CASE state WHEN 'failed' THEN 'queued' ELSE state END
-  FROM given WHERE jobs.share_id = $1 AND jobs.stage = $2
+  FROM job_given WHERE jobs.share_id = $1 AND jobs.stage = $2
 """
 
 
