@@ -27,8 +27,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from benchmarks.peers.chain import BenchError, Chain, NotInstalled, new_ids
+from benchmarks.peers import cpu
 from benchmarks.peers.celery_chain import ask_for_celery, open_celery
+from benchmarks.peers.chain import BenchError, Chain, NotInstalled, new_ids
+from benchmarks.peers.faust_chain import open_faust
 from benchmarks.peers.millrace_chain import open_millrace
 
 RATE: Final = 20.0
@@ -36,6 +38,7 @@ WARM_UP: Final = 500
 SYSTEMS: Final[dict[str, Callable[[Path], AbstractAsyncContextManager[Chain]]]] = {
     "millrace": open_millrace,
     "celery": open_celery,
+    "faust": open_faust,
 }
 
 
@@ -57,6 +60,7 @@ class Found:
     rates: list[float] = field(default_factory=list)
     p50: list[float] = field(default_factory=list)
     p99: list[float] = field(default_factory=list)
+    cpu_ms: list[dict[str, float]] = field(default_factory=list)
     settings: dict[str, object] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     books: list[dict[str, object]] = field(default_factory=list)
@@ -67,10 +71,12 @@ class Found:
             "shares_per_s": round(statistics.median(self.rates), 1),
             "p50_ms_at_20": round(statistics.median(self.p50), 1),
             "p99_ms_at_20": round(statistics.median(self.p99), 1),
+            "cpu_ms_per_share": round(statistics.median(one["all"] for one in self.cpu_ms), 2),
             "rounds": {
                 "shares_per_s": [round(rate, 1) for rate in self.rates],
                 "p50_ms_at_20": self.p50,
                 "p99_ms_at_20": self.p99,
+                "cpu_ms_per_share": self.cpu_ms,
             },
             "settings": self.settings,
             "versions": self.versions,
@@ -78,16 +84,19 @@ class Found:
         }
 
 
-async def flood(chain: Chain, shares: int) -> float:
-    """Shares a second out of a backlog."""
+async def flood(chain: Chain, shares: int, found: Found) -> None:
+    """Shares a second out of a backlog, and the processor time until everything about them is written down."""
     ids = new_ids(shares)
     chain.pause()
     try:
         await chain.share(ids)
     finally:
-        began = time.perf_counter()
+        before, began = cpu.seconds(chain.pids), time.perf_counter()
         chain.resume()
-    return shares / (max(await chain.finished(ids)) - began)
+    found.rates.append(shares / (max(await chain.finished(ids)) - began))
+    if chain.books is not None:
+        await chain.books(chain.shared)
+    found.cpu_ms.append(cpu.per_share(before, cpu.seconds(chain.pids), shares))
 
 
 async def steady(chain: Chain, seconds: float) -> list[float]:
@@ -111,17 +120,19 @@ async def measure(name: str, found: Found, shares: int, seconds: float) -> None:
             warm = new_ids(WARM_UP)
             await chain.share(warm)
             await chain.finished(warm)
-            rate = await flood(chain, shares)
+            await flood(chain, shares, found)
             latencies = await steady(chain, seconds)
             chain.finishes.check(chain.shared)
             if chain.books is not None:
                 found.books.append(await chain.books(chain.shared))
                 chain.finishes.check(chain.shared)
             found.settings, found.versions = chain.settings, chain.versions
-    found.rates.append(rate)
     found.p50.append(percentile(latencies, 0.5))
     found.p99.append(percentile(latencies, 0.99))
-    say(f"  {name:9} {rate:7.1f} shares/s, p50 {found.p50[-1]} ms, p99 {found.p99[-1]} ms at {RATE:.0f} shares/s")
+    say(
+        f"  {name:9} {found.rates[-1]:7.1f} shares/s, {found.cpu_ms[-1]['all']:6.2f} ms of processor a share; "
+        f"at {RATE:.0f} shares/s p50 {found.p50[-1]} ms, p99 {found.p99[-1]} ms"
+    )
 
 
 def report(found: dict[str, Found], chosen: argparse.Namespace) -> dict[str, object]:

@@ -73,6 +73,7 @@ async def open_celery(folder: Path) -> AsyncIterator[Chain]:
                     "kombu": importlib.metadata.version("kombu"),
                     "rabbitmq": await asyncio.to_thread(rabbit.version),
                 },
+                parts={"rabbitmq": node.pid},
             )
 
 
