@@ -20,21 +20,18 @@ import platform
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from benchmarks.peers import cpu
+from benchmarks.peers import rounds
 from benchmarks.peers.celery_chain import ask_for_celery, open_celery
-from benchmarks.peers.chain import BenchError, Chain, NotInstalled, new_ids
+from benchmarks.peers.chain import BenchError, Chain, NotInstalled
 from benchmarks.peers.faust_chain import open_faust
 from benchmarks.peers.millrace_chain import open_millrace
+from benchmarks.peers.rounds import RATE, Found
 
-RATE: Final = 20.0
-WARM_UP: Final = 500
 SYSTEMS: Final[dict[str, Callable[[Path], AbstractAsyncContextManager[Chain]]]] = {
     "millrace": open_millrace,
     "celery": open_celery,
@@ -48,91 +45,20 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-def percentile(latencies: list[float], part: float) -> float:
-    """Milliseconds, of seconds."""
-    return round(sorted(latencies)[int(len(latencies) * part)] * 1000, 1)
-
-
-@dataclass
-class Found:
-    """What the rounds of one system gave: shares a second, and milliseconds."""
-
-    rates: list[float] = field(default_factory=list)
-    p50: list[float] = field(default_factory=list)
-    p99: list[float] = field(default_factory=list)
-    cpu_ms: list[dict[str, float]] = field(default_factory=list)
-    settings: dict[str, object] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    books: list[dict[str, object]] = field(default_factory=list)
-
-    def figures(self) -> dict[str, object]:
-        """Medians over the rounds, and each round."""
-        return {
-            "shares_per_s": round(statistics.median(self.rates), 1),
-            "p50_ms_at_20": round(statistics.median(self.p50), 1),
-            "p99_ms_at_20": round(statistics.median(self.p99), 1),
-            "cpu_ms_per_share": round(statistics.median(one["all"] for one in self.cpu_ms), 2),
-            "rounds": {
-                "shares_per_s": [round(rate, 1) for rate in self.rates],
-                "p50_ms_at_20": self.p50,
-                "p99_ms_at_20": self.p99,
-                "cpu_ms_per_share": self.cpu_ms,
-            },
-            "settings": self.settings,
-            "versions": self.versions,
-            **({"books": self.books} if self.books else {}),
-        }
-
-
-async def flood(chain: Chain, shares: int, found: Found) -> None:
-    """Shares a second out of a backlog, and the processor time until everything about them is written down."""
-    ids = new_ids(shares)
-    chain.pause()
-    try:
-        await chain.share(ids)
-    finally:
-        before, began = cpu.seconds(chain.pids), time.perf_counter()
-        chain.resume()
-    found.rates.append(shares / (max(await chain.finished(ids)) - began))
-    if chain.books is not None:
-        await chain.books(chain.shared)
-    found.cpu_ms.append(cpu.per_share(before, cpu.seconds(chain.pids), shares))
-
-
-async def steady(chain: Chain, seconds: float) -> list[float]:
-    """Seconds from before a share is published to its end, at RATE."""
-    ids = new_ids(int(RATE * seconds))
-    sent: list[float] = []
-    began = time.perf_counter()
-    async with asyncio.TaskGroup() as publishing:
-        for number, share in enumerate(ids):
-            await asyncio.sleep(max(0.0, began + number / RATE - time.perf_counter()))
-            sent.append(time.perf_counter())
-            publishing.create_task(chain.share([share]))
-    ended = await chain.finished(ids)
-    return [end - start for start, end in zip(sent, ended, strict=True)]
-
-
-async def measure(name: str, found: Found, shares: int, seconds: float) -> None:
+async def measure(name: str, found: Found, chosen: argparse.Namespace) -> None:
     """One round of one system."""
     with tempfile.TemporaryDirectory(prefix=f"millrace-bench-{name}-") as folder:
         async with SYSTEMS[name](Path(folder)) as chain:
-            warm = new_ids(WARM_UP)
-            await chain.share(warm)
-            await chain.finished(warm)
-            await flood(chain, shares, found)
-            latencies = await steady(chain, seconds)
-            chain.finishes.check(chain.shared)
-            if chain.books is not None:
-                found.books.append(await chain.books(chain.shared))
-                chain.finishes.check(chain.shared)
-            found.settings, found.versions = chain.settings, chain.versions
-    found.p50.append(percentile(latencies, 0.5))
-    found.p99.append(percentile(latencies, 0.99))
+            await rounds.measure(chain, found, chosen.shares, chosen.seconds, profile=chosen.profile)
     say(
         f"  {name:9} {found.rates[-1]:7.1f} shares/s, {found.cpu_ms[-1]['all']:6.2f} ms of processor a share; "
-        f"at {RATE:.0f} shares/s p50 {found.p50[-1]} ms, p99 {found.p99[-1]} ms"
+        f"at {RATE:.0f} shares/s p50 {found.p50[-1]} ms, p99 {found.p99[-1]} ms; "
+        f"others took {found.others[-1]:.0%} of the machine"
     )
+    if chosen.profile:
+        spent = {f"ms of processor in {process}": ms for process, ms in found.cpu_ms[-1].items()}
+        for figure, value in {**spent, **(found.counted[-1] if found.counted else {})}.items():
+            say(f"    {value:9.2f} {figure}")
 
 
 def report(found: dict[str, Found], chosen: argparse.Namespace) -> dict[str, object]:
@@ -172,7 +98,7 @@ async def run(chosen: argparse.Namespace) -> dict[str, object]:
         say(f"round {number + 1} of {chosen.rounds}, load {os.getloadavg()[0]:.1f}")
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
-            await measure(name, found[name], chosen.shares, chosen.seconds)
+            await measure(name, found[name], chosen)
     return report(found, chosen)
 
 
@@ -184,6 +110,9 @@ def main() -> int:
     arguments.add_argument("--shares", type=int, default=2000, help="of the backlog [2000]")
     arguments.add_argument("--seconds", type=float, default=20.0, help="at 20 shares a second [20]")
     arguments.add_argument("--only", choices=tuple(SYSTEMS), help="one system alone")
+    arguments.add_argument(
+        "--profile", action="store_true", help="show where a share's time goes, by process and table"
+    )
     chosen = arguments.parse_args()
     try:
         figures = asyncio.run(run(chosen))

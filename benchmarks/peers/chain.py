@@ -160,6 +160,8 @@ class Chain:
     """Process ids of the broker and whatever else is not a worker."""
     books: Callable[[Sequence[str]], Awaitable[dict[str, object]]] | None = None
     """Waits until everything about these shares is written down, and raises `Broken` where it is wrong."""
+    counted: Callable[[], Awaitable[dict[str, float]]] | None = None
+    """What it has asked of its database and broker so far."""
     shared: list[str] = field(default_factory=list)
 
     @property

@@ -38,3 +38,14 @@ def per_share(before: Mapping[str, float], after: Mapping[str, float], shares: i
     """Milliseconds a share by name, and all together."""
     each = {name: (after[name] - before[name]) * 1000 / shares for name in before}
     return {name: round(ms, 2) for name, ms in each.items()} | {"all": round(sum(each.values()), 2)}
+
+
+def machine() -> float:
+    """Processor seconds that everybody together has used."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)
+
+
+def part(used: float, passed: float) -> float:
+    """Of all the machine's processors, in so many seconds."""
+    return round(max(0.0, used) / passed / (os.cpu_count() or 1), 2)

@@ -20,6 +20,7 @@ import asyncpg
 import httpx
 
 from benchmarks.peers.chain import STAGES, TOPICS, Broken, Chain, Process, running
+from benchmarks.peers.counters import counted
 from benchmarks.peers.kafka import heard_on, records
 from millrace.clock import SystemClock
 from millrace.contracts.catalog import Catalog
@@ -85,6 +86,7 @@ async def open_millrace(folder: Path) -> AsyncIterator[Chain]:
                     versions={"python": platform.python_version(), "kafka": "as embedded", "postgres": "as embedded"},
                     parts={**pids(folder), **{one.name: one.pid for one in processes if one.name not in STAGES}},
                     books=lambda shares: _books(stack, shares),
+                    counted=lambda: counted(stack),
                 )
 
 
