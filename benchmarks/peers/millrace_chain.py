@@ -37,7 +37,7 @@ from tests.chaos.worker import free_port
 from tests.conftest import own_stack
 
 CREATED, FINISHED = TOPICS[0], TOPICS[-1]
-SETTINGS: Final = {"MILLRACE_CONCURRENCY": "8", "MILLRACE_PREFETCH": "32", "MILLRACE_DRAIN_S": "1"}
+SETTINGS: Final = {"MILLRACE_CONCURRENCY": "64", "MILLRACE_PREFETCH": "256", "MILLRACE_DRAIN_S": "1"}
 BUDGETS: Final = "".join(f'[default.{scope}]\nhour = "1000"\nday = "1000"\n' for scope in (*STAGES, "total"))
 READY_WITHIN_S: Final = 90.0
 BOOKS_WITHIN_S: Final = 120.0

@@ -19,9 +19,35 @@ from pydantic import JsonValue
 from millrace.ids import RequestId, WorkKey, request_id
 from millrace.money import MicroUSD
 from millrace.store.database import Database, Record
+from millrace.store.grouped import Grouped
 from millrace.store.work import Fence
 
 CallState = Literal["reserving", "calling", "answered", "settled", "denied", "abandoned", "released", "unconfirmed"]
+
+
+_BEGIN = """
+INSERT INTO calls (request_id, work_key, call_no, attempt, account, scope, share_id, model, state, hold_micro_usd)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, 'reserving', $9 FROM work WHERE work_key = $2 AND fence = $10 FOR SHARE
+ON CONFLICT (request_id) DO UPDATE SET state = calls.state WHERE calls.state = 'reserving'
+RETURNING request_id AS key
+"""
+_START = """
+UPDATE calls SET state = 'calling', called_at = coalesce(called_at, now()), reason = $2
+ WHERE request_id = $1 AND state IN ('reserving', 'calling')
+RETURNING request_id AS key
+"""
+_ANSWERED = """
+UPDATE calls SET state = 'answered', answer = $2::jsonb, actual_micro_usd = $3, answered_at = now(),
+       told_ledger = false
+ WHERE request_id = $1 AND state IN ('calling', 'unconfirmed')
+RETURNING request_id AS key
+"""
+_TOLD = """
+UPDATE calls SET told_ledger = true, settled_at = now(),
+       state = CASE state WHEN 'answered' THEN 'settled' ELSE state END
+ WHERE request_id = $1 AND state = $2
+RETURNING request_id AS key
+"""
 
 
 @dataclass(frozen=True)
@@ -63,6 +89,10 @@ class CallStore:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._begin = Grouped(database, _BEGIN)
+        self._start = Grouped(database, _START)
+        self._answered = Grouped(database, _ANSWERED)
+        self._told = Grouped(database, _TOLD)
 
     async def of_work(self, key: WorkKey, call_no: int | None = None) -> list[CallRow]:
         """All attempts at the calls of a piece of work (or at one of its calls), oldest first."""
@@ -92,14 +122,7 @@ class CallStore:
         as its successor: the two would share a request id, and end each other's hold.
         """
         request = request_id(key, call_no, attempt)
-        begun = await self._db.execute(
-            """
-            INSERT INTO calls (request_id, work_key, call_no, attempt, account, scope, share_id, model, state,
-                               hold_micro_usd)
-            SELECT $1, $2, $3, $4, $5, $6, $7, $8, 'reserving', $9 FROM work WHERE work_key = $2 AND fence = $10
-               FOR SHARE
-            ON CONFLICT (request_id) DO UPDATE SET state = calls.state WHERE calls.state = 'reserving'
-            """,
+        begun = await self._begin(
             request,
             key,
             call_no,
@@ -118,24 +141,11 @@ class CallStore:
 
         Calling already: the reply to the first try was lost. A request id is only ever its owner's.
         """
-        sql = """
-            UPDATE calls SET state = 'calling', called_at = coalesce(called_at, now()), reason = $2
-             WHERE request_id = $1 AND state IN ('reserving', 'calling')
-        """
-        return await self._db.execute(sql, request, warning) == 1
+        return await self._start(request, warning) is not None
 
     async def answered(self, request: RequestId, answer: JsonValue, actual: MicroUSD) -> None:
         """Keep a paid answer, whoever owns the work by now."""
-        await self._db.execute(
-            """
-            UPDATE calls SET state = 'answered', answer = $2::jsonb, actual_micro_usd = $3, answered_at = now(),
-                   told_ledger = false
-             WHERE request_id = $1 AND state IN ('calling', 'unconfirmed')
-            """,
-            request,
-            answer,
-            actual,
-        )
+        await self._answered(request, answer, actual)
 
     async def move(self, request: RequestId, before: CallState, after: CallState, reason: str | None = None) -> bool:
         """Compare-and-set; False when the state is no longer `before`. The reason goes behind the grant's warning."""
@@ -147,12 +157,4 @@ class CallStore:
 
     async def told(self, request: RequestId, state: CallState) -> None:
         """The ledger has what the state calls for; an answered call is settled by it."""
-        await self._db.execute(
-            """
-            UPDATE calls SET told_ledger = true, settled_at = now(),
-                   state = CASE state WHEN 'answered' THEN 'settled' ELSE state END
-             WHERE request_id = $1 AND state = $2
-            """,
-            request,
-            state,
-        )
+        await self._told(request, state)

@@ -42,6 +42,10 @@ class Database:
         """The first row, or None."""
         return await self._steadily(lambda: self._pool.fetchrow(sql, *args))
 
+    async def many(self, sql: str, of: Sequence[tuple[Value, ...]]) -> Sequence[Record]:
+        """Run a statement once with each of these arguments, in one round trip and one transaction; all rows."""
+        return await self._steadily(lambda: self._pool.fetchmany(sql, of))
+
     async def execute(self, sql: str, *args: Value) -> int:
         """Run a statement; returns the number of rows it changed."""
         status = await self._steadily(lambda: self._pool.execute(sql, *args))

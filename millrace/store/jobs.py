@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from millrace.contracts.events import StageName, TaskState, TaskStatus
 from millrace.store import waiting
 from millrace.store.database import Connection, Database
+from millrace.store.grouped import Grouped
 from millrace.store.waiting import Shut, Waiting
 
 _UPSERT = """
@@ -21,6 +22,8 @@ ON CONFLICT (share_id, stage) DO UPDATE
        cost_micro_usd = excluded.cost_micro_usd, published = excluded.published, updated_at = excluded.updated_at
  WHERE (jobs.published AND jobs.work_key = excluded.work_key) IS NOT TRUE OR excluded.published OR $17
 """
+_PUT = f"{_UPSERT}RETURNING share_id AS key"
+_GET = "SELECT share_id AS key, work_key, state, attempt, published FROM jobs WHERE share_id = $1 AND stage = $2"
 # The condition: a worker that was paused does not make unfinished again what another has finished and emitted.
 
 
@@ -34,7 +37,7 @@ class JobRow:
     published: bool
 
 
-def _values(status: TaskStatus, *, published: bool, anew: bool) -> tuple[object, ...]:
+def _values(status: TaskStatus, *, published: bool, anew: bool) -> tuple[str, *tuple[object, ...]]:
     return (
         status.share_id,
         status.stage,
@@ -61,12 +64,12 @@ class JobStore:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._get = Grouped(database, _GET)
+        self._put = Grouped(database, _PUT)
 
     async def get(self, share_id: str, stage: StageName) -> JobRow | None:
         """The job of a share's stage, if any."""
-        row = await self._db.fetchrow(
-            "SELECT work_key, state, attempt, published FROM jobs WHERE share_id = $1 AND stage = $2", share_id, stage
-        )
+        row = await self._get(share_id, stage)
         return None if row is None else JobRow(row["work_key"], row["state"], row["attempt"], row["published"])
 
     async def put(self, status: TaskStatus, *, published: bool = False, anew: bool = False) -> bool:
@@ -75,7 +78,8 @@ class JobStore:
         :param anew: somebody asked for it again, so it may be unfinished although its event is out.
         :return: False when the event of this very work is out already, and the job stays as it is.
         """
-        return await self._db.execute(_UPSERT, *_values(status, published=published, anew=anew)) == 1
+        share_id, *values = _values(status, published=published, anew=anew)
+        return await self._put(share_id, *values) is not None
 
     async def progress(self, share_id: str, stage: StageName, fraction: float) -> None:
         """Show how far a running job is."""

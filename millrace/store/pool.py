@@ -50,6 +50,17 @@ async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
         await connection.set_type_codec(name, schema="pg_catalog", encoder=to_jsonb, decoder=json.loads)
 
 
+class _Connection(asyncpg.Connection):
+    """Needs no statement of its own before others may have it: nobody here changes what a reset would undo.
+
+    Sessions have no settings, cursors or advisory locks of their own; who listens keeps a connection for itself.
+    """
+
+    def get_reset_query(self) -> str:
+        """None."""
+        return ""
+
+
 @asynccontextmanager
 async def open_pool(dsn: str, *, size: int = 8) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
     """A pool of up to `size` connections; jsonb columns take and give Python values.
@@ -62,6 +73,7 @@ async def open_pool(dsn: str, *, size: int = 8) -> AsyncIterator[asyncpg.Pool[as
             min_size=1,
             max_size=size,
             init=_prepare,
+            connection_class=_Connection,
             timeout=10,
             command_timeout=60,
             server_settings={"timezone": "UTC"},

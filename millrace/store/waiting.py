@@ -1,7 +1,7 @@
 """Work that waits for its time, and the gates that let it go on one after another.
 
 A gate stands for what holds many jobs back at once: a budget that refused, a model that fails. What is due behind it
-is let through in the order (due, seq) against credits: one first, two more for each that passed. One that is refused
+is let through in the order (due, place): one first, and one more at a time for each that passed. One that is refused
 moves what needs as much behind it to a later time, without asking for each.
 """
 
@@ -17,27 +17,28 @@ from millrace.errors import Refusal
 from millrace.money import MicroUSD
 from millrace.store.database import Connection, Database, Record
 
-MOST_CREDITS: Final = 50
+MOST_UNDER_WAY: Final = 50
 """How many jobs may be on their way through a gate: so many are refused at most when its budget is used up."""
 ASK_AGAIN: Final = timedelta(seconds=30)
-"""After this long without a move a gate lets one more through: who had the credit may have died."""
+"""After this long without a move a gate lets one through again: those that were under way may have died."""
 
 _PUT = """
-INSERT INTO waiting (due, stage, share_id, account, scope, topic, key, value, headers, gate)
-VALUES (coalesce($1, now() + $9), $2, $3, $4, $2, $5, $6, $7, $8, $10)
+INSERT INTO waiting (due, stage, share_id, account, scope, topic, key, value, headers, gate, place)
+VALUES (coalesce($1, now() + $9), $2, $3, $4, $2, $5, $6, $7, $8, $10, coalesce($11, nextval('waiting_place')))
 ON CONFLICT (share_id, stage) DO UPDATE
    SET due = excluded.due, account = excluded.account, topic = excluded.topic, key = excluded.key,
        value = excluded.value, headers = excluded.headers, gate = excluded.gate
 """
 _ENSURE = """
-INSERT INTO gates (stage, name, until, credits, closings) VALUES ($1, $2, now(), 1, 0)
-ON CONFLICT (stage, name) DO UPDATE SET credits = greatest(gates.credits, 1)
+INSERT INTO gates (stage, name, until, allowed, closings) VALUES ($1, $2, now(), 1, 0)
+ON CONFLICT (stage, name) DO UPDATE SET name = excluded.name
 """
 _SHUT = """
-INSERT INTO gates (stage, name, until, credits, closings, needed_micro_usd, left_micro_usd, cap, cap_micro_usd)
+INSERT INTO gates (stage, name, until, allowed, closings, needed_micro_usd, left_micro_usd, cap, cap_micro_usd)
 VALUES ($1, $2, coalesce($3, now() + $4), 1, 1, $5, $6, $7, $8)
 ON CONFLICT (stage, name) DO UPDATE
-   SET until = excluded.until, credits = 1, closings = gates.closings + 1, moved_at = now(),
+   SET until = excluded.until, allowed = 1, under_way = greatest(gates.under_way - $9, 0), moved_at = now(),
+       closings = gates.closings + (gates.until <= now())::int,
        needed_micro_usd = excluded.needed_micro_usd, left_micro_usd = excluded.left_micro_usd, cap = excluded.cap,
        cap_micro_usd = excluded.cap_micro_usd
 RETURNING until
@@ -57,26 +58,28 @@ RETURNING jobs.*
 """
 _TAKE = """
 WITH open AS (
-    SELECT name, least(greatest(credits, 1), $3) AS room FROM gates
-     WHERE stage = $1 AND (credits > 0 OR moved_at < now() - $4::interval) FOR UPDATE SKIP LOCKED
+    SELECT name, least(under_way, allowed - 1) * (moved_at >= now() - $4::interval)::int AS under_way, allowed
+      FROM gates WHERE stage = $1 AND (allowed > under_way OR moved_at < now() - $4::interval) FOR UPDATE SKIP LOCKED
 ), through AS (
-    SELECT next.seq, open.name FROM open CROSS JOIN LATERAL (
+    SELECT next.seq, open.name, open.under_way FROM open CROSS JOIN LATERAL (
         SELECT seq FROM waiting
-         WHERE stage = $1 AND gate = open.name AND due <= now() ORDER BY due, seq LIMIT open.room
+         WHERE stage = $1 AND gate = open.name AND due <= now()
+         ORDER BY due, place LIMIT open.allowed - open.under_way
     ) AS next
 ), used AS (
-    UPDATE gates SET credits = greatest(credits, 1) - spent.count, moved_at = now()
-      FROM (SELECT name, count(*) FROM through GROUP BY name) AS spent
+    UPDATE gates SET under_way = spent.under_way, moved_at = now()
+      FROM (SELECT name, under_way + count(*) AS under_way FROM through GROUP BY name, under_way) AS spent
      WHERE gates.stage = $1 AND gates.name = spent.name
 ), free AS (
     SELECT seq FROM waiting WHERE stage = $1 AND gate IS NULL AND due <= now()
-     ORDER BY due, seq LIMIT $3 FOR UPDATE SKIP LOCKED
+     ORDER BY due, place LIMIT $3 FOR UPDATE SKIP LOCKED
 )
 UPDATE waiting SET due = now() + $2 WHERE seq IN (SELECT seq FROM free UNION ALL SELECT seq FROM through)
 RETURNING waiting.*
 """
 _PASSED = """
-UPDATE gates SET credits = least(credits + 2, $3), closings = 0, moved_at = now(),
+UPDATE gates SET allowed = least(allowed + 1, $3), under_way = greatest(under_way - 1, 0), closings = 0,
+       moved_at = now(),
        until = CASE WHEN needed_micro_usd IS NULL THEN least(until, now()) ELSE until END
  WHERE stage = $1 AND name = $2
 """
@@ -98,6 +101,8 @@ class Waiting:
     value: bytes
     headers: dict[str, str] = field(default_factory=dict)
     gate: str | None = None
+    place: int | None = None
+    """Where it stood when it waited before: one that a budget refuses again does not go to the end of the queue."""
     seq: int | None = None
 
 
@@ -110,6 +115,8 @@ class Shut:
 
     why: str
     refusal: Refusal | None = None
+    was_let_through: bool = False
+    """The job had waited behind this gate, and is no longer under way now."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,8 @@ class ShutGate:
 
     name: str
     until: datetime
+    closed: bool
+    """Nobody passes; else one tries."""
     closings: int
     """How often in a row it was closed without anybody passing in between."""
     refusal: Refusal | None
@@ -137,6 +146,7 @@ async def put(connection: Connection, message: Waiting) -> None:
         message.headers,
         message.due if isinstance(message.due, timedelta) else None,
         message.gate,
+        message.place,
     )
 
 
@@ -163,6 +173,7 @@ async def shut(connection: Connection, message: Waiting, found: Shut | None) -> 
         refusal and refusal.left_micro_usd,
         refusal and refusal.cap,
         refusal and refusal.cap_micro_usd,
+        int(found.was_let_through),
     )
     rows = await connection.fetch(
         _HOLD_BACK,
@@ -193,6 +204,7 @@ def _waiting(row: Record) -> Waiting:
         value=row["value"],
         headers=row["headers"],
         gate=row["gate"],
+        place=row["place"],
         seq=row["seq"],
     )
 
@@ -205,7 +217,7 @@ def _shut_gate(row: Record) -> ShutGate:
         cap_micro_usd=MicroUSD(row["cap_micro_usd"]),
         room_at=row["until"],
     )
-    return ShutGate(row["name"], row["until"], row["closings"], refusal or None)
+    return ShutGate(row["name"], row["until"], row["closed"], row["closings"], refusal or None)
 
 
 class WaitingStore:
@@ -223,17 +235,20 @@ class WaitingStore:
         the process dies in between, the message is published again rather than lost.
         """
         rows = await self._db.fetch(_TAKE, self._stage, lease, limit, ask_again)
-        return sorted(map(_waiting, rows), key=lambda w: w.seq or 0)
+        return sorted(map(_waiting, rows), key=lambda w: w.place or 0)
 
     async def delivered(self, message: Waiting) -> None:
         """Remove a message that Kafka has confirmed, unless it was replaced meanwhile."""
         await self._db.execute("DELETE FROM waiting WHERE seq = $1 AND value = $2", message.seq, message.value)
 
     async def passed(self, gate: str) -> None:
-        """Somebody got through: two more may try."""
-        await self._db.execute(_PASSED, self._stage, gate, MOST_CREDITS)
+        """Somebody got through: another one may follow, and one more at a time from now on."""
+        await self._db.execute(_PASSED, self._stage, gate, MOST_UNDER_WAY)
 
     async def shut_gates(self) -> Sequence[ShutGate]:
         """Gates that newcomers do not pass at present."""
-        sql = "SELECT * FROM gates WHERE stage = $1 AND (until > now() OR needed_micro_usd IS NULL AND closings > 0)"
+        sql = """
+            SELECT *, until > now() AS closed FROM gates
+             WHERE stage = $1 AND (until > now() OR needed_micro_usd IS NULL AND closings > 0)
+        """
         return [_shut_gate(row) for row in await self._db.fetch(sql, self._stage)]

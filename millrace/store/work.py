@@ -16,15 +16,39 @@ from millrace.contracts.events import StageName
 from millrace.ids import WorkKey
 from millrace.money import MicroUSD
 from millrace.store.database import Database, Record
+from millrace.store.grouped import Grouped
 
 Fence = NewType("Fence", int)
+
+_CLAIM = """
+INSERT INTO work (work_key, stage, owner, fence, lease_until) VALUES ($1, $2, $3, 1, now() + $4)
+ON CONFLICT (work_key) DO UPDATE
+   SET owner = excluded.owner, fence = work.fence + 1, lease_until = excluded.lease_until
+ WHERE work.result IS NULL AND work.lease_until < now()
+RETURNING work_key AS key, fence, EXISTS (SELECT FROM calls WHERE calls.work_key = work.work_key) AS called
+"""
+_COMPLETE = """
+WITH done AS (
+    UPDATE work SET finished_at = coalesce(finished_at, now()), result = coalesce(result, $3::jsonb),
+           cost_micro_usd = (SELECT coalesce(sum(actual_micro_usd), 0) FROM calls
+                              WHERE calls.work_key = work.work_key AND calls.state IN ('answered', 'settled'))
+     WHERE work_key = $1 AND fence = $2
+    RETURNING work_key, result, cost_micro_usd, finished_at
+), woken AS (
+    UPDATE waiting SET due = now() FROM jobs, done
+     WHERE jobs.work_key = done.work_key AND waiting.share_id = jobs.share_id
+       AND waiting.stage = jobs.stage AND waiting.due > now()
+)
+SELECT work_key AS key, result, cost_micro_usd, finished_at FROM done
+"""
 
 
 @dataclass(frozen=True)
 class Mine:
-    """The lease is ours."""
+    """The lease is ours; `called`: an earlier owner has written down calls."""
 
     fence: Fence
+    called: bool
 
 
 @dataclass(frozen=True)
@@ -54,25 +78,15 @@ class WorkStore:
         self._db = database
         self._owner = owner
         self._lease = lease
+        self._claim = Grouped(database, _CLAIM)
+        self._complete = Grouped(database, _COMPLETE)
 
     async def claim(self, key: WorkKey, stage: StageName) -> Mine | Busy | Done:
         """Take the lease if it is free, expired or given back."""
         while True:
-            row = await self._db.fetchrow(
-                """
-                INSERT INTO work (work_key, stage, owner, fence, lease_until) VALUES ($1, $2, $3, 1, now() + $4)
-                ON CONFLICT (work_key) DO UPDATE
-                   SET owner = excluded.owner, fence = work.fence + 1, lease_until = excluded.lease_until
-                 WHERE work.result IS NULL AND work.lease_until < now()
-                RETURNING fence
-                """,
-                key,
-                stage,
-                self._owner,
-                self._lease,
-            )
+            row = await self._claim(key, stage, self._owner, self._lease)
             if row is not None:
-                return Mine(Fence(row["fence"]))
+                return Mine(Fence(row["fence"]), row["called"])
             row = await self._db.fetchrow(
                 "SELECT result, cost_micro_usd, finished_at, lease_until FROM work WHERE work_key = $1", key
             )
@@ -106,24 +120,5 @@ class WorkStore:
 
         Completing twice with the same fence is the same as once (the reply to the first may have been lost).
         """
-        row = await self._db.fetchrow(
-            """
-            WITH done AS (
-                UPDATE work SET finished_at = coalesce(finished_at, now()), result = coalesce(result, $3::jsonb),
-                       cost_micro_usd = (SELECT coalesce(sum(actual_micro_usd), 0) FROM calls
-                                          WHERE calls.work_key = work.work_key
-                                            AND calls.state IN ('answered', 'settled'))
-                 WHERE work_key = $1 AND fence = $2
-                RETURNING work_key, result, cost_micro_usd, finished_at
-            ), woken AS (
-                UPDATE waiting SET due = now() FROM jobs, done
-                 WHERE jobs.work_key = done.work_key AND waiting.share_id = jobs.share_id
-                   AND waiting.stage = jobs.stage AND waiting.due > now()
-            )
-            SELECT result, cost_micro_usd, finished_at FROM done
-            """,
-            key,
-            fence,
-            result,
-        )
+        row = await self._complete(key, fence, result)
         return None if row is None else _done(row)

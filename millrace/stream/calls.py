@@ -104,19 +104,32 @@ class Calls:
     """Makes the calls of one piece of work on behalf of one job.
 
     :param fence: that of the lease on the work; without one, nothing can be called, only recovered.
+    :param first: nobody has written down a call for this work before.
     """
 
     def __init__(
-        self, store: CallStore, ledger: Ledger, payer: Payer, fence: Fence | None = None, *, way: Way | None = None
+        self,
+        store: CallStore,
+        ledger: Ledger,
+        payer: Payer,
+        fence: Fence | None = None,
+        *,
+        first: bool = False,
+        way: Way | None = None,
     ) -> None:
         self._way = way or OpenWay()
         self._store = store
         self._ledger = ledger
         self._payer = payer
         self._fence = fence
+        self._first = first
+        self._begun: set[int] = set()
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def recover(self) -> None:
         """Finish what an earlier owner, or a try that has ended, left open. Never beside a call in flight."""
+        if self._first and not self._begun:
+            return
         for row in await self._store.of_work(self._payer.work_key):
             if row.state == "reserving" and await self._store.move(row.request_id, "reserving", "abandoned"):
                 await self._tell(row, "abandoned")
@@ -155,7 +168,10 @@ class Calls:
         do: Callable[[], Awaitable[Paid[A]]],
     ) -> A:
         """See `millrace.stream.stage.Run.call`."""
-        earlier = await self._store.of_work(self._payer.work_key, call_no)
+        # Whoever had the lease before cannot write down a call any more: `begin` looks at the fence.
+        is_new = self._first and call_no not in self._begun
+        self._begun.add(call_no)
+        earlier = [] if is_new else await self._store.of_work(self._payer.work_key, call_no)
         for row in earlier:
             if row.state in ("answered", "settled"):
                 if not row.told_ledger:
@@ -235,7 +251,19 @@ class Calls:
 
     async def _keep(self, request: RequestId, paid: Paid[A]) -> None:
         await self._store.answered(request, paid.answer.model_dump(mode="json"), paid.cost)
-        await self._report(request, self._payer.account, self._payer.scope, "answered", paid.cost)
+        # The ledger may hear of it while the work goes on: whoever finds the answer kept but untold tells it.
+        task = asyncio.create_task(
+            self._report(request, self._payer.account, self._payer.scope, "answered", paid.cost)
+        )
+        self._telling.add(task)
+
+    async def all_told(self) -> None:
+        """The ledger has heard what all answered calls have cost.
+
+        :raises Unavailable: as `Ledger.settle`; whoever owns the work next, or finds it done, tells it then.
+        """
+        telling, self._telling = self._telling, set()
+        await asyncio.gather(*telling)
 
     async def _end(self, request: RequestId, state: CallState, reason: str) -> None:
         await self._store.move(request, "calling", state, reason)

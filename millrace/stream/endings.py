@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from millrace import ids
@@ -137,10 +137,13 @@ class Endings:
             value=self._writer.command(spec.name, spec.requested, job.incoming, event, wait.reason),
             headers=job.incoming.trace_headers(),
             gate=wait.gate,
+            # Whom a model fails goes behind the others: were it the cause itself, it would try for all of them.
+            place=job.incoming.place if wait.reason == "budget" else None,
         )
         log.info("%s %s: %s until %s: %s", spec.name, event.share_id, state, resume_at or "its cap changes", wait.why)
-        told = await self._jobs.wait(status, message, shut=wait.shut, anew=job.incoming.asked_for)
-        if wait.shut is not None:
+        shut = wait.shut and replace(wait.shut, was_let_through=job.incoming.let_through == wait.gate)
+        told = await self._jobs.wait(status, message, shut=shut, anew=job.incoming.asked_for)
+        if shut is not None:
             await self._gates.look()
         await asyncio.gather(*map(self._writer.status, told))
 

@@ -136,6 +136,8 @@ class Passage:
         if gate is not None and not tried:  # another job has closed it meanwhile
             return Paused(sentence, name, gate.until)
         self._ticket = None
+        if gate is not None and gate.closed:  # so it has, and this one had been let through before
+            return Paused(sentence, name, gate.until, shuts=True)
         return Paused(sentence, name, pause(gate.closings if gate else 0, retry_after_s), shuts=True)
 
     def refused(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +18,13 @@ from millrace.errors import Poison
 from millrace.kafka.producer import Header
 from millrace.stream.pool import Message
 
+_PLACE = re.compile(rb"[0-9]{1,18}")  # a bigint
 _LONGEST_REASON, _LONGEST_STACK = 1000, 4000  # characters: evidence must never make a message too large
 
 GATE_HEADER = "millrace-gate"
 """Names the gate that let a waiting message through."""
+PLACE_HEADER = "millrace-place"
+"""The place in the queue that a message had while it waited, a number."""
 
 ON_DEMAND: frozenset[RequestReason] = frozenset({"api", "replay"})
 """Somebody asked: attempts start afresh and the result is emitted even if it was before."""
@@ -51,6 +55,12 @@ class Incoming:
         """The gate that it waited behind, if any."""
         gate = self.message.headers.get(GATE_HEADER)
         return None if gate is None else gate.decode("utf-8", "replace")
+
+    @property
+    def place(self) -> int | None:
+        """Its place in the queue when it waited before, if it did."""
+        place = self.message.headers.get(PLACE_HEADER, b"")
+        return int(place) if _PLACE.fullmatch(place) else None
 
     def trace_headers(self) -> dict[str, str]:
         """The trace as text, to be kept with work that waits."""

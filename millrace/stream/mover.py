@@ -14,7 +14,7 @@ from datetime import timedelta
 from millrace.errors import Poison
 from millrace.store.waiting import Waiting, WaitingStore
 from millrace.stream.gates import Gates
-from millrace.stream.messages import GATE_HEADER, Writer
+from millrace.stream.messages import GATE_HEADER, PLACE_HEADER, Writer
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ async def move_waiting(gates: Gates, waiting: WaitingStore, writer: Writer) -> N
 
 async def _publish(message: Waiting, waiting: WaitingStore, writer: Writer) -> None:
     headers = [(name, text.encode()) for name, text in message.headers.items()]
+    headers.append((PLACE_HEADER, str(message.place).encode()))
     if message.gate is not None:
         headers.append((GATE_HEADER, message.gate.encode()))
     try:

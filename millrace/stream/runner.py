@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, TypeVar
@@ -49,6 +51,9 @@ OUTAGE_WAIT = timedelta(seconds=10)
 """How long a job waits for a part of our own that is down."""
 LEASE_WAIT = timedelta(seconds=5)
 """How soon a job looks again whether another worker has finished the same work, should nobody wake it."""
+
+SHOWN_AFTER_S = 0.2
+"""Nobody is told that a job runs which is over sooner."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,8 @@ class JobRunner(Generic[R]):
         except Poison:
             raise
         except Denied as exc:
-            passage.refused()
+            if exc.refusal.room_at is not None:  # else it says nothing about the rest of the queue
+                passage.refused()
             await self._end.park(job, exc)
         except Paused as exc:
             await self._end.hold_back(job, exc)
@@ -170,11 +176,12 @@ class JobRunner(Generic[R]):
     async def _work(self, job: Job, passage: Passage) -> None:
         claim = await self._stores.work.claim(job.work_key, self._spec.name)
         fence = claim.fence if isinstance(claim, Mine) else None
-        calls = Calls(self._stores.calls, self._ledger, self._payer(job), fence, way=passage)
+        first = isinstance(claim, Mine) and not claim.called
+        calls = Calls(self._stores.calls, self._ledger, self._payer(job), fence, first=first, way=passage)
         match claim:
             case Done():
                 await calls.recover()
-                await self._finish(job, claim, paid_now=False)
+                await self._finish(job, claim, calls, paid_now=False)
             case Busy():
                 why = "another worker is doing the same work"
                 await self._end.wait(job, "waiting", Wait("lease", why, LEASE_WAIT))
@@ -182,14 +189,13 @@ class JobRunner(Generic[R]):
                 done = await self._do(job, claim, calls)
                 if done is None:
                     raise LeaseLost
-                await self._finish(job, done, paid_now=True)
+                await self._finish(job, done, calls, paid_now=True)
 
     async def _do(self, job: Job, mine: Mine, calls: Calls) -> Done | None:
         """Work under the lease; None when somebody else has taken over before the result was stored."""
         work, key = self._stores.work, job.work_key
         try:
-            async with kept_lease(work, key, mine.fence, self._stores.lease):
-                await self._end.report(job, "running")
+            async with kept_lease(work, key, mine.fence, self._stores.lease), self._shown_running(job):
                 await calls.recover()
                 result = await self._result(job, calls)
                 return await work.complete(key, mine.fence, result)
@@ -199,6 +205,21 @@ class JobRunner(Generic[R]):
             # Also when this job is cancelled: the next worker need not wait for the lease to run out.
             await asyncio.shield(work.give_back(key, mine.fence))
             raise
+
+    @asynccontextmanager
+    async def _shown_running(self, job: Job) -> AsyncIterator[None]:
+        """Say that the job runs, once it does so for longer than anybody could see."""
+
+        async def report() -> None:
+            await asyncio.sleep(SHOWN_AFTER_S)
+            await self._end.report(job, "running")
+
+        reporting = asyncio.create_task(report())
+        try:
+            yield
+        finally:
+            reporting.cancel()  # begun already, it is in front of what is said next, in the database and on its topic
+            await asyncio.wait([reporting])
 
     async def _result(self, job: Job, calls: Calls) -> JsonValue:
         run = Progress(calls, self._stores.jobs, job.event.share_id, self._spec.name, self._clock)
@@ -215,11 +236,13 @@ class JobRunner(Generic[R]):
         encoded: JsonValue = result.model_dump(mode="json")
         return encoded
 
-    async def _finish(self, job: Job, done: Done, *, paid_now: bool) -> None:
+    async def _finish(self, job: Job, done: Done, calls: Calls, *, paid_now: bool) -> None:
         result = self._handler.result_type.model_validate(done.result)
         finished = Finished(job.work_key, result, done.cost, done.finished_at)
         event = self._handler.event(job.plan, finished)
-        await self._writer.result(self._spec.output, event, job.work_key, job.incoming.traceparent)
+        await asyncio.gather(
+            self._writer.result(self._spec.output, event, job.work_key, job.incoming.traceparent), calls.all_told()
+        )
         skipped = getattr(event, "skipped_reason", None)  # media.ready has none: media are there or fail
         await self._end.report(
             job,

@@ -26,7 +26,7 @@ SELECT DISTINCT ON (scope, cap_window)
 # opened in vain costs one refusal.
 _WAKE = """
 WITH opened AS (
-    UPDATE gates SET until = least(until, now()), credits = greatest(credits, 1)
+    UPDATE gates SET until = least(until, now()), moved_at = 'epoch'
      WHERE cap = $3 || ':' || $2 AND ($1 = 'default' OR name = 'budget:' || $1)
 )
 UPDATE waiting SET due = now()

@@ -52,7 +52,7 @@ async def until(condition: Callable[[], bool], within_s: float, what: str) -> No
 class Worker:
     """One ledger process."""
 
-    def __init__(self, env: dict[str, str], log: Path, module: str = "services.cost_ledger") -> None:
+    def __init__(self, env: dict[str, str], log: Path, module: str = "services.cost_ledger", *arguments: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
@@ -60,7 +60,7 @@ class Worker:
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                (sys.executable, "-m", module),
+                (sys.executable, "-m", module, *arguments),
                 cwd=ROOT,
                 env={**os.environ, **env, "MILLRACE_OPS_PORT": str(self._port)},
                 stdin=subprocess.DEVNULL,
@@ -173,7 +173,7 @@ class TestLedger:
 
     def count(self, topic: str, partition: int) -> int:
         """How many records a partition still holds; blocking."""
-        return sum(message.partition() == partition for message in _read_all(self.stack.kafka, topic))
+        return sum(message.partition() == partition for message in read_all(self.stack.kafka, topic))
 
     def ends(self, topic: str) -> list[int]:
         """Where each partition of a topic ends; blocking."""
@@ -185,7 +185,7 @@ class TestLedger:
 
     async def read(self, topic: str, schema: str) -> list[Found]:
         """Everything committed on a topic, decoded."""
-        records = await asyncio.to_thread(_read_all, self.stack.kafka, topic)
+        records = await asyncio.to_thread(read_all, self.stack.kafka, topic)
         return [
             Found(m.partition() or 0, m.offset() or 0, await self.codec.decode(schema, m.value() or b""))
             for m in records
@@ -213,7 +213,7 @@ class TestLedger:
         return [one.event for one in found if isinstance(one.event, CostAlert)]
 
 
-def _read_all(kafka: str, topic: str) -> list[Message]:
+def read_all(kafka: str, topic: str) -> list[Message]:
     """Blocking; knows nothing of the project."""
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": f"read-{topic}", "enable.partition.eof": True})
     consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(PARTITIONS)])

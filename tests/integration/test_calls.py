@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import pytest
@@ -16,7 +16,7 @@ from millrace.ids import RequestId, WorkKey
 from millrace.ledger.port import Granted
 from millrace.money import MicroUSD
 from millrace.store.calls import CallStore
-from millrace.store.database import Database
+from millrace.store.database import Database, Record
 from millrace.store.pool import open_pool
 from millrace.store.work import Fence
 from millrace.stream.calls import MAX_CALLS, Calls, LeaseLost, Payer
@@ -105,7 +105,9 @@ async def owner(database: Database, books: FakeLedger, who: Payer) -> Calls:
 
 
 async def ask(calls: Calls, do: Callable[[], Awaitable[Paid[Answer]]], hold: int = 100) -> Answer:
-    return await calls.call(0, Answer, model="m", hold=MicroUSD(hold), do=do)
+    answer = await calls.call(0, Answer, model="m", hold=MicroUSD(hold), do=do)
+    await calls.all_told()
+    return answer
 
 
 async def states(database: Database, who: Payer) -> list[str]:
@@ -273,6 +275,10 @@ async def test_a_lost_reply_from_the_database_does_not_lose_the_call(database: D
             await super().execute(sql, *args)
             return await super().execute(sql, *args)
 
+        async def many(self, sql: str, of: Sequence[tuple[object, ...]]) -> Sequence[Record]:
+            await super().many(sql, of)
+            return await super().many(sql, of)
+
     calls = Calls(CallStore(Deaf(database.pool)), books, who, await lease(database, who))
     assert (await ask(calls, provider)).text == "hello"
     assert list(books.ended.values()) == ["settled 70"]
@@ -283,11 +289,11 @@ async def test_a_paid_answer_is_kept_although_the_job_is_cancelled_meanwhile(dat
     who, books, called = payer(), FakeLedger(), asyncio.Event()
 
     class Slow(Database):
-        async def execute(self, sql: str, *args: object) -> int:
-            if "'answered'" in sql:
+        async def many(self, sql: str, of: Sequence[tuple[object, ...]]) -> Sequence[Record]:
+            if "= 'answered'" in sql:
                 called.set()
                 await asyncio.sleep(0.1)
-            return await super().execute(sql, *args)
+            return await super().many(sql, of)
 
     calls = Calls(CallStore(Slow(database.pool)), books, who, await lease(database, who))
     job = asyncio.create_task(ask(calls, Provider()))
@@ -295,6 +301,7 @@ async def test_a_paid_answer_is_kept_although_the_job_is_cancelled_meanwhile(dat
     job.cancel()
     with pytest.raises(asyncio.CancelledError):
         await job
+    await calls.all_told()
     assert await states(database, who) == ["settled"]
 
 
