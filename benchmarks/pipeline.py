@@ -26,17 +26,13 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.peers import rounds
-from benchmarks.peers.celery_chain import ask_for_celery, open_celery
+from benchmarks.peers.celery_chain import POOLS, ask_for_celery, open_celery
 from benchmarks.peers.chain import BenchError, Chain, NotInstalled
 from benchmarks.peers.faust_chain import open_faust
 from benchmarks.peers.millrace_chain import open_millrace
 from benchmarks.peers.rounds import RATE, Found
 
-SYSTEMS: Final[dict[str, Callable[[Path], AbstractAsyncContextManager[Chain]]]] = {
-    "millrace": open_millrace,
-    "celery": open_celery,
-    "faust": open_faust,
-}
+SYSTEMS: Final = ("millrace", "celery", "faust")
 
 
 def say(line: str) -> None:
@@ -45,10 +41,21 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
+def opened(name: str, folder: Path, chosen: argparse.Namespace) -> AbstractAsyncContextManager[Chain]:
+    """A system, started anew."""
+    match name:
+        case "millrace":
+            return open_millrace(folder)
+        case "celery":
+            return open_celery(folder, chosen.celery_pool)
+        case _:
+            return open_faust(folder)
+
+
 async def measure(name: str, found: Found, chosen: argparse.Namespace) -> None:
     """One round of one system."""
     with tempfile.TemporaryDirectory(prefix=f"millrace-bench-{name}-") as folder:
-        async with SYSTEMS[name](Path(folder)) as chain:
+        async with opened(name, Path(folder), chosen) as chain:
             await rounds.measure(chain, found, chosen.shares, chosen.seconds, profile=chosen.profile)
     say(
         f"  {name:9} {found.rates[-1]:7.1f} shares/s, {found.cpu_ms[-1]['all']:6.2f} ms of processor a share; "
@@ -63,18 +70,12 @@ async def measure(name: str, found: Found, chosen: argparse.Namespace) -> None:
 
 def report(found: dict[str, Found], chosen: argparse.Namespace) -> dict[str, object]:
     """The last line."""
-    medians = {name: statistics.median(one.rates) for name, one in found.items()}
-    ratios = {
-        f"ratio_vs_{peer}": round(medians["millrace"] / medians[peer], 2)
-        if {"millrace", peer} <= set(medians)
-        else None
-        for peer in ("celery", "faust")
-    }
-    ours = statistics.median(found["millrace"].p50) if "millrace" in found else None
+    systems = {name: one.figures() for name, one in found.items()}
     return {
-        **ratios,
-        "p50_ms_at_20": ours,
-        "systems": {name: one.figures() for name, one in found.items()},
+        **ratios(found, "ratio_vs", lambda one: statistics.median(one.rates)),
+        "p50_ms_at_20": systems.get("millrace", {}).get("p50_ms_at_20"),
+        **ratios(found, "cpu_ratio_vs", lambda one: statistics.median(cpu["all"] for cpu in one.cpu_ms)),
+        "systems": systems,
         "rounds": chosen.rounds,
         "shares": chosen.shares,
         "seconds": chosen.seconds,
@@ -85,6 +86,16 @@ def report(found: dict[str, Found], chosen: argparse.Namespace) -> dict[str, obj
             "system": platform.platform(),
             "python": platform.python_version(),
         },
+    }
+
+
+def ratios(found: dict[str, Found], name: str, figure: Callable[[Found], float]) -> dict[str, float | None]:
+    """Millrace's figure by each peer's; None where one was not measured."""
+    return {
+        f"{name}_{peer}": round(figure(found["millrace"]) / figure(found[peer]), 3)
+        if {"millrace", peer} <= set(found)
+        else None
+        for peer in SYSTEMS[1:]
     }
 
 
@@ -105,11 +116,12 @@ async def run(chosen: argparse.Namespace) -> dict[str, object]:
 def main() -> int:
     """0: measured. 1: a share was lost or finished twice, or the books are wrong. 2: something is not installed."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--json", action="store_true", help="no table, only the last line")
+    arguments.add_argument("--json", action="store_true", help="progress and the last line, no table")
     arguments.add_argument("--rounds", type=int, default=3, help="of all systems in turn [3]")
     arguments.add_argument("--shares", type=int, default=2000, help="of the backlog [2000]")
     arguments.add_argument("--seconds", type=float, default=20.0, help="at 20 shares a second [20]")
-    arguments.add_argument("--only", choices=tuple(SYSTEMS), help="one system alone")
+    arguments.add_argument("--only", choices=SYSTEMS, help="one system alone")
+    arguments.add_argument("--celery-pool", choices=tuple(POOLS), default="solo", help="how Celery runs tasks [solo]")
     arguments.add_argument(
         "--profile", action="store_true", help="show where a share's time goes, by process and table"
     )
@@ -119,6 +131,9 @@ def main() -> int:
     except BenchError as exc:
         say(str(exc))
         return 2 if isinstance(exc, NotInstalled) else 1
+    if not chosen.json:
+        for figure, value in figures.items():
+            say(f"{figure:24} {value}")
     sys.stdout.write(json.dumps(figures) + "\n")
     return 0
 
