@@ -47,3 +47,13 @@ def cap_request_id(account: str, scope: str, window: str, cap_micro_usd: int | N
 def event_id(topic: str, share: str, work: str) -> str:
     """CloudEvents id of a stage's event about a share: emitting it again gives the same id."""
     return str(uuid.uuid5(_NAMESPACE, f"event|{topic}|{share}|{work}"))
+
+
+def dead_letter_id(stage: str, began: str, key: bytes, value: bytes) -> str:
+    """Id of a dead letter: one for each round of tries at a message, however often it is given up on.
+
+    :param began: what began the round. The content is in the id, too, because places are used again when a topic is
+        made anew.
+    """
+    digest = content_hash(len(key).to_bytes(8, "big") + key + value)
+    return str(uuid.uuid5(_NAMESPACE, f"dead|{stage}|{began}|{digest}"))

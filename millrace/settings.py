@@ -42,6 +42,15 @@ class StageSettings(WorkerSettings, CoreSettings):
     concurrency: int = Field(default=4, ge=1, description="Jobs at a time")
     prefetch: int = Field(default=8, ge=0, description="Jobs waiting for a place, beyond those that run")
     lease_s: float = Field(default=30.0, gt=1, description="Lease on a piece of work; renewed at a third of it")
+    dead_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="When more than this share of the last jobs ended as dead letters, the agent takes nothing new "
+        "and tries one job now and then; 1: never",
+    )
+    dead_last: int = Field(default=50, ge=1, description="How many of the last jobs that is a share of")
+    dead_least: int = Field(default=20, ge=1, description="How many jobs must have ended before it is")
     instance: str | None = Field(
         default=None,
         description="Name of this worker, kept over its restarts and unique within its service: a restart then takes "

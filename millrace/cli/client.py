@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from millrace.contracts.api import (
     Accepted,
@@ -192,6 +192,20 @@ class Client:
         with self._answering():
             response = self._http.get("/budget/alerts", params=asked)
         return _read(response, AlertsAnswer)
+
+    def get(self, path: str, kind: type[A], **asked: str | int | None) -> A:
+        """Ask for what is at a path; None is not asked for."""
+        with self._answering():
+            response = self._http.get(
+                path, params={name: value for name, value in asked.items() if value is not None}
+            )
+        return _read(response, kind)
+
+    def post(self, path: str, kind: type[A], wish: BaseModel | None = None) -> A:
+        """Wish for something at a path."""
+        with self._answering():
+            response = self._http.post(path, json=None if wish is None else wish.model_dump(mode="json"))
+        return _read(response, kind)
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

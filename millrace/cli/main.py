@@ -11,6 +11,7 @@ import millrace
 from millrace.cli.budget import budget_app
 from millrace.cli.contracts import schemas_app, topics_app
 from millrace.cli.database import database_app
+from millrace.cli.dead import dead_app
 from millrace.cli.demo import demo
 from millrace.cli.doctor import doctor
 from millrace.cli.exits import SOFTWARE
@@ -30,6 +31,7 @@ app.command()(doctor)
 app.command()(search)
 app.add_typer(share_app, name="share")
 app.add_typer(budget_app, name="budget")
+app.add_typer(dead_app, name="dead")
 app.add_typer(topics_app, name="topics")
 app.add_typer(database_app, name="database")
 app.add_typer(schemas_app, name="schemas")

@@ -6,7 +6,8 @@
         └─takeover▶ abandoned└─error or takeover: nobody knows──▶ unconfirmed ──late answer──▶ answered
                                                               ╲─late word that nothing was paid──▶ released
 
-`told_ledger` says whether the ledger has been sent the settle, release or unknown that the state calls for.
+`told_ledger` says whether the ledger has been sent the settle, release or unknown that the state calls for, `counted`
+whether the call uses up its work's budget of attempts: not when it failed for everybody, nor in a later round.
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ class CallRow:
     state: CallState
     told_ledger: bool
     was_called: bool
+    counted: bool
+    reason: str | None
     hold: MicroUSD
     actual: MicroUSD | None
     answer: JsonValue
@@ -78,6 +81,8 @@ def _call(row: Record) -> CallRow:
         state=row["state"],
         told_ledger=row["told_ledger"],
         was_called=row["called_at"] is not None,
+        counted=row["counted"],
+        reason=row["reason"],
         hold=MicroUSD(row["hold_micro_usd"]),
         actual=None if actual is None else MicroUSD(actual),
         answer=row["answer"],
@@ -147,13 +152,22 @@ class CallStore:
         """Keep a paid answer, whoever owns the work by now."""
         await self._answered(request, answer, actual)
 
-    async def move(self, request: RequestId, before: CallState, after: CallState, reason: str | None = None) -> bool:
+    async def move(
+        self,
+        request: RequestId,
+        before: CallState,
+        after: CallState,
+        reason: str | None = None,
+        *,
+        counted: bool = True,
+    ) -> bool:
         """Compare-and-set; False when the state is no longer `before`. The reason goes behind the grant's warning."""
         sql = """
-            UPDATE calls SET state = $3, reason = nullif(concat_ws('; ', reason, $4::text), ''), told_ledger = false
+            UPDATE calls SET state = $3, reason = nullif(concat_ws('; ', reason, $4::text), ''), told_ledger = false,
+                   counted = counted AND $5
              WHERE request_id = $1 AND state = $2
         """
-        return await self._db.execute(sql, request, before, after, reason) == 1
+        return await self._db.execute(sql, request, before, after, reason, counted) == 1
 
     async def told(self, request: RequestId, state: CallState) -> None:
         """The ledger has what the state calls for; an answered call is settled by it."""

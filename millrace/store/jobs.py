@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from millrace.contracts.events import StageName, TaskState, TaskStatus
+from millrace.ids import WorkKey
 from millrace.store import waiting
 from millrace.store.database import Connection, Database
 from millrace.store.grouped import Grouped
@@ -25,6 +26,19 @@ ON CONFLICT (share_id, stage) DO UPDATE
 _PUT = f"{_UPSERT}RETURNING share_id AS key"
 _GET = "SELECT share_id AS key, work_key, state, attempt, published FROM jobs WHERE share_id = $1 AND stage = $2"
 # The condition: a worker that was paused does not make unfinished again what another has finished and emitted.
+# Once for each round. Calls that were answered are kept, and never made again; one that is under way counts for the
+# new round.
+_BEGIN_ANEW = """
+WITH given AS (
+    INSERT INTO fresh_rounds (work_key, round) VALUES ($3, $4) ON CONFLICT DO NOTHING RETURNING work_key
+), forgotten AS (
+    UPDATE calls SET counted = false FROM given
+     WHERE calls.work_key = given.work_key AND calls.counted
+       AND calls.state IN ('denied', 'abandoned', 'released', 'unconfirmed')
+)
+UPDATE jobs SET attempt = 0, state = CASE state WHEN 'failed' THEN 'queued' ELSE state END
+  FROM given WHERE jobs.share_id = $1 AND jobs.stage = $2
+"""
 
 
 @dataclass(frozen=True)
@@ -93,12 +107,16 @@ class JobStore:
             fraction,
         )
 
+    async def begin_anew(self, share_id: str, stage: StageName, key: WorkKey, round_: str) -> None:
+        """Give a job and its work a fresh budget of attempts, once for each round, however often it is delivered."""
+        await self._db.execute(_BEGIN_ANEW, share_id, stage, key, round_)
+
     async def fail_unreadable(self, share_id: str, stage: StageName, reason: str) -> None:
-        """Mark the job of a message that could not be read, where its key names a known share."""
+        """Mark the job of a message that could not be read, where its key names a share and nothing else has come."""
         await self._db.execute(
             """
             UPDATE jobs SET state = 'failed', reason = $3, updated_at = now()
-             WHERE share_id = $1 AND stage = $2 AND state NOT IN ('done', 'skipped')
+             WHERE share_id = $1 AND stage = $2 AND work_key IS NULL
             """,
             share_id,
             stage,

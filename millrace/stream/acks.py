@@ -57,6 +57,10 @@ class OrderedAcks(Generic[E]):
             self._open.pop(at, None)
             self._finished.pop(at, None)
 
+    def oldest(self, at: Partition) -> int | None:
+        """The first offset that is not acknowledged, if one is held."""
+        return next(iter(self._open.get(at, ())), None)
+
     def unfinished(self) -> int:
         """Events that are held: running, waiting their turn, or finished behind an unfinished one."""
         return sum(map(len, self._open.values()))

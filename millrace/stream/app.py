@@ -10,7 +10,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +25,7 @@ from millrace.contracts.catalog import Catalog
 from millrace.contracts.provision import verify_topics
 from millrace.contracts.registry import Registry
 from millrace.contracts.wire import Codec
+from millrace.kafka.committed import Committed, open_committed
 from millrace.kafka.producer import open_producer
 from millrace.ledger.client import open_ledger
 from millrace.settings import StageSettings
@@ -32,15 +33,18 @@ from millrace.startup import EXIT_CRASHED
 from millrace.store.blobs import BlobStore, LocalBlobStore
 from millrace.store.calls import CallStore
 from millrace.store.database import Database
+from millrace.store.intake import IntakeStore
 from millrace.store.jobs import JobStore
 from millrace.store.pool import open_pool
 from millrace.store.version import verify_migrated
 from millrace.store.waiting import WaitingStore
 from millrace.store.work import WorkStore
 from millrace.stream.acks import Partition
+from millrace.stream.dead_ratio import DeadLimit
 from millrace.stream.faust_app import FAUST_SETTINGS, FaustApp, SafeConsumer
 from millrace.stream.gates import Gates
-from millrace.stream.health import TailWatch, unready, watch
+from millrace.stream.health import TailWatch, Watch, unready
+from millrace.stream.intake import Intake
 from millrace.stream.messages import Reader, Writer
 from millrace.stream.mover import move_waiting
 from millrace.stream.pool import JobPool, Stream, die_of_gap
@@ -85,6 +89,30 @@ class _FaustSource:
         return cast(SafeConsumer, self._app.consumer).starts
 
 
+class _FaustOffsets:
+    """What the watch asks of Kafka; of the topics whose records are jobs."""
+
+    def __init__(self, app: FaustApp, topics: Collection[str], committed: Committed) -> None:
+        self._app = app
+        self._topics = topics
+        self._committed = committed
+
+    async def positions(self) -> Mapping[Partition, int]:
+        consumer, positions = self._app.consumer, {}
+        for tp in consumer.assignment():
+            if tp.topic in self._topics and (position := await consumer.position(tp)) is not None:
+                positions[Partition(tp.topic, tp.partition)] = position
+        return positions
+
+    def end(self, at: Partition) -> int:
+        consumer = self._app.consumer
+        return int(consumer.highwater(TP(*at)) or 0) if TP(*at) in consumer.assignment() else 0
+
+    async def committed(self, partitions: Iterable[Partition]) -> Mapping[Partition, int]:
+        offsets = await self._committed.offsets(partitions)
+        return {Partition(*at): offset for at, offset in offsets.items()}
+
+
 class StageApp(FaustApp, Generic[R]):
     """Faust application of one stage."""
 
@@ -102,6 +130,8 @@ class StageApp(FaustApp, Generic[R]):
         self._clock = SystemClock()
         self._open = AsyncExitStack()
         self._jobs: JobPool | None = None
+        self._watch: Watch | None = None
+        self._intake: Intake | None = None
         self._background: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._assigned = False
         for name in self.job_topics:
@@ -151,6 +181,9 @@ class StageApp(FaustApp, Generic[R]):
         jobs = JobStore(database)
         waiting = WaitingStore(database, spec.name)
         gates = Gates(spec.name, waiting)
+        await gates.look()  # what is closed stays closed over a restart
+        limit = DeadLimit(settings.dead_share, settings.dead_last, settings.dead_least)
+        intake = self._intake = Intake(gates, IntakeStore(database, spec.name), limit)
         stores = Stores(WorkStore(database, owner, lease), CallStore(database), jobs, gates, lease)
         partitions = {STATUS_TOPIC: catalog.topic(STATUS_TOPIC).partitions}
         writer = Writer(producer, codec, self._clock, source=source, partitions=partitions)
@@ -162,11 +195,14 @@ class StageApp(FaustApp, Generic[R]):
             reader=Reader(codec, spec.inputs),
             writer=writer,
             clock=self._clock,
+            ends=intake,
         )
-        self._jobs = self._new_pool(runner)
-        self._background = [lambda: move_waiting(gates, waiting, writer), self._watch]
+        self._jobs = self._new_pool(runner, intake)
+        offsets = _FaustOffsets(self, self.job_topics, await enter(open_committed(settings.kafka, self.conf.id)))
+        self._watch = watch = Watch(spec.name, self._jobs, offsets, TailWatch(self._jobs, die_of_gap), self._clock)
+        self._background = [lambda: move_waiting(gates, waiting, writer), watch.run]
 
-    def _new_pool(self, runner: JobRunner[R]) -> JobPool:
+    def _new_pool(self, runner: JobRunner[R], intake: Intake) -> JobPool:
         settings = self.settings
         return JobPool(
             runner.execute,
@@ -174,6 +210,7 @@ class StageApp(FaustApp, Generic[R]):
             self._clock,
             concurrency=settings.concurrency,
             prefetch=settings.prefetch,
+            hold=intake.hold,
         )
 
     @property
@@ -203,20 +240,6 @@ class StageApp(FaustApp, Generic[R]):
             log.critical("a background task of the %s stage failed; stopping", self.spec.name, exc_info=True)
             os._exit(EXIT_CRASHED)
 
-    async def _watch(self) -> None:
-        await watch(self.spec, self.jobs, self._positions, self._highwater, TailWatch(self.jobs, die_of_gap))
-
-    async def _positions(self) -> dict[Partition, int]:
-        positions: dict[Partition, int] = {}
-        for tp in self.consumer.assignment():
-            if tp.topic in self.job_topics and (position := await self.consumer.position(tp)) is not None:
-                positions[Partition(tp.topic, tp.partition)] = position
-        return positions
-
-    def _highwater(self, at: Partition) -> int:
-        tp = TP(*at)
-        return int(self.consumer.highwater(tp) or 0) if tp in self.consumer.assignment() else 0
-
     async def _on_assigned(self, *_: object, **__: object) -> None:
         self._assigned = True
 
@@ -232,14 +255,15 @@ class StageApp(FaustApp, Generic[R]):
 
     def unready(self) -> str | None:
         """Why the stage is not ready, or None."""
-        if self._jobs is None:
+        if self._jobs is None or self._intake is None:
             return "starting"
-        return unready(
+        return self._intake.closed() or unready(
             self.spec,
             self._clock.now(),
             assigned=self._assigned,
             flowing=bool(self.flow_control.is_active()),
             oldest_start=self._jobs.oldest_start(),
+            standstill=None if self._watch is None else self._watch.standstill(),
         )
 
     async def drain(self) -> None:

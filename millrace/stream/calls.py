@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 A = TypeVar("A", bound=BaseModel)
 
 MAX_CALLS = 3
-"""Attempts at one call that may reach the provider, over all restarts (feature A9)."""
+"""Attempts at one call that may reach the provider, over all restarts and all jobs that need it (feature A9).
+
+A redrive, a replay or a request of a person begins a round with as many anew (`JobStore.begin_anew`)."""
 
 
 class LeaseLost(Exception):
@@ -177,8 +179,10 @@ class Calls:
                 if not row.told_ledger:
                     await self._tell(row, row.state)
                 return answer_type.model_validate(row.answer)
-        if sum(row.was_called and row.state != "released" for row in earlier) >= MAX_CALLS:
-            raise Poison(f"the model was called {MAX_CALLS} times without an answer that could be kept")
+        counted = [row for row in earlier if row.was_called and row.counted]
+        if len(counted) >= MAX_CALLS:
+            last = f"; at last: {counted[-1].reason}" if counted[-1].reason else ""
+            raise Poison(f"the model was called {len(counted)} times without an answer that could be kept{last}")
         self._way.may_call(model)
         self._way.may_ask(hold)
         attempt = max((row.attempt for row in earlier), default=0) + 1
@@ -233,8 +237,9 @@ class Calls:
             await self._end(request, "released", str(exc))
             raise
         except Retryable as exc:
-            await self._end(request, "released", str(exc))
             paused = self._way.failed(model, str(exc), exc.retry_after_s)
+            # What fails for everybody is not held against this work.
+            await self._end(request, "released", str(exc), counted=paused is None)
             if paused is not None:
                 raise paused from exc
             raise
@@ -265,10 +270,10 @@ class Calls:
         telling, self._telling = self._telling, set()
         await asyncio.gather(*telling)
 
-    async def _end(self, request: RequestId, state: CallState, reason: str) -> None:
-        await self._store.move(request, "calling", state, reason)
+    async def _end(self, request: RequestId, state: CallState, reason: str, *, counted: bool = True) -> None:
+        await self._store.move(request, "calling", state, reason, counted=counted)
         if state == "released":  # a successor may have called it unconfirmed; now it is known
-            await self._store.move(request, "unconfirmed", state, reason)
+            await self._store.move(request, "unconfirmed", state, reason, counted=counted)
         for row in await self._store.of_work(self._payer.work_key):  # what the row says is what the ledger is told
             if row.request_id == request and not row.told_ledger:
                 await self._tell(row, row.state)

@@ -20,8 +20,9 @@ from millrace.store.jobs import JobStore
 from millrace.store.waiting import Shut, Waiting
 from millrace.stream.backoff import backoff
 from millrace.stream.gates import Gates, budget_gate, what_is_left
+from millrace.stream.intake import Ends
 from millrace.stream.job import Job, failed_status, sentence
-from millrace.stream.messages import Incoming, Writer
+from millrace.stream.messages import Incoming, Original, Writer, place_of, round_of
 from millrace.stream.pool import Message
 from millrace.stream.stage import StageSpec
 from millrace.telemetry import metrics
@@ -50,12 +51,15 @@ class Wait:
 class Endings:
     """Writes down how jobs of one stage end, and tells it on `task.status`."""
 
-    def __init__(self, spec: StageSpec, jobs: JobStore, gates: Gates, writer: Writer, clock: Clock) -> None:
+    def __init__(
+        self, spec: StageSpec, jobs: JobStore, gates: Gates, writer: Writer, clock: Clock, *, ends: Ends
+    ) -> None:
         self._spec = spec
         self._jobs = jobs
         self._gates = gates
         self._writer = writer
         self._clock = clock
+        self._ends = ends
 
     async def report(
         self,
@@ -73,6 +77,8 @@ class Endings:
             metrics.COST.labels(self._spec.name, job.plan.model).inc(cost / 1_000_000)
         if await self._jobs.put(status, published=published, anew=job.incoming.asked_for):
             await self._writer.status(status)
+        if published:
+            await self._ends.ended(job.incoming.message, dead=False)
 
     async def park(self, job: Job, denied: Denied) -> None:
         """The ledger refused: wait for the window that has room. Who needs as much and waits, too, waits as long."""
@@ -135,7 +141,7 @@ class Endings:
             topic=spec.requested,
             key=event.share_id.encode(),
             value=self._writer.command(spec.name, spec.requested, job.incoming, event, wait.reason),
-            headers=job.incoming.trace_headers(),
+            headers=job.incoming.carried_headers(),
             gate=wait.gate,
             # Whom a model fails goes behind the others: were it the cause itself, it would try for all of them.
             place=job.incoming.place if wait.reason == "budget" else None,
@@ -156,19 +162,34 @@ class Endings:
         metrics.TASK_ERRORS.labels(stage, type(error).__name__).inc()
         metrics.DEAD_LETTERS.labels(stage).inc()
         metrics.TASKS.labels(stage, "failed").inc()
-        await self._writer.dead_letter(self._spec.dead, incoming.origin, error, attempt)
+        await self._writer.dead_letter(
+            stage,
+            self._spec.dead,
+            incoming.original,
+            error,
+            round_=incoming.round,
+            share_id=event.share_id,
+            attempts=attempt,
+            work_key=work_key,
+            options=incoming.options,
+        )
         status = failed_status(event, stage, now, reason=sentence(error, stage), attempt=attempt, work_key=work_key)
         if await self._jobs.put(status, anew=incoming.asked_for):
             await self._writer.status(status)
+        await self._ends.ended(incoming.message, dead=True)
 
     async def bury(self, message: Message, error: Poison) -> None:
         """A message that cannot be read becomes a dead letter; where its key names a share, that job has failed."""
         stage = self._spec.name
         log.error("%s: unreadable message at %s@%d: %s", stage, message.at, message.offset, error)
         metrics.DEAD_LETTERS.labels(stage).inc()
-        await self._writer.dead_letter(self._spec.dead, message, error, attempts=0)
         share_id = message.key.decode("utf-8", "replace").replace("\0", "")
+        original = Original(place_of(message), message.key, message.value, message.headers)
+        await self._writer.dead_letter(
+            stage, self._spec.dead, original, error, round_=round_of(message), share_id=share_id, attempts=0
+        )
         await self._jobs.fail_unreadable(share_id, stage, f"the message could not be read: {error}")
+        await self._ends.ended(message, dead=True)
 
 
 def _unforeseen(error: Exception) -> Exception | None:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from millrace import ids
 from millrace.clock import Clock
+from millrace.contracts.dead import ORIGIN_HEADER, ROUND_HEADER, Death, Place, headers_of, place
 from millrace.contracts.events import Event, RequestReason, ShareEvent, StageName, StageRequested, TaskStatus
 from millrace.contracts.headers import TraceParent, continue_trace, headers
 from millrace.contracts.partitions import partition_for, partition_key
@@ -20,6 +21,7 @@ from millrace.stream.pool import Message
 
 _PLACE = re.compile(rb"[0-9]{1,18}")  # a bigint
 _LONGEST_REASON, _LONGEST_STACK = 1000, 4000  # characters: evidence must never make a message too large
+_LONGEST_ROUND = 500  # characters; a topic's name has 249 at most
 
 GATE_HEADER = "millrace-gate"
 """Names the gate that let a waiting message through."""
@@ -27,16 +29,39 @@ PLACE_HEADER = "millrace-place"
 """The place in the queue that a message had while it waited, a number."""
 
 ON_DEMAND: frozenset[RequestReason] = frozenset({"api", "replay"})
-"""Somebody asked: attempts start afresh and the result is emitted even if it was before."""
+"""Somebody asked for the result: it is emitted even if it was before."""
+FRESH: frozenset[RequestReason] = ON_DEMAND | {"redrive"}
+"""Begins a new round of tries: attempts and calls are counted afresh."""
+
+
+@dataclass(frozen=True)
+class Original:
+    """The message that an event first came with, and where it lies as far as that is known."""
+
+    at: Place
+    key: bytes
+    value: bytes
+    headers: Mapping[str, bytes]
+
+
+def place_of(message: Message) -> Place:
+    """Where a record lies."""
+    return Place(message.at.topic, message.at.partition, message.offset)
+
+
+def round_of(message: Message) -> str:
+    """What began the round of tries that a record belongs to: what it carries, or the record itself."""
+    carried = message.headers.get(ROUND_HEADER, b"").decode("utf-8", "replace").replace("\0", "")
+    return carried[:_LONGEST_ROUND] or str(place_of(message))
 
 
 @dataclass(frozen=True)
 class Incoming:
-    """A record that was read: the event it is about, and how it came."""
+    """A record that was read: the event it is about, how it came, and the message that the event first came with."""
 
     message: Message
     event: Event
-    origin: Message
+    original: Original
     options: Mapping[str, str] = field(default_factory=dict)
     reason: RequestReason | None = None
 
@@ -44,6 +69,11 @@ class Incoming:
     def asked_for(self) -> bool:
         """A person or a replay asked for it."""
         return self.reason in ON_DEMAND
+
+    @property
+    def round(self) -> str:
+        """What began this round of tries: a record by its place, or a redrive by its name."""
+        return round_of(self.message)
 
     @property
     def traceparent(self) -> bytes | None:
@@ -62,10 +92,11 @@ class Incoming:
         place = self.message.headers.get(PLACE_HEADER, b"")
         return int(place) if _PLACE.fullmatch(place) else None
 
-    def trace_headers(self) -> dict[str, str]:
-        """The trace as text, to be kept with work that waits."""
+    def carried_headers(self) -> dict[str, str]:
+        """The trace, the round and the origin as text, to be kept with work that waits."""
         trace = self.traceparent
-        return {} if trace is None else {"traceparent": trace.decode("ascii", "replace")}
+        along = {ROUND_HEADER: self.round, ORIGIN_HEADER: str(self.original.at)}
+        return along if trace is None else {"traceparent": trace.decode("ascii", "replace"), **along}
 
 
 class Sender(Protocol):
@@ -99,18 +130,19 @@ class Reader:
         """
         event = await self._codec.decode(message.at.topic, message.value)
         if not isinstance(event, StageRequested):
-            return Incoming(message, _storable(event), message)
+            original = Original(place_of(message), message.key, message.value, message.headers)
+            return Incoming(message, _storable(event), original)
         if event.origin_topic not in self._inputs:
             raise Poison(f"a command that carries a message of {event.origin_topic[:100]!r}, which is not read here")
-        origin = Message(
-            message.at._replace(topic=event.origin_topic),
-            message.offset,
+        at = place(message.headers.get(ORIGIN_HEADER, b"").decode("utf-8", "replace"))
+        original = Original(
+            at if at is not None and at.topic == event.origin_topic else Place(event.origin_topic),
             event.origin_key or message.key,
             event.origin_value,
             event.origin_headers,
         )
         carried = await self._codec.decode(event.origin_topic, event.origin_value)
-        return Incoming(message, _storable(carried), origin, event.options, event.reason)
+        return Incoming(message, _storable(carried), original, event.options, event.reason)
 
 
 def _storable(event: Event) -> Event:
@@ -164,10 +196,10 @@ class Writer:
             account=event.account,
             stage=stage,
             reason=reason,
-            origin_topic=incoming.origin.at.topic,
-            origin_key=incoming.origin.key,
-            origin_value=incoming.origin.value,
-            origin_headers=dict(incoming.origin.headers),
+            origin_topic=incoming.original.at.topic,
+            origin_key=incoming.original.key,
+            origin_value=incoming.original.value,
+            origin_headers=dict(incoming.original.headers),
             options=dict(incoming.options),
             requested_by=self._source,
             requested_at=self._clock.now(),
@@ -178,23 +210,41 @@ class Writer:
         """Publish bytes that are already encoded."""
         await self._producer.send(topic, key=key, value=value, headers=headers)
 
-    async def dead_letter(self, topic: str, message: Message, error: BaseException, attempts: int) -> None:
-        """The original bytes and headers, with the evidence in more headers."""
-        stack = "".join(traceback.format_exception(error, limit=-8))[-_LONGEST_STACK:]
-        evidence = {
-            "millrace-error": type(error).__name__,
-            "millrace-reason": str(error)[:_LONGEST_REASON],
-            "millrace-attempts": str(attempts),
-            "millrace-origin": f"{message.at.topic}-{message.at.partition}@{message.offset}",
-            "millrace-service": self._source,
-            "millrace-died-at": self._clock.now().isoformat(),
-            "millrace-stack": stack,
-        }
-        marked = [
-            *message.headers.items(),
-            *((name, text.encode("utf-8", "backslashreplace")) for name, text in evidence.items()),
-        ]
-        await self._producer.send(topic, key=message.key, value=message.value, headers=marked)
+    async def dead_letter(
+        self,
+        stage: StageName,
+        topic: str,
+        original: Original,
+        error: BaseException,
+        *,
+        round_: str,
+        share_id: str,
+        attempts: int,
+        work_key: ids.WorkKey | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        """The original bytes and headers, with the evidence in more headers.
+
+        A round of tries that ends twice, because the process died in between, ends under the same id.
+        """
+        death = Death(
+            stage=stage,
+            key=original.key,
+            value=original.value,
+            headers=original.headers,
+            origin=original.at,
+            round=round_,
+            share_id=share_id,
+            error=type(error).__name__,
+            reason=str(error),
+            stack="".join(traceback.format_exception(error, limit=-8)),
+            attempts=attempts,
+            work_key=work_key,
+            options=options or {},
+            service=self._source,
+            died_at=self._clock.now(),
+        )
+        await self._producer.send(topic, key=original.key, value=original.value, headers=headers_of(death))
 
     def _headers(self, topic: str, event_id: str, subject: str, traceparent: TraceParent) -> list[Header]:
         return headers(

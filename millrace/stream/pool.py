@@ -38,6 +38,10 @@ class Message:
 Execute = Callable[[Message], Awaitable[None]]
 
 
+async def at_once(_: Message) -> None:
+    """Holds no record back."""
+
+
 class RawMessage(Protocol):
     """The part of Faust's message that the pool reads."""
 
@@ -104,7 +108,10 @@ def die_of_gap(at: Partition, expected: int, got: int) -> NoReturn:
 
 
 class JobPool:
-    """Runs at most `concurrency` jobs and holds at most `prefetch` more; the fetch waits beyond that."""
+    """Runs at most `concurrency` jobs and holds at most `prefetch` more; the fetch waits beyond that.
+
+    :param hold: returns when a record's job may begin; a job that is held has a place, and has not begun.
+    """
 
     def __init__(
         self,
@@ -115,6 +122,7 @@ class JobPool:
         concurrency: int,
         prefetch: int,
         max_held: int = 1000,
+        hold: Execute = at_once,
         on_gap: Callable[[Partition, int, int], None] = die_of_gap,
     ) -> None:
         self._execute = execute
@@ -123,6 +131,7 @@ class JobPool:
         self._slots = asyncio.Semaphore(concurrency)
         self._room = asyncio.Semaphore(concurrency + prefetch)
         self._max_held = max_held
+        self._hold = hold
         self._on_gap = on_gap
         self._acks: OrderedAcks[StreamEvent] = OrderedAcks()
         self._positions = Positions()
@@ -142,6 +151,20 @@ class JobPool:
     def held(self) -> int:
         """Records that are not acknowledged yet."""
         return self._acks.unfinished()
+
+    @property
+    def has_room(self) -> bool:
+        """It would take another record."""
+        return not self._room.locked()
+
+    def began(self, at: Partition) -> int:
+        """Where the present assignment of a partition began."""
+        return self._source.starts().get(at, 0)
+
+    def undone(self, at: Partition) -> int:
+        """First offset that is not done; what is before it may be committed."""
+        oldest = self._acks.oldest(at)
+        return self.expected(at) if oldest is None else oldest
 
     @property
     def idle(self) -> bool:
@@ -209,6 +232,7 @@ class JobPool:
         if before is not None:
             await asyncio.wait([before])
         async with self._slots:
+            await self._hold(message)
             self._started[message.at, message.offset] = self._clock.now()
             await self._execute(message)
         for event in self._acks.finish(message.at, message.offset):

@@ -36,9 +36,10 @@ from millrace.store.work import Busy, Done, Mine, WorkStore
 from millrace.stream.calls import Calls, LeaseLost, Payer
 from millrace.stream.endings import Endings, Wait
 from millrace.stream.gates import Gates, Passage
+from millrace.stream.intake import Ends, Uncounted
 from millrace.stream.job import Job
 from millrace.stream.lease import kept_lease
-from millrace.stream.messages import Incoming, Reader, Writer
+from millrace.stream.messages import FRESH, Incoming, Reader, Writer
 from millrace.stream.pool import Message
 from millrace.stream.progress import Progress
 from millrace.stream.stage import Finished, StageHandler, StageSpec
@@ -80,6 +81,7 @@ class JobRunner(Generic[R]):
         reader: Reader,
         writer: Writer,
         clock: Clock,
+        ends: Ends | None = None,
     ) -> None:
         self._spec = spec
         self._handler = handler
@@ -88,7 +90,8 @@ class JobRunner(Generic[R]):
         self._reader = reader
         self._writer = writer
         self._clock = clock
-        self._end = Endings(spec, stores.jobs, stores.gates, writer, clock)
+        self._ends = ends or Uncounted()
+        self._end = Endings(spec, stores.jobs, stores.gates, writer, clock, ends=self._ends)
 
     async def execute(self, message: Message) -> None:
         """Bring a record to an end that is written down; returns when it may be acknowledged."""
@@ -130,12 +133,16 @@ class JobRunner(Generic[R]):
             await self._end.fail(incoming, event, exc, attempt=0, work_key=None)
             return
         if plan is None:
+            await self._ends.unused(incoming.message)
             return
         key = plan.work_key(self._spec.name)
+        if incoming.reason in FRESH:
+            await self._stores.jobs.begin_anew(event.share_id, self._spec.name, key, incoming.round)
         row = await self._stores.jobs.get(event.share_id, self._spec.name)
         if self._already_known(incoming, row, key):
+            await self._ends.unused(incoming.message)
             return
-        attempt = 0 if row is None or incoming.asked_for else row.attempt
+        attempt = row.attempt if row is not None and row.work_key == key else 0
         job = Job(self._spec.name, incoming, plan, key, attempt)
         try:
             await self._attempt(job, passage)
@@ -167,10 +174,13 @@ class JobRunner(Generic[R]):
     def _already_known(incoming: Incoming, row: JobRow | None, key: ids.WorkKey) -> bool:
         """Kafka delivered again what was brought to an end, and perhaps not acknowledged.
 
-        Finished and emitted; or written down as waiting: then a command will come, and this would be a try too many.
+        Given up on, with a dead letter: only a new round of tries goes on with it. Finished and emitted. Or written
+        down as waiting: then a command will come, and this would be a try too many.
         """
-        if row is None or row.work_key != key or incoming.asked_for:
+        if row is None or row.work_key != key:
             return False
+        if row.state == "failed" or incoming.asked_for:
+            return row.state == "failed"
         return row.published or (incoming.reason is None and row.state in ("waiting", "parked"))
 
     async def _work(self, job: Job, passage: Passage) -> None:

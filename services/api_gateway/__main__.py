@@ -16,6 +16,7 @@ from millrace.startup import EXIT_CRASHED, enter_patiently, exit_status, load_se
 from millrace.telemetry.logs import quieten_libraries
 from services.api_gateway.app import create_app
 from services.api_gateway.connect import NAME, connected
+from services.api_gateway.dead_projection import DeadLetterProjection, stop
 from services.api_gateway.outbox import Drainer
 from services.api_gateway.settings import GatewaySettings
 
@@ -77,8 +78,10 @@ async def serve(settings: GatewaySettings) -> None:
         say(NAME, f"listening on http://{settings.http_host}:{bound.getsockname()[1]} (documentation: /docs)")
         async with asyncio.TaskGroup() as tasks:  # a drainer that breaks takes the server with it, and is seen
             draining = tasks.create_task(parts.drainer.run())
+            reading = tasks.create_task(DeadLetterProjection(parts.pool, settings.kafka).run())
             await _Server(config).serve(sockets=[bound])
             await _stop(parts.drainer, draining)
+            await stop(reading)
 
 
 def _log_at(level: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from millrace.clock import SystemClock
 from millrace.contracts.catalog import Catalog
+from millrace.contracts.dead import STAGE_OF_TOPIC
 from millrace.contracts.provision import verify_topics
 from millrace.contracts.registry import Registry
 from millrace.contracts.wire import Codec
@@ -21,6 +22,7 @@ from millrace.store.blobs import LocalBlobStore
 from millrace.store.pool import open_pool
 from millrace.store.version import verify_migrated
 from services.api_gateway.caps import CapDesk
+from services.api_gateway.dead_letters import DeadLetterDesk
 from services.api_gateway.forms import Limits
 from services.api_gateway.intake import Intake
 from services.api_gateway.outbox import Drainer
@@ -33,8 +35,8 @@ from services.api_gateway.shares import TOPIC, ShareDesk
 from services.api_gateway.unconfirmed import UnconfirmedDesk
 
 NAME = "api_gateway"
-_WRITTEN = (TOPIC, "cost.requests")
-_READ = ("cost.decisions",)
+_WRITTEN = (TOPIC, "cost.requests", *(f"{stage}.requested" for stage in STAGE_OF_TOPIC.values()))
+_READ = ("cost.decisions", *STAGE_OF_TOPIC)
 _POOL_SIZE = 10  # one of them is the drainer's, for good
 _ABANDONED_AFTER_S = 24 * 3600
 
@@ -80,6 +82,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                     search=search,
                     caps=CapDesk(pool, ledger),
                     unconfirmed=UnconfirmedDesk(pool, ledger),
+                    dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake, settings.owner),
                 )
             finally:
                 await publisher.close()

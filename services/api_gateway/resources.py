@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from millrace.clock import Clock
 from millrace.store.blobs import BlobStore
 from services.api_gateway.caps import CapDesk
+from services.api_gateway.dead_letters import DeadLetterDesk
 from services.api_gateway.flight import OneFlight
 from services.api_gateway.intake import Intake
 from services.api_gateway.outbox import Drainer
@@ -39,6 +40,7 @@ class Resources:
     search: Search
     caps: CapDesk
     unconfirmed: UnconfirmedDesk
+    dead_letters: DeadLetterDesk
     waiting: OneFlight[OutboxLag] = field(default_factory=OneFlight)
     brokers: OneFlight[int] = field(default_factory=OneFlight)
 

@@ -32,6 +32,7 @@ from millrace.store.pool import open_pool
 from millrace.testing.ledger import FakeLedger
 from services.api_gateway.app import create_app
 from services.api_gateway.caps import CapDesk
+from services.api_gateway.dead_letters import DeadLetterDesk
 from services.api_gateway.forms import Limits
 from services.api_gateway.guard import LOOPBACK
 from services.api_gateway.intake import Intake
@@ -102,7 +103,9 @@ async def open_gateway(
     """
     deciding = deciding or SilentLedger()
     catalog = Catalog.load()
-    codec = await Codec.connect(Registry(stack.registry), catalog, [TOPIC])
+    codec = await Codec.connect(
+        Registry(stack.registry), catalog, [TOPIC, "summarize.requested", "summary.ready", "task.status"]
+    )
     clock, blobs, ledger = SystemClock(), LocalBlobStore(folder), FakeLedger()
     publisher = KafkaPublisher(stack.kafka, max_message_bytes=catalog.max_message_bytes, delivery_timeout_s=5)
     async with open_pool(database) as pool:
@@ -120,6 +123,7 @@ async def open_gateway(
             search=search,
             caps=CapDesk(pool, deciding),
             unconfirmed=UnconfirmedDesk(pool, deciding),
+            dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake, "the-operator"),
         )
         transport = httpx.ASGITransport(create_app(parts, LOOPBACK), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:

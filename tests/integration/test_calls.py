@@ -7,19 +7,21 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from pydantic import BaseModel
 
-from millrace.errors import Denied, Poison, Retryable, Unavailable, UnknownOutcome
+from millrace.errors import Denied, Paused, Poison, Retryable, Unavailable, UnknownOutcome
 from millrace.ids import RequestId, WorkKey
 from millrace.ledger.port import Granted
 from millrace.money import MicroUSD
 from millrace.store.calls import CallStore
 from millrace.store.database import Database, Record
+from millrace.store.jobs import JobStore
 from millrace.store.pool import open_pool
 from millrace.store.work import Fence
-from millrace.stream.calls import MAX_CALLS, Calls, LeaseLost, Payer
+from millrace.stream.calls import MAX_CALLS, Calls, LeaseLost, OpenWay, Payer
 from millrace.stream.stage import Paid
 from millrace.testing.ledger import FakeLedger
 
@@ -214,17 +216,74 @@ async def test_calls_of_unknown_outcome_are_bounded_over_all_restarts(database: 
     assert len(books.holds) == MAX_CALLS
 
 
+async def test_all_calls_that_reach_the_provider_use_up_one_budget(database: Database) -> None:
+    """The process dies in one, one is not answered, one is refused: each reaches the provider."""
+    called = 0
+
+    async def fails(error: BaseException) -> Paid[Answer]:
+        nonlocal called
+        called += 1
+        raise error
+
+    who, books = payer(), FakeLedger()
+    for error in (Died(), UnknownOutcome("time-out"), Retryable("HTTP 500")):
+        with pytest.raises(type(error)):
+            await ask(await owner(database, books, who), partial(fails, error))
+        await (await owner(database, books, who)).recover()
+    with pytest.raises(Poison, match="called 3 times without an answer that could be kept; at last: HTTP 500"):
+        await ask(await owner(database, books, who), partial(fails, Retryable("HTTP 500")))
+    assert called == MAX_CALLS
+    assert list(books.ended.values()) == ["unknown", "unknown", "released"]
+
+
+async def test_calls_that_fail_for_everybody_are_not_held_against_the_work(database: Database) -> None:
+    class Down(OpenWay):
+        def failed(self, model: str, reason: str, retry_after_s: float | None) -> Paused | None:
+            return Paused(reason, "model:m", timedelta(seconds=1))
+
+    async def fails() -> Paid[Answer]:
+        raise Retryable("HTTP 503")
+
+    who, books = payer(), FakeLedger()
+    for _ in range(MAX_CALLS + 1):
+        calls = Calls(CallStore(database), books, who, await lease(database, who), way=Down())
+        with pytest.raises(Paused):
+            await ask(calls, fails)
+    assert (await ask(await owner(database, books, who), Provider())).text == "hello"
+
+
+async def test_a_new_round_has_a_budget_of_its_own_once_and_keeps_what_was_paid(database: Database) -> None:
+    called = 0
+
+    async def fails() -> Paid[Answer]:
+        nonlocal called
+        called += 1
+        raise UnknownOutcome("time-out")
+
+    who, books, jobs, provider = payer(), FakeLedger(), JobStore(database), Provider()
+    await (await owner(database, books, who)).call(7, Answer, model="m", hold=MicroUSD(100), do=provider)
+    for round_ in ("redrive:one", "redrive:one", "redrive:two", "redrive:one", "redrive:two"):
+        await jobs.begin_anew("share", "embed", who.work_key, round_)
+        for _ in range(MAX_CALLS):
+            with pytest.raises((UnknownOutcome, Poison)):
+                await ask(await owner(database, books, who), fails)
+    assert called == 2 * MAX_CALLS
+    again = await owner(database, books, who)
+    assert (await again.call(7, Answer, model="m", hold=MicroUSD(100), do=provider)).text == "hello"
+    assert provider.billed == 1
+
+
 async def test_a_paused_owner_neither_calls_nor_loses_an_answer_after_takeover(database: Database) -> None:
     who, books, provider = payer(), FakeLedger(), Provider()
     store = CallStore(database)
 
-    class Paused(FakeLedger):
+    class PausedLedger(FakeLedger):
         async def reserve(self, request_id: RequestId, **asked: object) -> Granted:
             await Calls(store, books, who).recover()  # a new owner takes over while this one waits for its grant
             return Granted(request_id, "acme", "test", MicroUSD(100), ends=self, telling=self.telling)
 
     with pytest.raises(LeaseLost):
-        await ask(Calls(store, Paused(), who, await lease(database, who)), provider)
+        await ask(Calls(store, PausedLedger(), who, await lease(database, who)), provider)
     assert provider.billed == 0
 
     async def slow() -> Paid[Answer]:

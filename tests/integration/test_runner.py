@@ -215,7 +215,8 @@ class Bench:
         """The message that the mover would publish."""
         (row,) = await self.waiting()
         await self.database.execute("DELETE FROM waiting WHERE share_id = $1", self.share)
-        return Message(Partition(row["topic"], 0), 0, row["key"], row["value"], {})
+        headers = {name: text.encode() for name, text in row["headers"].items()}
+        return Message(Partition(row["topic"], 0), 0, row["key"], row["value"], headers)
 
     async def expire_leases(self) -> None:
         await self.database.execute("UPDATE work SET lease_until = now() - interval '1 s' WHERE result IS NULL")

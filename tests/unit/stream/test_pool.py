@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from aiokafka.errors import IllegalStateError
 
-from millrace.clock import ManualClock
+from millrace.clock import ManualClock, SystemClock
 from millrace.stream.acks import Partition
-from millrace.stream.health import TailWatch, watch
+from millrace.stream.health import Offsets, TailWatch, Watch
 from millrace.stream.pool import JobPool, Message
-from millrace.stream.stage import StageSpec
 
 AT = Partition("media.ready", 0)
 pytestmark = pytest.mark.timeout(10)
@@ -244,19 +243,24 @@ async def test_a_hole_at_the_tail_is_found_at_the_second_look(bench: Bench) -> N
 
 
 async def test_a_partition_that_is_revoked_during_a_look_does_not_end_the_watch(bench: Bench) -> None:
-    looks = 0
+    class Revoked(Offsets):
+        looks = 0
 
-    async def positions() -> dict[Partition, int]:
-        nonlocal looks
-        looks += 1
-        if looks == 1:
-            raise IllegalStateError("Partition is not assigned")
-        return {AT: 3}
+        async def positions(self) -> Mapping[Partition, int]:
+            self.looks += 1
+            if self.looks == 1:
+                raise IllegalStateError("Partition is not assigned")
+            return {AT: 3}
 
-    minute = timedelta(minutes=1)
-    spec = StageSpec("media", ("share.created",), "media.ready", soft_limit=minute, hard_limit=minute)
+        def end(self, at: Partition) -> int:
+            return 0
+
+        async def committed(self, partitions: Iterable[Partition]) -> Mapping[Partition, int]:
+            return {}
+
     tail = TailWatch(bench.pool, bench.gap)
-    watching = asyncio.create_task(watch(spec, bench.pool, positions, lambda _: 0, tail, every_s=0.01))
+    watch = Watch("media", bench.pool, Revoked(), tail, SystemClock())
+    watching = asyncio.create_task(watch.run(every_s=0.01))
     async with asyncio.timeout(5):
         while not bench.gaps:
             await asyncio.sleep(0.01)
