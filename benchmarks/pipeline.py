@@ -23,7 +23,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.peers import rounds
 from benchmarks.peers.celery_chain import POOLS, ask_for_celery, open_celery
@@ -63,9 +63,17 @@ async def measure(name: str, found: Found, chosen: argparse.Namespace) -> None:
         f"others took {found.others[-1]:.0%} of the machine"
     )
     if chosen.profile:
-        spent = {f"ms of processor in {process}": ms for process, ms in found.cpu_ms[-1].items()}
-        for figure, value in {**spent, **(found.counted[-1] if found.counted else {})}.items():
-            say(f"    {value:9.2f} {figure}")
+        tell_profile("at flood", found.cpu_ms[-1], found.counted[-1:])
+        tell_profile(f"at {RATE:.0f} shares/s", found.cpu_ms_at_20[-1], found.counted_at_20[-1:])
+
+
+def tell_profile(when: str, spent: dict[str, float], counted: list[dict[str, float]]) -> None:
+    """What a share takes."""
+    say(f"    a share {when} takes")
+    for process, ms in spent.items():
+        say(f"    {ms:9.2f} ms of processor in {process}")
+    for figure, count in [item for one in counted for item in one.items()]:
+        say(f"    {count:9.2f} {figure}")
 
 
 def report(found: dict[str, Found], chosen: argparse.Namespace) -> dict[str, object]:
@@ -97,6 +105,15 @@ def ratios(found: dict[str, Found], name: str, figure: Callable[[Found], float])
         else None
         for peer in SYSTEMS[1:]
     }
+
+
+def show(figures: dict[str, Any]) -> None:
+    """Single figures, those of systems behind their names."""
+    systems = figures["systems"]
+    for name, one in [("", figures), *((f"{name} ", found) for name, found in systems.items())]:
+        for figure, value in one.items():
+            if isinstance(value, int | float):
+                say(f"{name + figure:32} {value}")
 
 
 async def run(chosen: argparse.Namespace) -> dict[str, object]:
@@ -132,8 +149,7 @@ def main() -> int:
         say(str(exc))
         return 2 if isinstance(exc, NotInstalled) else 1
     if not chosen.json:
-        for figure, value in figures.items():
-            say(f"{figure:24} {value}")
+        show(figures)
     sys.stdout.write(json.dumps(figures) + "\n")
     return 0
 
