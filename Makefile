@@ -36,8 +36,12 @@ test: .venv/installed ## All tests, against a real broker, registry and database
 
 check: lint test ## What CI runs: lint, then all tests
 
+bench: .venv/installed ## Measure the pipeline beside Celery over RabbitMQ and stock Faust
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group bench
+	$(BIN)/python -m benchmarks.pipeline
+
 lock: .venv/installed ## Resolve constraints.txt anew
-	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --no-header --no-annotate --no-emit-index-url --upgrade --quiet --output-file constraints.txt
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --group bench --universal --no-header --no-annotate --no-emit-index-url --upgrade --quiet --output-file constraints.txt
 	echo "uv==$$($(BIN)/uv --version | cut -d' ' -f2)" >> constraints.txt
 
-.PHONY: help setup demo up lint test check lock
+.PHONY: help setup demo up lint test check bench lock

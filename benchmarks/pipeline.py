@@ -20,23 +20,19 @@ import platform
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from benchmarks.peers.celery_chain import ask_for_celery, open_celery
-from benchmarks.peers.chain import BenchError, Chain, NotInstalled, new_ids
+from benchmarks.peers import rounds
+from benchmarks.peers.celery_chain import POOLS, ask_for_celery, open_celery
+from benchmarks.peers.chain import BenchError, Chain, NotInstalled
+from benchmarks.peers.faust_chain import open_faust
 from benchmarks.peers.millrace_chain import open_millrace
+from benchmarks.peers.rounds import RATE, Found
 
-RATE: Final = 20.0
-WARM_UP: Final = 500
-SYSTEMS: Final[dict[str, Callable[[Path], AbstractAsyncContextManager[Chain]]]] = {
-    "millrace": open_millrace,
-    "celery": open_celery,
-}
+SYSTEMS: Final = ("millrace", "celery", "faust")
 
 
 def say(line: str) -> None:
@@ -45,99 +41,49 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-def percentile(latencies: list[float], part: float) -> float:
-    """Milliseconds, of seconds."""
-    return round(sorted(latencies)[int(len(latencies) * part)] * 1000, 1)
+def opened(name: str, folder: Path, chosen: argparse.Namespace) -> AbstractAsyncContextManager[Chain]:
+    """A system, started anew."""
+    match name:
+        case "millrace":
+            return open_millrace(folder)
+        case "celery":
+            return open_celery(folder, chosen.celery_pool)
+        case _:
+            return open_faust(folder)
 
 
-@dataclass
-class Found:
-    """What the rounds of one system gave: shares a second, and milliseconds."""
-
-    rates: list[float] = field(default_factory=list)
-    p50: list[float] = field(default_factory=list)
-    p99: list[float] = field(default_factory=list)
-    settings: dict[str, object] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    books: list[dict[str, object]] = field(default_factory=list)
-
-    def figures(self) -> dict[str, object]:
-        """Medians over the rounds, and each round."""
-        return {
-            "shares_per_s": round(statistics.median(self.rates), 1),
-            "p50_ms_at_20": round(statistics.median(self.p50), 1),
-            "p99_ms_at_20": round(statistics.median(self.p99), 1),
-            "rounds": {
-                "shares_per_s": [round(rate, 1) for rate in self.rates],
-                "p50_ms_at_20": self.p50,
-                "p99_ms_at_20": self.p99,
-            },
-            "settings": self.settings,
-            "versions": self.versions,
-            **({"books": self.books} if self.books else {}),
-        }
-
-
-async def flood(chain: Chain, shares: int) -> float:
-    """Shares a second out of a backlog."""
-    ids = new_ids(shares)
-    chain.pause()
-    try:
-        await chain.share(ids)
-    finally:
-        began = time.perf_counter()
-        chain.resume()
-    return shares / (max(await chain.finished(ids)) - began)
-
-
-async def steady(chain: Chain, seconds: float) -> list[float]:
-    """Seconds from before a share is published to its end, at RATE."""
-    ids = new_ids(int(RATE * seconds))
-    sent: list[float] = []
-    began = time.perf_counter()
-    async with asyncio.TaskGroup() as publishing:
-        for number, share in enumerate(ids):
-            await asyncio.sleep(max(0.0, began + number / RATE - time.perf_counter()))
-            sent.append(time.perf_counter())
-            publishing.create_task(chain.share([share]))
-    ended = await chain.finished(ids)
-    return [end - start for start, end in zip(sent, ended, strict=True)]
-
-
-async def measure(name: str, found: Found, shares: int, seconds: float) -> None:
+async def measure(name: str, found: Found, chosen: argparse.Namespace) -> None:
     """One round of one system."""
     with tempfile.TemporaryDirectory(prefix=f"millrace-bench-{name}-") as folder:
-        async with SYSTEMS[name](Path(folder)) as chain:
-            warm = new_ids(WARM_UP)
-            await chain.share(warm)
-            await chain.finished(warm)
-            rate = await flood(chain, shares)
-            latencies = await steady(chain, seconds)
-            chain.finishes.check(chain.shared)
-            if chain.books is not None:
-                found.books.append(await chain.books(chain.shared))
-                chain.finishes.check(chain.shared)
-            found.settings, found.versions = chain.settings, chain.versions
-    found.rates.append(rate)
-    found.p50.append(percentile(latencies, 0.5))
-    found.p99.append(percentile(latencies, 0.99))
-    say(f"  {name:9} {rate:7.1f} shares/s, p50 {found.p50[-1]} ms, p99 {found.p99[-1]} ms at {RATE:.0f} shares/s")
+        async with opened(name, Path(folder), chosen) as chain:
+            await rounds.measure(chain, found, chosen.shares, chosen.seconds, profile=chosen.profile)
+    say(
+        f"  {name:9} {found.rates[-1]:7.1f} shares/s, {found.cpu_ms[-1]['all']:6.2f} ms of processor a share; "
+        f"at {RATE:.0f} shares/s p50 {found.p50[-1]} ms, p99 {found.p99[-1]} ms; "
+        f"others took {found.others[-1]:.0%} of the machine"
+    )
+    if chosen.profile:
+        tell_profile("at flood", found.cpu_ms[-1], found.counted[-1:])
+        tell_profile(f"at {RATE:.0f} shares/s", found.cpu_ms_at_20[-1], found.counted_at_20[-1:])
+
+
+def tell_profile(when: str, spent: dict[str, float], counted: list[dict[str, float]]) -> None:
+    """What a share takes."""
+    say(f"    a share {when} takes")
+    for process, ms in spent.items():
+        say(f"    {ms:9.2f} ms of processor in {process}")
+    for figure, count in [item for one in counted for item in one.items()]:
+        say(f"    {count:9.2f} {figure}")
 
 
 def report(found: dict[str, Found], chosen: argparse.Namespace) -> dict[str, object]:
     """The last line."""
-    medians = {name: statistics.median(one.rates) for name, one in found.items()}
-    ratios = {
-        f"ratio_vs_{peer}": round(medians["millrace"] / medians[peer], 2)
-        if {"millrace", peer} <= set(medians)
-        else None
-        for peer in ("celery", "faust")
-    }
-    ours = statistics.median(found["millrace"].p50) if "millrace" in found else None
+    systems = {name: one.figures() for name, one in found.items()}
     return {
-        **ratios,
-        "p50_ms_at_20": ours,
-        "systems": {name: one.figures() for name, one in found.items()},
+        **ratios(found, "ratio_vs", lambda one: statistics.median(one.rates)),
+        "p50_ms_at_20": systems.get("millrace", {}).get("p50_ms_at_20"),
+        **ratios(found, "cpu_ratio_vs", lambda one: statistics.median(cpu["all"] for cpu in one.cpu_ms)),
+        "systems": systems,
         "rounds": chosen.rounds,
         "shares": chosen.shares,
         "seconds": chosen.seconds,
@@ -151,6 +97,25 @@ def report(found: dict[str, Found], chosen: argparse.Namespace) -> dict[str, obj
     }
 
 
+def ratios(found: dict[str, Found], name: str, figure: Callable[[Found], float]) -> dict[str, float | None]:
+    """Millrace's figure by each peer's; None where one was not measured."""
+    return {
+        f"{name}_{peer}": round(figure(found["millrace"]) / figure(found[peer]), 3)
+        if {"millrace", peer} <= set(found)
+        else None
+        for peer in SYSTEMS[1:]
+    }
+
+
+def show(figures: dict[str, Any]) -> None:
+    """Single figures, those of systems behind their names."""
+    systems = figures["systems"]
+    for name, one in [("", figures), *((f"{name} ", found) for name, found in systems.items())]:
+        for figure, value in one.items():
+            if isinstance(value, int | float):
+                say(f"{name + figure:32} {value}")
+
+
 async def run(chosen: argparse.Namespace) -> dict[str, object]:
     """All rounds; the systems take turns, another one first each time."""
     names = [chosen.only] if chosen.only else list(SYSTEMS)
@@ -161,24 +126,30 @@ async def run(chosen: argparse.Namespace) -> dict[str, object]:
         say(f"round {number + 1} of {chosen.rounds}, load {os.getloadavg()[0]:.1f}")
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
-            await measure(name, found[name], chosen.shares, chosen.seconds)
+            await measure(name, found[name], chosen)
     return report(found, chosen)
 
 
 def main() -> int:
     """0: measured. 1: a share was lost or finished twice, or the books are wrong. 2: something is not installed."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--json", action="store_true", help="no table, only the last line")
+    arguments.add_argument("--json", action="store_true", help="progress and the last line, no table")
     arguments.add_argument("--rounds", type=int, default=3, help="of all systems in turn [3]")
     arguments.add_argument("--shares", type=int, default=2000, help="of the backlog [2000]")
     arguments.add_argument("--seconds", type=float, default=20.0, help="at 20 shares a second [20]")
-    arguments.add_argument("--only", choices=tuple(SYSTEMS), help="one system alone")
+    arguments.add_argument("--only", choices=SYSTEMS, help="one system alone")
+    arguments.add_argument("--celery-pool", choices=tuple(POOLS), default="solo", help="how Celery runs tasks [solo]")
+    arguments.add_argument(
+        "--profile", action="store_true", help="show where a share's time goes, by process and table"
+    )
     chosen = arguments.parse_args()
     try:
         figures = asyncio.run(run(chosen))
     except BenchError as exc:
         say(str(exc))
         return 2 if isinstance(exc, NotInstalled) else 1
+    if not chosen.json:
+        show(figures)
     sys.stdout.write(json.dumps(figures) + "\n")
     return 0
 

@@ -1,7 +1,9 @@
 """Celery over RabbitMQ: no ledger, no dedupe, no leases; tasks are acknowledged late.
 
-Celery is given what was fastest on two cores: SOLO_WORKERS processes without a pool between them and their tasks.
-Messages are persistent and not confirmed to their publisher, as by Celery's defaults.
+Celery is given what was fastest on two cores: two processes without a pool between them and their tasks (`solo`).
+Tried too: solo with 1, 3 and 4 processes, threads, prefork with 2 and 4 children (`--celery-pool prefork`, Celery's
+own default: half the shares a second or less). Messages are persistent and not confirmed to their
+publisher, as by Celery's defaults.
 """
 
 from __future__ import annotations
@@ -16,15 +18,19 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from benchmarks.peers import rabbit
 from benchmarks.peers.chain import Chain, Finishes, NotInstalled, Process, running
 
 BROKER, FINISHED = "BENCH_AMQP", "BENCH_FINISHED"
-SOLO_WORKERS: Final = 2
+Pool = Literal["solo", "prefork"]
+POOLS: Final[dict[Pool, tuple[int, tuple[str, ...]]]] = {
+    "solo": (2, ("--pool=solo",)),
+    "prefork": (1, ("--pool=prefork", "--concurrency=2", "-O", "fair")),
+}
+"""Worker processes, and how each runs its tasks."""
 OPTIONS: Final = (
-    "--pool=solo",
     "--without-gossip",
     "--without-mingle",
     "--without-heartbeat",
@@ -43,7 +49,7 @@ def ask_for_celery() -> None:
 
 
 @asynccontextmanager
-async def open_celery(folder: Path) -> AsyncIterator[Chain]:
+async def open_celery(folder: Path, pool: Pool = "solo") -> AsyncIterator[Chain]:
     """A fresh RabbitMQ and workers that take every task."""
     ask_for_celery()
     ending = folder / "finished"
@@ -51,10 +57,11 @@ async def open_celery(folder: Path) -> AsyncIterator[Chain]:
         env = {BROKER: node.url, FINISHED: str(ending)}
         from benchmarks.peers.celery_tasks import SETTINGS, Tasks  # noqa: PLC0415 - only now is Celery known to be there
 
-        program = (sys.executable, "-m", "celery", "--app", "benchmarks.peers.celery_tasks", "worker", *OPTIONS)
+        count, how = POOLS[pool]
+        program = (sys.executable, "-m", "celery", "--app", "benchmarks.peers.celery_tasks", "worker", *how, *OPTIONS)
         workers = [
             Process(f"celery-{n}", (*program, f"--hostname=w{n}@%h"), folder / f"celery-{n}.log", env)
-            for n in range(SOLO_WORKERS)
+            for n in range(count)
         ]
         with running(*workers), closing(Tasks(node.url)) as tasks:
             yield Chain(
@@ -63,7 +70,7 @@ async def open_celery(folder: Path) -> AsyncIterator[Chain]:
                 publish=lambda shares: asyncio.to_thread(tasks.publish, shares),
                 finishes=finishes,
                 settings={
-                    "workers": f"{SOLO_WORKERS} processes, pool solo, any task in any of them",
+                    "workers": f"{count} with {' '.join(how)}, any task in any of them",
                     "celery": SETTINGS,
                     "messages": "persistent, not confirmed to the publisher (Celery's defaults)",
                     "erlang": rabbit.ERLANG,
@@ -73,6 +80,7 @@ async def open_celery(folder: Path) -> AsyncIterator[Chain]:
                     "kombu": importlib.metadata.version("kombu"),
                     "rabbitmq": await asyncio.to_thread(rabbit.version),
                 },
+                parts={"rabbitmq": node.pid},
             )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import subprocess
@@ -12,17 +11,17 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from confluent_kafka import Consumer, TopicPartition
-
 from millrace.embedded.process import last_lines, launcher_argv
 
 STAGES: Final = ("media", "transcribe", "summarize", "embed")
+TOPICS: Final = ("share.created", "media.ready", "transcript.ready", "summary.ready", "embedding.ready")
+PARTITIONS: Final = 4
 ROOT: Final = Path(__file__).parents[2]
 FINISH_WITHIN_S: Final = 180.0
 STOP_WITHIN_S: Final = 30.0
@@ -157,9 +156,18 @@ class Chain:
     finishes: Finishes
     settings: dict[str, object]
     versions: dict[str, str]
+    parts: dict[str, int]
+    """Process ids of the broker and whatever else is not a worker."""
     books: Callable[[Sequence[str]], Awaitable[dict[str, object]]] | None = None
     """Waits until everything about these shares is written down, and raises `Broken` where it is wrong."""
+    counted: Callable[[], Awaitable[dict[str, float]]] | None = None
+    """What it has asked of its database and broker so far."""
     shared: list[str] = field(default_factory=list)
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """All processes by name."""
+        return {**{worker.name: worker.pid for worker in self.workers}, **self.parts}
 
     def alive(self) -> None:
         """:raises Broken: a worker has ended."""
@@ -184,31 +192,3 @@ class Chain:
         """They go on."""
         for worker in self.workers:
             worker.signal(signal.SIGCONT)
-
-
-@contextlib.asynccontextmanager
-async def heard_on(kafka: str, topic: str) -> AsyncIterator[Finishes]:
-    """Keys of a topic's new records, as a consumer in a thread hears them."""
-    finishes, stopped = Finishes(), threading.Event()
-    consumer = Consumer({"bootstrap.servers": kafka, "group.id": uuid.uuid4().hex, "enable.auto.commit": False})
-    partitions = [
-        TopicPartition(topic, number) for number in consumer.list_topics(topic, 10).topics[topic].partitions
-    ]
-    for one in partitions:
-        one.offset = consumer.get_watermark_offsets(one, 10)[1]  # a definite place, or early records are not seen
-    consumer.assign(partitions)
-
-    def listen() -> None:
-        while not stopped.is_set():
-            message = consumer.poll(0.1)
-            if message is not None and message.error() is None:
-                finishes.tell((message.key() or b"").decode(), time.perf_counter())
-
-    thread = threading.Thread(target=listen, name="finishes", daemon=True)
-    thread.start()
-    try:
-        yield finishes
-    finally:
-        stopped.set()
-        await asyncio.to_thread(thread.join)
-        consumer.close()

@@ -18,9 +18,10 @@ from typing import Final
 
 import asyncpg
 import httpx
-from confluent_kafka import Consumer, TopicPartition
 
-from benchmarks.peers.chain import STAGES, Broken, Chain, Process, heard_on, running
+from benchmarks.peers.chain import STAGES, TOPICS, Broken, Chain, Process, running
+from benchmarks.peers.counters import counted
+from benchmarks.peers.kafka import heard_on, records
 from millrace.clock import SystemClock
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.events import ShareCreated
@@ -35,12 +36,12 @@ from millrace.stream.messages import Writer
 from tests.chaos.worker import free_port
 from tests.conftest import own_stack
 
-CREATED: Final = "share.created"
-FINISHED: Final = "embedding.ready"
+CREATED, FINISHED = TOPICS[0], TOPICS[-1]
 SETTINGS: Final = {"MILLRACE_CONCURRENCY": "64", "MILLRACE_PREFETCH": "256", "MILLRACE_DRAIN_S": "1"}
 BUDGETS: Final = "".join(f'[default.{scope}]\nhour = "1000"\nday = "1000"\n' for scope in (*STAGES, "total"))
 READY_WITHIN_S: Final = 90.0
 BOOKS_WITHIN_S: Final = 120.0
+_SETTLED: Final = "SELECT count(*) FROM ledger_entries WHERE outcome = 'settled'"
 _WRONG: Final = """
 SELECT count(*) FROM unnest($1::text[]) AS wanted (share_id) LEFT JOIN (
     SELECT share_id, sum(settled_change) AS settled, sum(held_change) AS held, sum(unconfirmed_change) AS unknown
@@ -83,7 +84,9 @@ async def open_millrace(folder: Path) -> AsyncIterator[Chain]:
                         "left_out": "the gateway",
                     },
                     versions={"python": platform.python_version(), "kafka": "as embedded", "postgres": "as embedded"},
+                    parts={**pids(folder), **{one.name: one.pid for one in processes if one.name not in STAGES}},
                     books=lambda shares: _books(stack, shares),
+                    counted=lambda: counted(stack),
                 )
 
 
@@ -149,11 +152,13 @@ async def _books(stack: Addresses, shares: Sequence[str]) -> dict[str, object]:
     connection = await asyncpg.connect(stack.postgres)
     began = time.monotonic()
     try:
-        while wrong := await connection.fetchval(_WRONG, list(shares), len(STAGES)):
+        while await connection.fetchval(_SETTLED) < len(shares) * len(STAGES):
             if time.monotonic() - began > BOOKS_WITHIN_S:
-                raise Broken(f"the ledger does not show {len(STAGES)} settled micro-dollars for {wrong} shares")
-            await asyncio.sleep(0.2)
+                break  # what is missing is counted below
+            await asyncio.sleep(0.5)
         late = time.monotonic() - began
+        if wrong := await connection.fetchval(_WRONG, list(shares), len(STAGES)):
+            raise Broken(f"the ledger does not show {len(STAGES)} settled micro-dollars for {wrong} shares")
         for what, sql in _LEFT.items():
             args = [len(shares) * len(STAGES)] if "$1" in sql else []
             if count := await connection.fetchval(sql, *args):
@@ -163,23 +168,10 @@ async def _books(stack: Addresses, shares: Sequence[str]) -> dict[str, object]:
         await connection.close()
     if total != len(shares) * len(STAGES):
         raise Broken(f"the ledger shows {total} micro-dollars for {len(shares)} shares")
-    dead = sum(await asyncio.to_thread(records, stack.kafka, [f"{stage}.dead" for stage in STAGES]))
+    dead = sum((await asyncio.to_thread(records, stack.kafka, [f"{stage}.dead" for stage in STAGES])).values())
     if dead:
         raise Broken(f"Millrace has {dead} dead letters")
     return {"micro_usd_per_share": int(total) / len(shares), "books_complete_after_s": round(late, 1)}
-
-
-def records(kafka: str, topics: Sequence[str]) -> list[int]:
-    """Where each topic ends: records ever written, and markers of transactions. Blocking."""
-    consumer = Consumer({"bootstrap.servers": kafka, "group.id": "ends"})
-    try:
-        known = consumer.list_topics(timeout=10).topics
-        return [
-            sum(consumer.get_watermark_offsets(TopicPartition(topic, n), 10)[1] for n in known[topic].partitions)
-            for topic in topics
-        ]
-    finally:
-        consumer.close()
 
 
 def pids(folder: Path) -> dict[str, int]:

@@ -27,7 +27,7 @@ class Node:
     """A node that answers."""
 
     url: str
-    processes: tuple[Process, ...]
+    pid: int
 
 
 def installed() -> tuple[str, str]:
@@ -77,7 +77,7 @@ def rabbit(folder: Path) -> Iterator[Node]:
     names = Process("epmd", (epmd, "-port", str(mapper), "-address", "127.0.0.1"), folder / "epmd.log", env)
     with running(names), running(Process("rabbitmq", (server,), folder / "rabbit.log", env)) as (broker,):
         _until_open(broker, port)
-        yield Node(f"amqp://guest:guest@127.0.0.1:{port}//", (broker,))
+        yield Node(f"amqp://guest:guest@127.0.0.1:{port}//", broker.pid)
 
 
 def _until_open(broker: Process, port: int) -> None:
