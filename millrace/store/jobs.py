@@ -3,38 +3,57 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from millrace.contracts.events import StageName, TaskState, TaskStatus
 from millrace.store import waiting
 from millrace.store.database import Connection, Database
+from millrace.store.turns import NOT_WAITED, Turn
 from millrace.store.waiting import Shut, Waiting
 
 _UPSERT = """
 INSERT INTO jobs (share_id, stage, account, state, work_key, reason, progress, resume_at, needed_micro_usd,
-                  left_micro_usd, cap, attempt, model, cost_micro_usd, published, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+                  left_micro_usd, cap, attempt, model, cost_micro_usd, published, updated_at, asked_at, waited_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $18, $19)
 ON CONFLICT (share_id, stage) DO UPDATE
    SET account = excluded.account, state = excluded.state, work_key = coalesce(excluded.work_key, jobs.work_key),
        reason = excluded.reason, progress = excluded.progress, resume_at = excluded.resume_at,
        needed_micro_usd = excluded.needed_micro_usd, left_micro_usd = excluded.left_micro_usd, cap = excluded.cap,
        attempt = excluded.attempt, model = coalesce(excluded.model, jobs.model),
-       cost_micro_usd = excluded.cost_micro_usd, published = excluded.published, updated_at = excluded.updated_at
- WHERE (jobs.published AND jobs.work_key = excluded.work_key) IS NOT TRUE OR excluded.published OR $17
+       cost_micro_usd = excluded.cost_micro_usd, published = excluded.published, updated_at = excluded.updated_at,
+       asked_at = coalesce(excluded.asked_at, jobs.asked_at),
+       waited_at = CASE WHEN excluded.asked_at IS NULL THEN jobs.waited_at ELSE excluded.waited_at END
+ WHERE ((jobs.asked_at, jobs.waited_at) > (excluded.asked_at, excluded.waited_at)) IS NOT TRUE
+   AND ((jobs.published AND jobs.work_key = excluded.work_key) IS NOT TRUE OR excluded.published
+        OR ($17 AND ((jobs.asked_at, jobs.waited_at) = (excluded.asked_at, excluded.waited_at)) IS NOT TRUE))
 """
-# The condition: a worker that was paused does not make unfinished again what another has finished and emitted.
+# The conditions: a record whose turn is over changes nothing; and a worker that was paused does not make unfinished
+# again what another has finished and emitted.
 
 
 @dataclass(frozen=True)
 class JobRow:
-    """What is known of a job when a record about it arrives."""
+    """What is known of a job when a record about it arrives; `turn` is None until one has brought it on."""
 
     work_key: str | None
     state: TaskState
     attempt: int
     published: bool
+    turn: Turn | None = None
 
 
-def _values(status: TaskStatus, *, published: bool, anew: bool) -> tuple[object, ...]:
+@dataclass(frozen=True)
+class Ask:
+    """What a record asks: its turn, None when it does not say; `anew` when a person or a replay asked for it."""
+
+    turn: Turn | None = None
+    anew: bool = False
+
+
+ASKED_BY_NOBODY: Final = Ask()
+
+
+def _values(status: TaskStatus, ask: Ask, *, published: bool) -> tuple[object, ...]:
     return (
         status.share_id,
         status.stage,
@@ -52,7 +71,9 @@ def _values(status: TaskStatus, *, published: bool, anew: bool) -> tuple[object,
         status.cost_micro_usd,
         published,
         status.updated_at,
-        anew,
+        ask.anew,
+        ask.turn and ask.turn.asked_at,
+        ask.turn.waited_at if ask.turn else NOT_WAITED,
     )
 
 
@@ -65,17 +86,27 @@ class JobStore:
     async def get(self, share_id: str, stage: StageName) -> JobRow | None:
         """The job of a share's stage, if any."""
         row = await self._db.fetchrow(
-            "SELECT work_key, state, attempt, published FROM jobs WHERE share_id = $1 AND stage = $2", share_id, stage
+            """
+            SELECT work_key, state, attempt, published, asked_at, waited_at FROM jobs
+             WHERE share_id = $1 AND stage = $2
+            """,
+            share_id,
+            stage,
         )
-        return None if row is None else JobRow(row["work_key"], row["state"], row["attempt"], row["published"])
+        if row is None:
+            return None
+        turn = None if row["asked_at"] is None else Turn(row["asked_at"], row["waited_at"])
+        return JobRow(row["work_key"], row["state"], row["attempt"], row["published"], turn)
 
-    async def put(self, status: TaskStatus, *, published: bool = False, anew: bool = False) -> bool:
+    async def put(self, status: TaskStatus, ask: Ask = ASKED_BY_NOBODY, *, published: bool = False) -> bool:
         """Write where the job stands; `published` once its event is confirmed.
 
-        :param anew: somebody asked for it again, so it may be unfinished although its event is out.
-        :return: False when the event of this very work is out already, and the job stays as it is.
+        :param ask: what the record asks that brought the job there. Asked for anew, it may be unfinished although its
+            event is out.
+        :return: False when a later record has its turn, or the event of this very work is out already: the job stays
+            as it is.
         """
-        return await self._db.execute(_UPSERT, *_values(status, published=published, anew=anew)) == 1
+        return await self._db.execute(_UPSERT, *_values(status, ask, published=published)) == 1
 
     async def progress(self, share_id: str, stage: StageName, fraction: float) -> None:
         """Show how far a running job is."""
@@ -102,18 +133,18 @@ class JobStore:
         )
 
     async def wait(
-        self, status: TaskStatus, message: Waiting, *, shut: Shut | None = None, anew: bool = False
+        self, status: TaskStatus, message: Waiting, ask: Ask = ASKED_BY_NOBODY, *, shut: Shut | None = None
     ) -> list[TaskStatus]:
         """Let a job wait: its state and the message that wakes it, in one transaction. The latest message wins.
 
         :param shut: closes the message's gate for the jobs behind it, too.
-        :param anew: as in `put`; a job that stays as it is waits for nothing.
+        :param ask: as in `put`, with the turn of the message; a job that stays as it is waits for nothing.
         :return: what has changed: its own status unless it stays as it is, and those of the jobs behind it.
         """
 
         async def body(connection: Connection) -> list[TaskStatus]:
             behind = await waiting.shut(connection, message, shut)
-            values = _values(status, published=False, anew=anew)
+            values = _values(status, ask, published=False)
             if await connection.execute(_UPSERT, *values) == "INSERT 0 0":
                 return behind
             await waiting.put(connection, message)

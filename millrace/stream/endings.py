@@ -71,7 +71,7 @@ class Endings:
         if published:
             metrics.TASKS.labels(self._spec.name, state).inc()
             metrics.COST.labels(self._spec.name, job.plan.model).inc(cost / 1_000_000)
-        if await self._jobs.put(status, published=published, anew=job.incoming.asked_for):
+        if await self._jobs.put(status, job.incoming.ask, published=published):
             await self._writer.status(status)
 
     async def park(self, job: Job, denied: Denied) -> None:
@@ -124,6 +124,7 @@ class Endings:
         event, spec, now = job.event, self._spec, self._clock.now()
         at = wait.due if isinstance(wait.due, datetime) else now + wait.due
         resume_at = None if at == NEVER else at
+        ask = job.incoming.ask_after_waiting(now)
         status = job.status(
             state, now, reason=wait.why, attempt=wait.attempt, resume_at=resume_at, refusal=wait.refusal
         )
@@ -135,11 +136,11 @@ class Endings:
             topic=spec.requested,
             key=event.share_id.encode(),
             value=self._writer.command(spec.name, spec.requested, job.incoming, event, wait.reason),
-            headers=job.incoming.trace_headers(),
+            headers=job.incoming.waiting_headers(ask.turn),
             gate=wait.gate,
         )
         log.info("%s %s: %s until %s: %s", spec.name, event.share_id, state, resume_at or "its cap changes", wait.why)
-        told = await self._jobs.wait(status, message, shut=wait.shut, anew=job.incoming.asked_for)
+        told = await self._jobs.wait(status, message, ask, shut=wait.shut)
         if wait.shut is not None:
             await self._gates.look()
         await asyncio.gather(*map(self._writer.status, told))
@@ -155,7 +156,7 @@ class Endings:
         metrics.TASKS.labels(stage, "failed").inc()
         await self._writer.dead_letter(self._spec.dead, incoming.origin, error, attempt)
         status = failed_status(event, stage, now, reason=sentence(error, stage), attempt=attempt, work_key=work_key)
-        if await self._jobs.put(status, anew=incoming.asked_for):
+        if await self._jobs.put(status, incoming.ask):
             await self._writer.status(status)
 
     async def bury(self, message: Message, error: Poison) -> None:

@@ -9,6 +9,7 @@ from millrace import ids
 from millrace.contracts.events import ShareEvent, StageName, TaskState, TaskStatus
 from millrace.errors import MillraceError, Refusal
 from millrace.money import ZERO, MicroUSD
+from millrace.store.jobs import JobRow
 from millrace.stream.messages import Incoming
 from millrace.stream.stage import Plan
 
@@ -57,6 +58,25 @@ class Job:
             cost_micro_usd=cost,
             updated_at=now,
         )
+
+
+def had_its_turn(incoming: Incoming, row: JobRow | None) -> bool:
+    """Kafka delivered again what was brought to an end, or what something later has replaced.
+
+    Then it waits, too: the command that brings it back has a later turn.
+    """
+    if row is None or row.turn is None or incoming.turn is None:
+        return False
+    return incoming.turn < row.turn or (incoming.turn == row.turn and (row.published or row.state == "failed"))
+
+
+def known_already(incoming: Incoming, row: JobRow | None, key: ids.WorkKey) -> bool:
+    """An event about work that is finished and emitted; or that waits: then a command will come, and this would be a
+    try too many.
+    """
+    if row is None or row.work_key != key or incoming.asked_for:
+        return False
+    return row.published or (incoming.reason is None and row.state in ("waiting", "parked"))
 
 
 def failed_status(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from millrace import ids
@@ -15,12 +16,16 @@ from millrace.contracts.partitions import partition_for, partition_key
 from millrace.contracts.wire import Codec
 from millrace.errors import Poison
 from millrace.kafka.producer import Header
+from millrace.store.jobs import Ask
+from millrace.store.turns import NOT_WAITED, Turn
 from millrace.stream.pool import Message
 
 _LONGEST_REASON, _LONGEST_STACK = 1000, 4000  # characters: evidence must never make a message too large
 
 GATE_HEADER = "millrace-gate"
 """Names the gate that let a waiting message through."""
+ASKED_HEADER, WAITED_HEADER = "millrace-asked-at", "millrace-waited-at"
+"""The turn of work that waited: a later record of the same wish."""
 
 ON_DEMAND: frozenset[RequestReason] = frozenset({"api", "replay"})
 """Somebody asked: attempts start afresh and the result is emitted even if it was before."""
@@ -35,11 +40,21 @@ class Incoming:
     origin: Message
     options: Mapping[str, str] = field(default_factory=dict)
     reason: RequestReason | None = None
+    turn: Turn | None = None
 
     @property
     def asked_for(self) -> bool:
         """A person or a replay asked for it."""
         return self.reason in ON_DEMAND
+
+    @property
+    def ask(self) -> Ask:
+        """What it asks, as the job's row keeps it."""
+        return Ask(self.turn, self.asked_for)
+
+    def ask_after_waiting(self, now: datetime) -> Ask:
+        """The same of the command that brings it back."""
+        return Ask(self.turn and self.turn.after_waiting(now), self.asked_for)
 
     @property
     def traceparent(self) -> bytes | None:
@@ -52,10 +67,13 @@ class Incoming:
         gate = self.message.headers.get(GATE_HEADER)
         return None if gate is None else gate.decode("utf-8", "replace")
 
-    def trace_headers(self) -> dict[str, str]:
-        """The trace as text, to be kept with work that waits."""
+    def waiting_headers(self, turn: Turn | None) -> dict[str, str]:
+        """The trace and the next turn as text, to be kept with work that waits."""
         trace = self.traceparent
-        return {} if trace is None else {"traceparent": trace.decode("ascii", "replace")}
+        kept = {} if trace is None else {"traceparent": trace.decode("ascii", "replace")}
+        if turn is not None:
+            kept |= {ASKED_HEADER: turn.asked_at.isoformat(), WAITED_HEADER: turn.waited_at.isoformat()}
+        return kept
 
 
 class Sender(Protocol):
@@ -89,7 +107,7 @@ class Reader:
         """
         event = await self._codec.decode(message.at.topic, message.value)
         if not isinstance(event, StageRequested):
-            return Incoming(message, _storable(event), message)
+            return Incoming(message, _storable(event), message, turn=_turn(message.written_at))
         if event.origin_topic not in self._inputs:
             raise Poison(f"a command that carries a message of {event.origin_topic[:100]!r}, which is not read here")
         origin = Message(
@@ -100,7 +118,26 @@ class Reader:
             event.origin_headers,
         )
         carried = await self._codec.decode(event.origin_topic, event.origin_value)
-        return Incoming(message, _storable(carried), origin, event.options, event.reason)
+        asked = _turn(event.requested_at) if event.reason in ON_DEMAND else _turn_of_headers(message.headers)
+        return Incoming(message, _storable(carried), origin, event.options, event.reason, asked)
+
+
+def _turn(asked_at: datetime | None) -> Turn | None:
+    return None if asked_at is None else Turn(asked_at)
+
+
+def _turn_of_headers(headers: Mapping[str, bytes]) -> Turn | None:
+    """The turn that work waits for; None when it began to wait under a version that did not say so."""
+    asked_at, waited_at = (_time(headers.get(name)) for name in (ASKED_HEADER, WAITED_HEADER))
+    return None if asked_at is None else Turn(asked_at, waited_at or NOT_WAITED)
+
+
+def _time(text: bytes | None) -> datetime | None:
+    try:
+        found = datetime.fromisoformat((text or b"").decode("ascii", "replace"))
+    except ValueError:  # nobody of ours wrote it
+        return None
+    return found if found.tzinfo else None
 
 
 def _storable(event: Event) -> Event:

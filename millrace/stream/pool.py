@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NoReturn, Protocol
 
 from millrace.clock import Clock
@@ -26,13 +26,14 @@ EXIT_GAP = 70
 
 @dataclass(frozen=True)
 class Message:
-    """A record as it came from Kafka."""
+    """A record as it came from Kafka; `written_at` is Kafka's own timestamp of it, where it has one."""
 
     at: Partition
     offset: int
     key: bytes
     value: bytes
     headers: Mapping[str, bytes]
+    written_at: datetime | None = None
 
 
 Execute = Callable[[Message], Awaitable[None]]
@@ -47,6 +48,7 @@ class RawMessage(Protocol):
     key: bytes | None
     value: bytes | None
     headers: Mapping[str, bytes | None] | list[tuple[str, bytes | None]] | None
+    timestamp: float | None
     generation_id: int
 
 
@@ -199,7 +201,8 @@ class JobPool:
             return False  # still running from before a rebalance: its end acknowledges this event
         # A header may have no value, as JSON's null; nobody here tells that from an empty one.
         headers = {name: value or b"" for name, value in dict(raw.headers or {}).items()}
-        message = Message(at, raw.offset, raw.key or b"", raw.value or b"", headers)
+        written_at = datetime.fromtimestamp(raw.timestamp, UTC) if raw.timestamp and raw.timestamp > 0 else None
+        message = Message(at, raw.offset, raw.key or b"", raw.value or b"", headers, written_at)
         task = asyncio.create_task(self._one(message, self._tails.get(message.key)))
         self._running[place] = self._tails[message.key] = task
         task.add_done_callback(lambda done: self._forget(done, message))

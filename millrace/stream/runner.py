@@ -22,19 +22,18 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, JsonValue
 
-from millrace import ids
 from millrace.clock import Clock
 from millrace.contracts.events import ShareEvent
 from millrace.errors import ConfigurationError, Denied, Paused, Poison, Retryable, Skipped, Unavailable
 from millrace.ledger.port import Ledger
 from millrace.money import ZERO
 from millrace.store.calls import CallStore
-from millrace.store.jobs import JobRow, JobStore
+from millrace.store.jobs import JobStore
 from millrace.store.work import Busy, Done, Mine, WorkStore
 from millrace.stream.calls import Calls, LeaseLost, Payer
 from millrace.stream.endings import Endings, Wait
 from millrace.stream.gates import Gates, Passage
-from millrace.stream.job import Job
+from millrace.stream.job import Job, had_its_turn, known_already
 from millrace.stream.lease import kept_lease
 from millrace.stream.messages import Incoming, Reader, Writer
 from millrace.stream.pool import Message
@@ -122,15 +121,16 @@ class JobRunner(Generic[R]):
         try:
             plan = self._handler.plan(event, incoming.options)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it ends as a dead letter with its stack
-            await self._end.fail(incoming, event, exc, attempt=0, work_key=None)
+            if not had_its_turn(incoming, await self._stores.jobs.get(event.share_id, self._spec.name)):
+                await self._end.fail(incoming, event, exc, attempt=0, work_key=None)
             return
         if plan is None:
             return
         key = plan.work_key(self._spec.name)
         row = await self._stores.jobs.get(event.share_id, self._spec.name)
-        if self._already_known(incoming, row, key):
+        if had_its_turn(incoming, row) or known_already(incoming, row, key):
             return
-        attempt = 0 if row is None or incoming.asked_for else row.attempt
+        attempt = 0 if row is None or incoming.asked_for or row.work_key != key else row.attempt
         job = Job(self._spec.name, incoming, plan, key, attempt)
         try:
             await self._attempt(job, passage)
@@ -156,16 +156,6 @@ class JobRunner(Generic[R]):
             await self._end.wait(job, "waiting", Wait("retry", reason, OUTAGE_WAIT))
         except Exception as exc:  # noqa: BLE001 - Retryable, UnknownOutcome and what nobody foresaw: bounded tries
             await self._end.retry(job, exc)
-
-    @staticmethod
-    def _already_known(incoming: Incoming, row: JobRow | None, key: ids.WorkKey) -> bool:
-        """Kafka delivered again what was brought to an end, and perhaps not acknowledged.
-
-        Finished and emitted; or written down as waiting: then a command will come, and this would be a try too many.
-        """
-        if row is None or row.work_key != key or incoming.asked_for:
-            return False
-        return row.published or (incoming.reason is None and row.state in ("waiting", "parked"))
 
     async def _work(self, job: Job, passage: Passage) -> None:
         claim = await self._stores.work.claim(job.work_key, self._spec.name)

@@ -29,6 +29,7 @@ class Raw:
     partition: int = AT.partition
     value: bytes | None = b"v"
     headers: Mapping[str, bytes | None] | list[tuple[str, bytes | None]] | None = None
+    timestamp: float | None = None
 
 
 @dataclass
