@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from millrace.clock import SystemClock
@@ -12,6 +12,9 @@ from millrace.models.port import EmbeddingModel
 from millrace.models.settings import EmbeddingSettings
 from millrace.models.wordllama import WordLlamaModel
 
+Make = Callable[[str], EmbeddingModel]
+"""Makes another model by its name; raises ConfigurationError where nobody knows what it costs."""
+
 
 @asynccontextmanager
 async def open_embedding(settings: EmbeddingSettings) -> AsyncIterator[EmbeddingModel]:
@@ -19,30 +22,43 @@ async def open_embedding(settings: EmbeddingSettings) -> AsyncIterator[Embedding
 
     :raises ConfigurationError: nobody knows what the API's model costs.
     """
-    if settings.embeds_by_api:
-        async with _open_api(settings) as model:
-            yield model
-    else:
-        yield await asyncio.to_thread(WordLlamaModel, settings.embed_price_per_second)
+    async with open_embeddings(settings) as (model, _):
+        yield model
 
 
 @asynccontextmanager
-async def _open_api(settings: EmbeddingSettings) -> AsyncIterator[EmbeddingModel]:
+async def open_embeddings(settings: EmbeddingSettings) -> AsyncIterator[tuple[EmbeddingModel, Make | None]]:
+    """The embedding model, and a maker of others behind the same API; None for a local model.
+
+    :raises ConfigurationError: nobody knows what the API's model costs.
+    """
+    if settings.embeds_by_api:
+        async with _open_api(settings) as make:
+            yield make(settings.embed_model), make
+    else:
+        yield await asyncio.to_thread(WordLlamaModel, settings.embed_price_per_second), None
+
+
+@asynccontextmanager
+async def _open_api(settings: EmbeddingSettings) -> AsyncIterator[Make]:
     # 120 MB and three seconds that processes with a local model do without.
     from millrace.models.openai_api import OpenAIEmbeddings, open_client  # noqa: PLC0415 - memory and seconds that only its users pay
 
-    tariff = token_tariff(
-        model=settings.embed_model,
-        base_url=settings.embed_base_url,
-        dollars_in=settings.embed_price_in,
-        dollars_out=None,
-        writes=False,
-        file=settings.prices,
-        setting="MILLRACE_EMBED_PRICE_IN",
-        clock=SystemClock(),
-    )
+    def make(name: str) -> EmbeddingModel:
+        tariff = token_tariff(
+            model=name,
+            base_url=settings.embed_base_url,
+            dollars_in=settings.embed_price_in if name == settings.embed_model else None,
+            dollars_out=None,
+            writes=False,
+            file=settings.prices,
+            setting="MILLRACE_EMBED_PRICE_IN",
+            clock=SystemClock(),
+        )
+        return OpenAIEmbeddings(client, model=name, tariff=tariff)
+
     client = open_client(
         base_url=settings.embed_base_url, key=settings.openai_api_key, timeout_s=settings.embed_timeout_s
     )
     async with client:
-        yield OpenAIEmbeddings(client, model=settings.embed_model, tariff=tariff)
+        yield make

@@ -19,6 +19,7 @@ from millrace.kafka.producer import Header
 from millrace.store.jobs import Ask
 from millrace.store.turns import NOT_WAITED, Turn
 from millrace.stream.pool import Message
+from millrace.stream.stage import GENERATION_OPTION
 
 _LONGEST_REASON, _LONGEST_STACK = 1000, 4000  # characters: evidence must never make a message too large
 
@@ -119,7 +120,12 @@ class Reader:
         )
         carried = await self._codec.decode(event.origin_topic, event.origin_value)
         asked = _turn(event.requested_at) if event.reason in ON_DEMAND else _turn_of_headers(message.headers)
-        return Incoming(message, _storable(carried), origin, event.options, event.reason, asked)
+        options = event.options
+        if event.force and GENERATION_OPTION not in options:
+            # By the command's place: delivered again, it means the same work.
+            place = f"{message.at.topic}-{message.at.partition}@{message.offset}"
+            options = {**options, GENERATION_OPTION: place}
+        return Incoming(message, _storable(carried), origin, options, event.reason, asked)
 
 
 def _turn(asked_at: datetime | None) -> Turn | None:
@@ -196,6 +202,7 @@ class Writer:
             origin_value=incoming.origin.value,
             origin_headers=dict(incoming.origin.headers),
             options=dict(incoming.options),
+            force=GENERATION_OPTION in incoming.options,
             requested_by=self._source,
             requested_at=self._clock.now(),
         )

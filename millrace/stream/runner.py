@@ -38,7 +38,7 @@ from millrace.stream.lease import kept_lease
 from millrace.stream.messages import Incoming, Reader, Writer
 from millrace.stream.pool import Message
 from millrace.stream.progress import Progress
-from millrace.stream.stage import Finished, StageHandler, StageSpec
+from millrace.stream.stage import Finished, StageHandler, StageSpec, planned
 from millrace.telemetry import metrics
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class JobRunner(Generic[R]):
 
     async def _bring_to_end(self, incoming: Incoming, event: ShareEvent, passage: Passage) -> None:
         try:
-            plan = self._handler.plan(event, incoming.options)
+            plan = planned(self._handler, event, incoming.options)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it ends as a dead letter with its stack
             if not had_its_turn(incoming, await self._stores.jobs.get(event.share_id, self._spec.name)):
                 await self._end.fail(incoming, event, exc, attempt=0, work_key=None)

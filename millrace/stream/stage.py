@@ -7,9 +7,9 @@ the rest: decoding, leases, money, delivery, acknowledgement, dead letters.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -19,6 +19,11 @@ from millrace.money import MicroUSD
 
 R = TypeVar("R", bound=BaseModel)
 A = TypeVar("A", bound=BaseModel)
+
+MODEL_OPTION: Final = "model"
+"""Option of a command: the model to use instead of the stage's own."""
+GENERATION_OPTION: Final = "generation"
+"""Option of a command that does finished work again: names the doing. Commands with the same one share the work."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +57,21 @@ class StageSpec:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a stage would do about an event: which work, for which share. Equal work keys are paid once."""
+    """What a stage would do about an event: which work, for which share. Equal work keys are paid once.
+
+    `generation` tells work that was asked for once more from what was done before; it is empty at first.
+    """
 
     event: ShareEvent
     content_hash: str
     model: str
     parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    generation: str = ""
 
     def work_key(self, stage: StageName) -> ids.WorkKey:
-        """Names the work: stage, content hash, model, parameters."""
-        return ids.work_key(stage, self.content_hash, self.model, self.parameters)
+        """Names the work: stage, content hash, model, parameters, and the generation if there is one."""
+        again = {GENERATION_OPTION: self.generation} if self.generation else {}
+        return ids.work_key(stage, self.content_hash, self.model, {**self.parameters, **again})
 
 
 @dataclass(frozen=True)
@@ -121,7 +131,7 @@ class StageHandler(Protocol[R]):
 
         `options` come with a command on `<stage>.requested` and are empty for events.
 
-        :raises Poison: the event can never be worked on.
+        :raises Poison: the event can never be worked on, or not with these options.
         """
         ...
 
@@ -141,3 +151,30 @@ class StageHandler(Protocol[R]):
     def event(self, plan: Plan, done: Finished[R]) -> ShareEvent:
         """The result as this share's event."""
         ...
+
+
+class Planner(Protocol):
+    """The part of a handler that says what would be done; pure."""
+
+    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:
+        """See `StageHandler.plan`."""
+        ...
+
+
+@runtime_checkable
+class Priced(Protocol):
+    """A handler that knows beforehand how much its work can cost; for estimates."""
+
+    def most(self, plan: Plan) -> MicroUSD:
+        """About the most that the work of a plan can cost, from the event alone."""
+        ...
+
+
+def planned(handler: Planner, event: Event, options: Mapping[str, str]) -> Plan | None:
+    """What a stage does about an event under these options; whoever asks comes to the same work key.
+
+    :raises Poison: as `StageHandler.plan`.
+    """
+    plan = handler.plan(event, options)
+    generation = options.get(GENERATION_OPTION)
+    return plan if plan is None or generation is None else replace(plan, generation=generation)

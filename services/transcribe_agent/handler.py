@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 from millrace.contracts.events import Event, MediaReady, ShareEvent, TranscriptReady
 from millrace.errors import Poison, Skipped
+from millrace.models.choice import Models
+from millrace.money import ZERO, MicroUSD
 from millrace.store.blobs import BlobStore
 from millrace.store.transcripts import keep_large
-from millrace.stream.stage import Finished, Paid, Plan, Run
+from millrace.stream.stage import MODEL_OPTION, Finished, Paid, Plan, Run
 from services.transcribe_agent.domain import (
     Audio,
     Heard,
@@ -46,15 +48,22 @@ class TranscribeHandler:
         self._decoder = decoder
         self._detector = detector
         self._transcriber = transcriber
+        self._models = Models(transcriber.model, transcriber)
         self._silent_db = silent_db
         self._pause_ms = pause_ms
 
-    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:  # noqa: ARG002 - no options yet
+    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:
         """Media is transcribed; anything else is not for this stage."""
         if not isinstance(event, MediaReady):
             return None
+        model = self._models.of(options.get(MODEL_OPTION)).model
         parameters = {"silent_db": self._silent_db, "pause_ms": self._pause_ms}
-        return Plan(event, event.sha256, self._transcriber.model, parameters)
+        return Plan(event, event.sha256, model, parameters)
+
+    def most(self, plan: Plan) -> MicroUSD:
+        """What the whole sound is held for."""
+        media = _media(plan)
+        return self._transcriber.tariff.most(audio_ms=media.duration_ms) if media.has_audio else ZERO
 
     async def work(self, plan: Plan, run: Run) -> TranscriptResult:
         """Decode, leave out what is not speech, and let the model listen to the rest."""
