@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import signal
-from collections.abc import Iterator, Mapping
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 import psycopg.rows
@@ -47,9 +51,9 @@ class Apart:
         """Its URL; another one after each start."""
         return self.workers[GATEWAY].url
 
-    def start(self) -> None:
-        """Start every service, and wait until each says that it makes progress."""
-        for name in SERVICES:
+    def start(self, services: Sequence[str] = SERVICES) -> None:
+        """Start services, and wait until each says that it makes progress."""
+        for name in services:
             self.workers[name] = Worker(f"services.{name}", self.environment, self.folder / f"{name}.log")
         until(self._working, "all services to be ready", _START_WITHIN_S)
 
@@ -73,6 +77,24 @@ class Apart:
         """Rows of the database."""
         with psycopg.connect(self.addresses.postgres, row_factory=psycopg.rows.dict_row) as connection:
             return connection.execute(query.encode(), args).fetchall()
+
+    def millrace(self, *words: str) -> subprocess.Popen[str]:
+        """The command, begun; its output can be read from it."""
+        return subprocess.Popen(
+            (sys.executable, "-m", "millrace.cli.main", *words),
+            env={**os.environ, **self.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def millrace_json(self, *words: str, status: int = 0) -> Any:  # noqa: ANN401 - each command has a document of its own
+        """What a command prints as JSON."""
+        process = self.millrace(*words, "--json")
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == status, err
+        return json.loads(out)
 
     def groups(self) -> list[str]:
         """Every consumer group that there is."""

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -163,20 +159,6 @@ def wake(parts: Apart, share: str) -> None:
     )
 
 
-def audit(parts: Apart) -> dict[str, object]:
-    """Whether rows, tables, topic and journal are what the log of decisions says."""
-    ended = subprocess.run(
-        (sys.executable, "-m", "millrace.cli.main", "budget", "audit", "--json"),
-        env={**os.environ, **parts.environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    found: dict[str, object] = json.loads(ended.stdout)
-    return found
-
-
 def caught_up(now: dict[str, dict[Place, int]], before: dict[str, dict[Place, int]]) -> bool:
     return all(
         now.get(group, {}).get(place, 0) >= offset
@@ -212,7 +194,7 @@ def test_reading_everything_again_pays_nothing_and_changes_nothing(
     after = everything(parts)
     for table, rows in before.items():
         assert after[table] == rows, table
-    assert audit(parts)["ok"]
+    assert parts.millrace_json("budget", "audit")["ok"], "rows, tables, topic and journal are what the log says"
     grown = Counter[str]()
     for (topic, partition), end in now.items():
         grown[topic] += end - ends[topic, partition]

@@ -1,4 +1,4 @@
-"""Which record a job's state comes from, so that reading all of them once more changes nothing."""
+"""Replays: which record a job's state comes from, and how far each replay is."""
 
 from alembic import op
 
@@ -10,11 +10,27 @@ UPGRADE = """
 ALTER TABLE jobs
     ADD COLUMN asked_at timestamptz,
     ADD COLUMN waited_at timestamptz NOT NULL DEFAULT 'epoch';
+
+-- A stage shall work on old events again. `asked_at` is the turn of all its commands, so that jobs tell what came of
+-- them; `stretches` are offsets of the events' topics, and how far each of them is published.
+CREATE TABLE replays (
+    replay_id   text PRIMARY KEY,
+    stage       text NOT NULL,
+    asked_at    timestamptz NOT NULL,
+    options     jsonb NOT NULL,
+    shares      text[],
+    stretches   jsonb NOT NULL,
+    commands    integer NOT NULL,
+    published   integer NOT NULL DEFAULT 0,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    updated_at  timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz
+);
 """
 
 
 def upgrade() -> None:
-    """Add the columns."""
+    """Add the columns and the table."""
     op.execute(UPGRADE)
 
 
