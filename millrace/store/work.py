@@ -22,9 +22,10 @@ Fence = NewType("Fence", int)
 
 @dataclass(frozen=True)
 class Mine:
-    """The lease is ours."""
+    """The lease is ours; with the checkpoint of an owner before, None when there is none."""
 
     fence: Fence
+    checkpoint: JsonValue = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class WorkStore:
                 ON CONFLICT (work_key) DO UPDATE
                    SET owner = excluded.owner, fence = work.fence + 1, lease_until = excluded.lease_until
                  WHERE work.result IS NULL AND work.lease_until < now()
-                RETURNING fence
+                RETURNING fence, checkpoint
                 """,
                 key,
                 stage,
@@ -72,7 +73,7 @@ class WorkStore:
                 self._lease,
             )
             if row is not None:
-                return Mine(Fence(row["fence"]))
+                return Mine(Fence(row["fence"]), row["checkpoint"])
             row = await self._db.fetchrow(
                 "SELECT result, cost_micro_usd, finished_at, lease_until FROM work WHERE work_key = $1", key
             )
@@ -86,6 +87,16 @@ class WorkStore:
             key,
             fence,
             self._lease,
+        )
+        return changed == 1
+
+    async def keep(self, key: WorkKey, fence: Fence, checkpoint: JsonValue) -> bool:
+        """Keep a checkpoint of unfinished work; False when somebody else has taken over."""
+        changed = await self._db.execute(
+            "UPDATE work SET checkpoint = $3::jsonb WHERE work_key = $1 AND fence = $2 AND result IS NULL",
+            key,
+            fence,
+            checkpoint,
         )
         return changed == 1
 
@@ -110,6 +121,7 @@ class WorkStore:
             """
             WITH done AS (
                 UPDATE work SET finished_at = coalesce(finished_at, now()), result = coalesce(result, $3::jsonb),
+                       checkpoint = NULL,
                        cost_micro_usd = (SELECT coalesce(sum(actual_micro_usd), 0) FROM calls
                                           WHERE calls.work_key = work.work_key
                                             AND calls.state IN ('answered', 'settled'))

@@ -31,6 +31,7 @@ from millrace.store.calls import CallStore
 from millrace.store.jobs import JobStore
 from millrace.store.work import Busy, Done, Mine, WorkStore
 from millrace.stream.calls import Calls, LeaseLost, Payer
+from millrace.stream.checkpoints import Checkpoints
 from millrace.stream.endings import Endings, Wait
 from millrace.stream.gates import Gates, Passage
 from millrace.stream.job import Job, had_its_turn, known_already
@@ -177,21 +178,34 @@ class JobRunner(Generic[R]):
     async def _do(self, job: Job, mine: Mine, calls: Calls) -> Done | None:
         """Work under the lease; None when somebody else has taken over before the result was stored."""
         work, key = self._stores.work, job.work_key
+        checkpoints = Checkpoints(work, key, mine, self._clock)
+
+        async def leave() -> None:
+            await checkpoints.flush()
+            await work.give_back(key, mine.fence)
+
         try:
             async with kept_lease(work, key, mine.fence, self._stores.lease):
                 await self._end.report(job, "running")
                 await calls.recover()
-                result = await self._result(job, calls)
+                result = await self._result(job, calls, checkpoints)
                 return await work.complete(key, mine.fence, result)
         except BaseException as exc:
             if isinstance(exc, Exception) and await work.renew(key, mine.fence):
                 await calls.recover()  # a call that the stage's limit cut off; there may be no next try to find it
             # Also when this job is cancelled: the next worker need not wait for the lease to run out.
-            await asyncio.shield(work.give_back(key, mine.fence))
+            await asyncio.shield(leave())
             raise
 
-    async def _result(self, job: Job, calls: Calls) -> JsonValue:
-        run = Progress(calls, self._stores.jobs, job.event.share_id, self._spec.name, self._clock)
+    async def _result(self, job: Job, calls: Calls, checkpoints: Checkpoints) -> JsonValue:
+        run = Progress(
+            calls,
+            self._stores.jobs,
+            checkpoints,
+            share_id=job.event.share_id,
+            stage=self._spec.name,
+            clock=self._clock,
+        )
         try:
             async with asyncio.timeout(self._spec.hard_limit.total_seconds()) as limit:
                 result = await self._handler.work(job.plan, run)

@@ -120,6 +120,18 @@ class Run(Protocol):
         """Show how far the work is, 0 to 1; cheap to call often."""
         ...
 
+    async def checkpoint(self, state: BaseModel) -> None:
+        """Keep what is done so far for whoever goes on with this work, in place of what was kept before.
+
+        Cheap to call often: it is written every few seconds, and when the work is interrupted. It is gone when the
+        work is done. Not for what was paid for: answers of calls are kept by themselves.
+        """
+        ...
+
+    def resume(self, kind: type[A]) -> A | None:
+        """What an earlier try has kept; None when there is nothing, or something of another form."""
+        ...
+
 
 class StageHandler(Protocol[R]):
     """A stage's own work. Everything but `work` is pure."""

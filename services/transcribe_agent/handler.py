@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from millrace.contracts.events import Event, MediaReady, ShareEvent, TranscriptReady
+from millrace.contracts.events import Event, MediaReady, Segment, ShareEvent, TranscriptReady
 from millrace.errors import Poison, Skipped
 from millrace.models.choice import Models
 from millrace.money import ZERO, MicroUSD
@@ -14,14 +14,18 @@ from millrace.stream.stage import MODEL_OPTION, Finished, Paid, Plan, Run
 from services.transcribe_agent.domain import (
     Audio,
     Heard,
+    HeardSoFar,
     Span,
     TranscriptResult,
     is_silent,
+    later,
     only_speech,
+    rest,
     restored,
 )
 from services.transcribe_agent.ports import Decoder, SpeechDetector, Transcriber
 
+_SHORTEST_MS = 100  # of speech: less holds no word
 _DECODED = 0.1  # share of the progress display that decoding takes
 
 
@@ -121,17 +125,35 @@ class TranscribeHandler:
         )
 
     async def _listen(self, run: Run, audio: Audio, speech: Audio, spans: list[Span]) -> Heard:
-        async def progress(fraction: float) -> None:
-            await run.progress(_DECODED + (1 - _DECODED) * fraction)
+        known = _known(run, speech)
+        so_far = list(known.segments)
+
+        async def progress(segments: Sequence[Segment]) -> None:
+            so_far.extend(later(segments[len(so_far) - len(known.segments) :], known.until_ms))
+            state = HeardSoFar(speech_ms=speech.duration_ms, segments=so_far)
+            await run.progress(_DECODED + (1 - _DECODED) * state.until_ms / max(1, speech.duration_ms))
+            await run.checkpoint(state)
 
         async def do() -> Paid[Heard]:
-            listened = await self._transcriber.transcribe(speech, progress)
-            return Paid(restored(listened.heard, spans), tariff.cost(listened.use))
+            if speech.duration_ms - known.until_ms < _SHORTEST_MS:  # nothing is left but the answer
+                return Paid(restored(Heard(language=None, segments=known.segments), spans), ZERO)
+            listened = await self._transcriber.transcribe(rest(speech, known.until_ms), progress)
+            found = listened.heard
+            whole = Heard(language=found.language, segments=[*known.segments, *later(found.segments, known.until_ms)])
+            return Paid(restored(whole, spans), tariff.cost(listened.use))
 
         # All of the sound is held, though only the speech in it is listened to. What is free is asked for too.
         tariff = self._transcriber.tariff
         hold = tariff.most(audio_ms=audio.duration_ms)
         return await run.call(0, Heard, model=self._transcriber.model, hold=hold, do=do)
+
+
+def _known(run: Run, speech: Audio) -> HeardSoFar:
+    """What an earlier try has heard of the same speech."""
+    kept = run.resume(HeardSoFar)
+    if kept is not None and kept.speech_ms == speech.duration_ms:
+        return kept
+    return HeardSoFar(speech_ms=speech.duration_ms, segments=[])
 
 
 def _media(plan: Plan) -> MediaReady:

@@ -97,7 +97,7 @@ class WhisperTranscriber:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def transcribe(self, speech: Audio, progress: Progress) -> Listened:
-        """Listen in a thread, and tell the progress after each segment."""
+        """Listen in a thread, and tell of each segment."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Segment | None] = asyncio.Queue()
         stop = threading.Event()
@@ -121,7 +121,7 @@ class WhisperTranscriber:
         try:
             while (segment := await queue.get()) is not None:
                 segments.append(segment)
-                await progress(min(1.0, segment.end_ms / max(1, speech.duration_ms)))
+                await progress(segments)
             language, seconds = await listening
             return Listened(Heard(language=language, segments=segments), Use(seconds=seconds))
         finally:

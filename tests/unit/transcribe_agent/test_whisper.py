@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 import pytest
 
+from millrace.contracts.events import Segment
 from millrace.errors import Retryable
 from millrace.models.port import Use
 from services.transcribe_agent.adapters.whisper import WhisperTranscriber
@@ -47,19 +48,19 @@ def two_segments() -> Iterator[FoundSegment]:
     yield FoundSegment(5.1, 10.2, " two ")
 
 
-async def no_progress(fraction: float) -> None:
+async def no_progress(segments: Sequence[Segment]) -> None:
     pass
 
 
 async def test_segments_come_with_progress_and_empty_ones_are_left_out() -> None:
-    told: list[float] = []
+    told: list[int] = []
 
-    async def progress(fraction: float) -> None:
-        told.append(fraction)
+    async def progress(segments: Sequence[Segment]) -> None:
+        told.append(segments[-1].end_ms)
 
     listened = await WhisperTranscriber(FakeModel(two_segments), "fake").transcribe(SPEECH, progress)
     assert listened.heard.text == "one two"
-    assert told == [0.5, 1.0]
+    assert told == [5000, 10_200]
 
 
 async def test_a_cancelled_recording_frees_the_model_for_the_next() -> None:
@@ -70,7 +71,7 @@ async def test_a_cancelled_recording_frees_the_model_for_the_next() -> None:
 
     heard_something = asyncio.Event()
 
-    async def progress(fraction: float) -> None:
+    async def progress(segments: Sequence[Segment]) -> None:
         heard_something.set()
 
     model = FakeModel(without_end)

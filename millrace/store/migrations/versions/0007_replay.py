@@ -1,4 +1,4 @@
-"""Replays: which record a job's state comes from, and how far each replay is."""
+"""Replays: which record a job's state comes from, and how far each replay is. Checkpoints of work."""
 
 from alembic import op
 
@@ -10,6 +10,9 @@ UPGRADE = """
 ALTER TABLE jobs
     ADD COLUMN asked_at timestamptz,
     ADD COLUMN waited_at timestamptz NOT NULL DEFAULT 'epoch';
+
+-- What an unfinished piece of work has done so far, for its next owner.
+ALTER TABLE work ADD COLUMN checkpoint jsonb;
 
 -- A stage shall work on old events again. `asked_at` is the turn of all its commands, so that jobs tell what came of
 -- them; `stretches` are offsets of the events' topics, and how far each of them is published.
