@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from millrace.contracts.events import StageName, TaskState, TaskStatus
@@ -13,8 +14,9 @@ from millrace.store.waiting import Shut, Waiting
 
 _UPSERT = """
 INSERT INTO jobs (share_id, stage, account, state, work_key, reason, progress, resume_at, needed_micro_usd,
-                  left_micro_usd, cap, attempt, model, cost_micro_usd, published, updated_at, asked_at, waited_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $18, $19)
+                  left_micro_usd, cap, attempt, model, cost_micro_usd, published, updated_at, asked_at, waited_at,
+                  told_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $18, $19, $20)
 ON CONFLICT (share_id, stage) DO UPDATE
    SET account = excluded.account, state = excluded.state, work_key = coalesce(excluded.work_key, jobs.work_key),
        reason = excluded.reason, progress = excluded.progress, resume_at = excluded.resume_at,
@@ -22,7 +24,9 @@ ON CONFLICT (share_id, stage) DO UPDATE
        attempt = excluded.attempt, model = coalesce(excluded.model, jobs.model),
        cost_micro_usd = excluded.cost_micro_usd, published = excluded.published, updated_at = excluded.updated_at,
        asked_at = coalesce(excluded.asked_at, jobs.asked_at),
-       waited_at = CASE WHEN excluded.asked_at IS NULL THEN jobs.waited_at ELSE excluded.waited_at END
+       waited_at = CASE WHEN excluded.asked_at IS NULL THEN jobs.waited_at ELSE excluded.waited_at END,
+       told_at = CASE WHEN excluded.published THEN excluded.told_at
+                      WHEN jobs.work_key = excluded.work_key THEN jobs.told_at END
  WHERE ((jobs.asked_at, jobs.waited_at) > (excluded.asked_at, excluded.waited_at)) IS NOT TRUE
    AND ((jobs.published AND jobs.work_key = excluded.work_key) IS NOT TRUE OR excluded.published
         OR ($17 AND ((jobs.asked_at, jobs.waited_at) = (excluded.asked_at, excluded.waited_at)) IS NOT TRUE))
@@ -33,13 +37,17 @@ ON CONFLICT (share_id, stage) DO UPDATE
 
 @dataclass(frozen=True)
 class JobRow:
-    """What is known of a job when a record about it arrives; `turn` is None until one has brought it on."""
+    """What is known of a job when a record about it arrives.
+
+    `turn` is None until one has brought it on; `told_at` is when the share got the result of this work.
+    """
 
     work_key: str | None
     state: TaskState
     attempt: int
     published: bool
     turn: Turn | None = None
+    told_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class Ask:
 ASKED_BY_NOBODY: Final = Ask()
 
 
-def _values(status: TaskStatus, ask: Ask, *, published: bool) -> tuple[object, ...]:
+def _values(status: TaskStatus, ask: Ask, told_at: datetime | None = None) -> tuple[object, ...]:
     return (
         status.share_id,
         status.stage,
@@ -69,11 +77,12 @@ def _values(status: TaskStatus, ask: Ask, *, published: bool) -> tuple[object, .
         status.attempt,
         status.model,
         status.cost_micro_usd,
-        published,
+        told_at is not None,
         status.updated_at,
         ask.anew,
         ask.turn and ask.turn.asked_at,
         ask.turn.waited_at if ask.turn else NOT_WAITED,
+        told_at,
     )
 
 
@@ -87,7 +96,7 @@ class JobStore:
         """The job of a share's stage, if any."""
         row = await self._db.fetchrow(
             """
-            SELECT work_key, state, attempt, published, asked_at, waited_at FROM jobs
+            SELECT work_key, state, attempt, published, asked_at, waited_at, told_at FROM jobs
              WHERE share_id = $1 AND stage = $2
             """,
             share_id,
@@ -96,17 +105,18 @@ class JobStore:
         if row is None:
             return None
         turn = None if row["asked_at"] is None else Turn(row["asked_at"], row["waited_at"])
-        return JobRow(row["work_key"], row["state"], row["attempt"], row["published"], turn)
+        return JobRow(row["work_key"], row["state"], row["attempt"], row["published"], turn, row["told_at"])
 
-    async def put(self, status: TaskStatus, ask: Ask = ASKED_BY_NOBODY, *, published: bool = False) -> bool:
-        """Write where the job stands; `published` once its event is confirmed.
+    async def put(self, status: TaskStatus, ask: Ask = ASKED_BY_NOBODY, *, told_at: datetime | None = None) -> bool:
+        """Write where the job stands.
 
+        :param told_at: the time of its event, once that is confirmed; the job is published by it.
         :param ask: what the record asks that brought the job there. Asked for anew, it may be unfinished although its
             event is out.
         :return: False when a later record has its turn, or the event of this very work is out already: the job stays
             as it is.
         """
-        return await self._db.execute(_UPSERT, *_values(status, ask, published=published)) == 1
+        return await self._db.execute(_UPSERT, *_values(status, ask, told_at)) == 1
 
     async def progress(self, share_id: str, stage: StageName, fraction: float) -> None:
         """Show how far a running job is."""
@@ -144,7 +154,7 @@ class JobStore:
 
         async def body(connection: Connection) -> list[TaskStatus]:
             behind = await waiting.shut(connection, message, shut)
-            values = _values(status, ask, published=False)
+            values = _values(status, ask)
             if await connection.execute(_UPSERT, *values) == "INSERT 0 0":
                 return behind
             await waiting.put(connection, message)

@@ -20,8 +20,8 @@ _TICK: Final = timedelta(microseconds=1)
 class Turn:
     """When the stage was asked, and when what came of it last began to wait.
 
-    `asked_at` is Kafka's timestamp of an event, or when a person or a replay asked; clocks of machines that differ by
-    more than the time between two wishes for one share would turn their order around.
+    `asked_at` is when what an event tells came about, or when a person or a replay asked: it stands in the record.
+    Clocks of machines that differ by more than the time between two wishes for one share turn their order around.
     """
 
     asked_at: datetime

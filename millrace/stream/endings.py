@@ -64,14 +64,14 @@ class Endings:
         *,
         reason: str | None = None,
         cost: MicroUSD = ZERO,
-        published: bool = False,
+        told_at: datetime | None = None,
     ) -> None:
-        """The job runs, or its event is out (`published`)."""
+        """The job runs, or its event is out, with the time of the latter."""
         status = job.status(state, self._clock.now(), reason=reason, cost=cost)
-        if published:
+        if told_at is not None:
             metrics.TASKS.labels(self._spec.name, state).inc()
             metrics.COST.labels(self._spec.name, job.plan.model).inc(cost / 1_000_000)
-        if await self._jobs.put(status, job.incoming.ask, published=published):
+        if await self._jobs.put(status, job.incoming.ask, told_at=told_at):
             await self._writer.status(status)
 
     async def park(self, job: Job, denied: Denied) -> None:

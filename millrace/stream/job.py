@@ -16,13 +16,21 @@ from millrace.stream.stage import Plan
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that is decided about a job before it is worked on."""
+    """Everything that is decided about a job before it is worked on; `told_at`: its share has the result already."""
 
     stage: StageName
     incoming: Incoming
     plan: Plan
     work_key: ids.WorkKey
     attempt: int
+    told_at: datetime | None = None
+
+    def tells_at(self, finished_at: datetime) -> datetime:
+        """When the share got the result of this work: the same however often it is told, and never before it was
+        asked for. Later stages know by it what is new.
+        """
+        turn = self.incoming.turn
+        return self.told_at or max(finished_at, turn.asked_at if turn else finished_at)
 
     @property
     def event(self) -> ShareEvent:

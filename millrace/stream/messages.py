@@ -10,23 +10,29 @@ from typing import Protocol
 
 from millrace import ids
 from millrace.clock import Clock
-from millrace.contracts.events import Event, RequestReason, ShareEvent, StageName, StageRequested, TaskStatus
+from millrace.contracts.events import (
+    Event,
+    RequestReason,
+    ShareEvent,
+    StageName,
+    StageRequested,
+    TaskStatus,
+)
 from millrace.contracts.headers import TraceParent, continue_trace, headers
 from millrace.contracts.partitions import partition_for, partition_key
 from millrace.contracts.wire import Codec
 from millrace.errors import Poison
 from millrace.kafka.producer import Header
 from millrace.store.jobs import Ask
-from millrace.store.turns import NOT_WAITED, Turn
+from millrace.store.turns import Turn
 from millrace.stream.pool import Message
 from millrace.stream.stage import GENERATION_OPTION
+from millrace.stream.turns import headers_of, turn_of, turn_of_headers
 
 _LONGEST_REASON, _LONGEST_STACK = 1000, 4000  # characters: evidence must never make a message too large
 
 GATE_HEADER = "millrace-gate"
 """Names the gate that let a waiting message through."""
-ASKED_HEADER, WAITED_HEADER = "millrace-asked-at", "millrace-waited-at"
-"""The turn of work that waited: a later record of the same wish."""
 
 ON_DEMAND: frozenset[RequestReason] = frozenset({"api", "replay"})
 """Somebody asked: attempts start afresh and the result is emitted even if it was before."""
@@ -73,7 +79,7 @@ class Incoming:
         trace = self.traceparent
         kept = {} if trace is None else {"traceparent": trace.decode("ascii", "replace")}
         if turn is not None:
-            kept |= {ASKED_HEADER: turn.asked_at.isoformat(), WAITED_HEADER: turn.waited_at.isoformat()}
+            kept |= headers_of(turn)
         return kept
 
 
@@ -108,7 +114,7 @@ class Reader:
         """
         event = await self._codec.decode(message.at.topic, message.value)
         if not isinstance(event, StageRequested):
-            return Incoming(message, _storable(event), message, turn=_turn(message.written_at))
+            return Incoming(message, _storable(event), message, turn=turn_of(event, message.headers))
         if event.origin_topic not in self._inputs:
             raise Poison(f"a command that carries a message of {event.origin_topic[:100]!r}, which is not read here")
         origin = Message(
@@ -119,31 +125,13 @@ class Reader:
             event.origin_headers,
         )
         carried = await self._codec.decode(event.origin_topic, event.origin_value)
-        asked = _turn(event.requested_at) if event.reason in ON_DEMAND else _turn_of_headers(message.headers)
+        asked = Turn(event.requested_at) if event.reason in ON_DEMAND else turn_of_headers(message.headers)
         options = event.options
         if event.force and GENERATION_OPTION not in options:
             # By the command's place: delivered again, it means the same work.
             place = f"{message.at.topic}-{message.at.partition}@{message.offset}"
             options = {**options, GENERATION_OPTION: place}
         return Incoming(message, _storable(carried), origin, options, event.reason, asked)
-
-
-def _turn(asked_at: datetime | None) -> Turn | None:
-    return None if asked_at is None else Turn(asked_at)
-
-
-def _turn_of_headers(headers: Mapping[str, bytes]) -> Turn | None:
-    """The turn that work waits for; None when it began to wait under a version that did not say so."""
-    asked_at, waited_at = (_time(headers.get(name)) for name in (ASKED_HEADER, WAITED_HEADER))
-    return None if asked_at is None else Turn(asked_at, waited_at or NOT_WAITED)
-
-
-def _time(text: bytes | None) -> datetime | None:
-    try:
-        found = datetime.fromisoformat((text or b"").decode("ascii", "replace"))
-    except ValueError:  # nobody of ours wrote it
-        return None
-    return found if found.tzinfo else None
 
 
 def _storable(event: Event) -> Event:
@@ -168,10 +156,25 @@ class Writer:
         self._source = source
         self._partitions = partitions
 
-    async def result(self, topic: str, event: ShareEvent, work_key: ids.WorkKey, traceparent: bytes | None) -> None:
-        """A stage's result; its id is a function of share and work, so a repeat can be recognised."""
-        event_id = ids.event_id(topic, event.share_id, work_key)
-        about = self._headers(topic, event_id, event.share_id, continue_trace(traceparent))
+    async def result(
+        self,
+        topic: str,
+        event: ShareEvent,
+        work_key: ids.WorkKey,
+        traceparent: bytes | None,
+        told_at: datetime,
+    ) -> None:
+        """A stage's result. Its id is a function of share and work and its time that of the first telling, so that a
+        repeat can be recognised.
+        """
+        about = headers(
+            topic,
+            ids.event_id(topic, event.share_id, work_key),
+            source=self._source,
+            subject=event.share_id,
+            time=told_at,
+            traceparent=continue_trace(traceparent),
+        )
         await self._producer.send(
             topic, key=event.share_id.encode(), value=self._codec.encode(topic, event), headers=about
         )

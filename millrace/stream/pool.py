@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NoReturn, Protocol
 
 from millrace.clock import Clock
@@ -26,14 +26,13 @@ EXIT_GAP = 70
 
 @dataclass(frozen=True)
 class Message:
-    """A record as it came from Kafka; `written_at` is Kafka's own timestamp of it, where it has one."""
+    """A record as it came from Kafka."""
 
     at: Partition
     offset: int
     key: bytes
     value: bytes
     headers: Mapping[str, bytes]
-    written_at: datetime | None = None
 
 
 Execute = Callable[[Message], Awaitable[None]]
@@ -48,7 +47,6 @@ class RawMessage(Protocol):
     key: bytes | None
     value: bytes | None
     headers: Mapping[str, bytes | None] | list[tuple[str, bytes | None]] | None
-    timestamp: float | None
     generation_id: int
 
 
@@ -201,8 +199,7 @@ class JobPool:
             return False  # still running from before a rebalance: its end acknowledges this event
         # A header may have no value, as JSON's null; nobody here tells that from an empty one.
         headers = {name: value or b"" for name, value in dict(raw.headers or {}).items()}
-        written_at = datetime.fromtimestamp(raw.timestamp, UTC) if raw.timestamp and raw.timestamp > 0 else None
-        message = Message(at, raw.offset, raw.key or b"", raw.value or b"", headers, written_at)
+        message = Message(at, raw.offset, raw.key or b"", raw.value or b"", headers)
         task = asyncio.create_task(self._one(message, self._tails.get(message.key)))
         self._running[place] = self._tails[message.key] = task
         task.add_done_callback(lambda done: self._forget(done, message))

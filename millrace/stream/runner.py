@@ -131,8 +131,10 @@ class JobRunner(Generic[R]):
         row = await self._stores.jobs.get(event.share_id, self._spec.name)
         if had_its_turn(incoming, row) or known_already(incoming, row, key):
             return
-        attempt = 0 if row is None or incoming.asked_for or row.work_key != key else row.attempt
-        job = Job(self._spec.name, incoming, plan, key, attempt)
+        same = row is not None and row.work_key == key
+        attempt = row.attempt if row is not None and same and not incoming.asked_for else 0
+        told_at = row.told_at if row is not None and same else None
+        job = Job(self._spec.name, incoming, plan, key, attempt, told_at)
         try:
             await self._attempt(job, passage)
         except Poison as exc:
@@ -223,14 +225,15 @@ class JobRunner(Generic[R]):
         result = self._handler.result_type.model_validate(done.result)
         finished = Finished(job.work_key, result, done.cost, done.finished_at)
         event = self._handler.event(job.plan, finished)
-        await self._writer.result(self._spec.output, event, job.work_key, job.incoming.traceparent)
+        told_at = job.tells_at(done.finished_at)
+        await self._writer.result(self._spec.output, event, job.work_key, job.incoming.traceparent, told_at)
         skipped = getattr(event, "skipped_reason", None)  # media.ready has none: media are there or fail
         await self._end.report(
             job,
             "skipped" if skipped else "done",
             reason=skipped,
             cost=done.cost if paid_now else ZERO,
-            published=True,
+            told_at=told_at,
         )
 
     def _payer(self, job: Job) -> Payer:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -146,14 +147,22 @@ def _places(consumer: Consumer) -> list[Place]:
 
 
 @contextmanager
-def apart(folder: Path, environment: Mapping[str, str]) -> Iterator[Apart]:
-    """A stack with topics, schemas and tables; no service runs yet."""
-    data = folder / "stack"
-    data.mkdir()
-    with own_stack(data) as addresses:
-        asyncio.run(provision(addresses, lambda _: None))
-        made = Apart(addresses, folder, environment)
-        try:
-            yield made
-        finally:
-            made.end()
+def apart(environment: Mapping[str, str], files: Mapping[str, str]) -> Iterator[Apart]:
+    """A stack with topics, schemas and tables; no service runs yet.
+
+    :param files: settings of services by the name of the variable that says where the file is; their content.
+    """
+    # Not in pytest's own folders: another run of pytest takes away what the database's user may read there.
+    with tempfile.TemporaryDirectory(prefix="millrace-test-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / "stack").mkdir()
+        for variable, content in files.items():
+            (folder / variable).write_text(content)
+        places = {variable: str(folder / variable) for variable in files}
+        with own_stack(folder / "stack") as addresses:
+            asyncio.run(provision(addresses, lambda _: None))
+            made = Apart(addresses, folder, {**environment, **places})
+            try:
+                yield made
+            finally:
+                made.end()

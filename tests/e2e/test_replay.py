@@ -45,21 +45,16 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture(scope="module")
-def parts(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apart]:
+def parts(provider: Provider) -> Iterator[Apart]:
     """A summarizing agent, the ledger, and shares that are summarised."""
-    folder = tmp_path_factory.mktemp("replay")
-    (folder / "budgets.toml").write_text(BUDGETS)
-    (folder / "prices.toml").write_text(PRICES)
     environment = {
         "OPENAI_API_KEY": "sk-stand-in",
         "MILLRACE_LLM_BASE_URL": provider.url,
         "MILLRACE_LLM_MODEL": "stand-in-chat",
         "MILLRACE_LLM_PRICE_IN": "0.50",
         "MILLRACE_LLM_PRICE_OUT": "2.00",
-        "MILLRACE_PRICES": str(folder / "prices.toml"),
-        "MILLRACE_BUDGETS": str(folder / "budgets.toml"),
     }
-    with apart(folder, environment) as made:
+    with apart(environment, {"MILLRACE_PRICES": PRICES, "MILLRACE_BUDGETS": BUDGETS}) as made:
         made.start(("cost_ledger", "summarize_agent"))
         asyncio.run(share(made))
         until(lambda: jobs(made) == {"done": SHARES}, "all shares to be summarised", 120)

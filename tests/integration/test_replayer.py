@@ -6,7 +6,6 @@ import itertools
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -52,7 +51,10 @@ class Records:
         self.codec = codec
         self.messages: list[Message] = []
 
-    def add(self, share: str, text: str | None, *, raw: bytes | None = None) -> None:
+    def add(
+        self, share: str, text: str | None, *, raw: bytes | None = None, created_at: datetime | None = None
+    ) -> None:
+        offset = len(self.messages)
         event = ShareCreated(
             share_id=share,
             owner="o",
@@ -60,12 +62,10 @@ class Records:
             text=text,
             platform="web",
             content_type="article",
-            created_at=WRITTEN,
+            created_at=created_at or WRITTEN + timedelta(seconds=offset),
         )
-        offset = len(self.messages)
         value = self.codec.encode("share.created", event) if raw is None else raw
-        at = WRITTEN + timedelta(seconds=offset)
-        self.messages.append(Message(Partition("share.created", 0), offset, share.encode(), value, {"h": b"1"}, at))
+        self.messages.append(Message(Partition("share.created", 0), offset, share.encode(), value, {"h": b"1"}))
 
     @property
     def stretches(self) -> list[Stretch]:
@@ -178,7 +178,7 @@ async def test_dying_at_any_step_repeats_a_batch_at_most(bench: Bench) -> None:
 
 async def test_all_commands_come_after_the_events_that_they_repeat(bench: Bench, database: Database) -> None:
     ahead = datetime.now(UTC) + timedelta(minutes=5)
-    bench.records.messages[0] = replace(bench.records.messages[0], written_at=ahead)
+    bench.records.add(bench.shares[0], "words from another clock", created_at=ahead)
     found = await bench.replayer().find(bench.records.stretches, Wish())
     assert ahead < found.replay.asked_at < ahead + timedelta(seconds=1)
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from millrace.contracts.events import Event, RequestReason, StageRequested
+from millrace.contracts.headers import TIME_HEADER
 from millrace.errors import Poison, Retryable
 from millrace.store.database import Database
 from millrace.store.pool import open_pool
@@ -17,8 +18,6 @@ from millrace.stream.pool import Message
 from millrace.stream.stage import Plan
 from millrace.testing.registry import codec_in_memory
 from tests.integration.test_runner import Bench, Toy
-
-CREATED = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 class Choosing(Toy):
@@ -37,7 +36,7 @@ class Told:
     def __init__(self, bench: Bench) -> None:
         bench.toy = Choosing()
         self.bench = bench
-        self.created = replace(bench.message, written_at=CREATED)
+        self.created = bench.message
         self.log = [self.created]
 
     async def reads(self, *messages: Message) -> None:
@@ -54,11 +53,11 @@ class Told:
             origin_value=self.created.value,
             options=options,
             requested_by="test",
-            requested_at=CREATED + timedelta(minutes=minutes),
+            requested_at=datetime.now(UTC) + timedelta(minutes=minutes),
         )
         at = Partition("summarize.requested", 0)
         raw = self.bench.codec.encode("summarize.requested", request)
-        message = Message(at, len(self.log), self.created.key, raw, {}, request.requested_at)
+        message = Message(at, len(self.log), self.created.key, raw, {})
         self.log.append(message)
         return message
 
@@ -132,6 +131,23 @@ async def test_a_wish_for_finished_work_is_answered_once_more_and_then_no_more(t
     await told.reading_all_again_changes_nothing()
 
 
+async def test_a_result_told_again_has_the_time_of_the_first_telling(told: Told) -> None:
+    await told.reads(told.created, told.asks(1), told.asks(2, model="large"), told.asks(3, model="large"))
+    first, again, large, large_again = (one.headers[TIME_HEADER] for one in told.bench.outbox.to("summary.ready"))
+    assert first == again < large == large_again
+
+
+async def test_work_that_is_older_than_the_wish_comes_about_with_it(told: Told) -> None:
+    await told.reads(told.created, told.asks(1, model="large"))
+    back = told.asks(9)
+    await told.reads(back)
+    assert told.bench.toy.billed == 2, "the first work is there"
+    command = await told.bench.codec.decode("summarize.requested", back.value)
+    assert isinstance(command, StageRequested)
+    last = told.bench.outbox.to("summary.ready")[-1].headers[TIME_HEADER].decode()
+    assert datetime.fromisoformat(last) == command.requested_at
+
+
 async def test_old_wake_up_calls_are_no_further_tries(told: Told) -> None:
     told.bench.toy.raises = [Retryable("busy"), Retryable("busy")]
     await told.reads(told.created)
@@ -170,10 +186,12 @@ async def test_a_worker_whose_clock_is_behind_loses_no_waiting_work(told: Told) 
 async def test_a_crash_in_the_middle_lets_the_same_record_go_on(told: Told) -> None:
     await told.reads(told.created)
     asked = told.asks(1, model="large")
+    command = await told.bench.codec.decode("summarize.requested", asked.value)
+    assert isinstance(command, StageRequested)
     await told.bench.database.execute(
         "UPDATE jobs SET state = 'running', published = false, asked_at = $2 WHERE share_id = $1",
         told.bench.share,
-        CREATED + timedelta(minutes=1),
+        command.requested_at,
     )
     await told.reads(told.created)
     assert told.bench.toy.billed == 1, "its turn is over"

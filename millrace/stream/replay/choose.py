@@ -9,16 +9,17 @@ from typing import Literal
 
 from millrace.ids import WorkKey
 from millrace.money import ZERO, MicroUSD
+from millrace.store.turns import Turn
 from millrace.stream.acks import Partition
 
 Basis = Literal["holds", "average", "unknown"]
 """What an estimate rests on: the most that the stage would hold; the average of such work in the past; nothing."""
-_EARLIEST = datetime.min.replace(tzinfo=UTC)
+_EARLIEST = Turn(datetime.min.replace(tzinfo=UTC))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """An event that would be worked on once more: where it is, and which work it asks for.
+    """An event that would be worked on once more: where it is, its turn, and which work it asks for.
 
     `most`: what the stage would hold for it, None where it does not know beforehand.
     """
@@ -26,15 +27,15 @@ class Choice:
     share_id: str
     at: Partition
     offset: int
-    written_at: datetime | None
+    turn: Turn | None
     work_key: WorkKey
     model: str
     most: MicroUSD | None
 
     @property
-    def age(self) -> tuple[datetime, Partition, int]:
-        """Order of events; where Kafka has no time, they are the oldest."""
-        return self.written_at or _EARLIEST, self.at, self.offset
+    def age(self) -> tuple[Turn, Partition, int]:
+        """Order of events."""
+        return self.turn or _EARLIEST, self.at, self.offset
 
 
 @dataclass
@@ -69,8 +70,8 @@ class Chosen:
         return sorted(set(self.only or ()) - self.by_share.keys())
 
     def newest(self) -> datetime:
-        """When the newest of them was written."""
-        return max((choice.age[0] for choice in self.by_share.values()), default=_EARLIEST)
+        """When the newest of them came about."""
+        return max((choice.age[0] for choice in self.by_share.values()), default=_EARLIEST).asked_at
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, TypeVar, cast
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka import Message as Record
 
 from millrace.clock import millis
@@ -116,13 +116,11 @@ async def _asked(ask: Callable[..., _T], *args: object) -> _T:
 
 
 def _message(record: Record) -> Message:
-    kind, milliseconds = record.timestamp()
-    written_at = datetime.fromtimestamp(milliseconds / 1000, UTC) if kind != TIMESTAMP_NOT_AVAILABLE else None
     at = Partition(record.topic() or "", record.partition() or 0)
     # As in the pool: nobody tells a header without a value from an empty one.
     pairs = cast("list[tuple[str, bytes | None]]", record.headers() or [])
     headers = {name: value or b"" for name, value in pairs}
-    return Message(at, record.offset() or 0, record.key() or b"", record.value() or b"", headers, written_at)
+    return Message(at, record.offset() or 0, record.key() or b"", record.value() or b"", headers)
 
 
 @asynccontextmanager

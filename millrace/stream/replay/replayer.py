@@ -16,8 +16,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
 
-from pydantic import JsonValue, TypeAdapter
-
 from millrace import ids
 from millrace.clock import from_millis, millis
 from millrace.contracts.events import ShareEvent, StageName
@@ -27,6 +25,7 @@ from millrace.store.replays import ReplayRow, ReplayStore
 from millrace.stream.messages import Incoming, Reader, Writer
 from millrace.stream.pool import Message
 from millrace.stream.replay.choose import Choice, Chosen, Estimate, estimate
+from millrace.stream.replay.place import Place, Told, read_stretches, written
 from millrace.stream.replay.window import Stretch
 from millrace.stream.stage import GENERATION_OPTION, MODEL_OPTION, Planner, Priced, StageSpec, planned
 
@@ -35,7 +34,6 @@ log = logging.getLogger(__name__)
 BATCH: Final = 20
 """Commands that are confirmed together; so many are published again when the process dies."""
 SOURCE: Final = "millrace-replay"
-_STRETCHES = TypeAdapter(list[Stretch])
 
 
 class Log(Protocol):
@@ -63,10 +61,6 @@ class Found:
     stretches: Sequence[Stretch]
     chosen: Chosen
     estimate: Estimate
-
-
-Told = Callable[[str], None]
-"""Takes a sentence about how far it is."""
 
 
 class Replayer:
@@ -114,7 +108,7 @@ class Replayer:
             asked_at=await self._turn(chosen),
             options=options,
             shares=None if wish.only is None else sorted(wish.only),
-            stretches=_written(stretches),
+            stretches=written(stretches),
             commands=len(chosen.by_share),
         )
         return Found(replay, stretches, chosen, await self._estimate(chosen))
@@ -126,7 +120,7 @@ class Replayer:
 
     async def resume(self, replay: ReplayRow) -> None:
         """Publish what is left of a replay that was stopped."""
-        stretches = _STRETCHES.validate_python(replay.stretches)
+        stretches = read_stretches(replay.stretches)
         chosen = await self._choose(stretches, replay.shares, replay.options)
         await self._publish(replay, stretches, chosen.places())
 
@@ -179,14 +173,14 @@ class Replayer:
             return
         most = self._planner.most(plan) if isinstance(self._planner, Priced) else None
         key = plan.work_key(self._spec.name)
-        chosen.add(Choice(event.share_id, message.at, message.offset, message.written_at, key, plan.model, most))
+        chosen.add(Choice(event.share_id, message.at, message.offset, incoming.turn, key, plan.model, most))
 
     async def _publish(
         self, replay: ReplayRow, stretches: Sequence[Stretch], places: Collection[tuple[object, int]]
     ) -> None:
         writer = self._writer(replay.asked_at)
         async with self._store.sole_publisher(replay.replay_id):
-            progress = _Progress(replay, list(stretches), self._store, self._told)
+            progress = Place(replay, list(stretches), self._store, self._told)
             for number, stretch in enumerate(stretches):
                 async for chunk in self._log.read(stretch, stretch.next):
                     chosen = [message for message in chunk if (message.at, message.offset) in places]
@@ -219,29 +213,6 @@ class Replayer:
         await writer.forward(requested, event.share_id.encode(), value, about)
 
 
-class _Progress:
-    """How far the publishing is, in the database and for people."""
-
-    def __init__(self, replay: ReplayRow, stretches: list[Stretch], store: ReplayStore, told: Told) -> None:
-        self._replay = replay
-        self._stretches = stretches
-        self._store = store
-        self._told = told
-        self._count = replay.published
-
-    async def confirmed(self, number: int, offset: int, commands: int) -> None:
-        """Kafka has the commands of a stretch up to an offset."""
-        self._count += commands
-        self._stretches[number] = self._stretches[number].moved(offset)
-        await self._store.published(self._replay.replay_id, _written(self._stretches), self._count)
-        self._told(f"published {self._count} of {self._replay.commands} commands")
-
-    async def finished(self) -> None:
-        """Everything is published."""
-        stretches = [stretch.moved(stretch.stop) for stretch in self._stretches]
-        await self._store.published(self._replay.replay_id, _written(stretches), self._count, finished=True)
-
-
 def new_id(stage: StageName) -> str:
     """A replay's id; it begins with the stage."""
     return f"{stage}-{secrets.token_hex(4)}"
@@ -250,8 +221,3 @@ def new_id(stage: StageName) -> str:
 def stage_of(replay_id: str) -> str:
     """What a replay's id begins with."""
     return replay_id.rpartition("-")[0]
-
-
-def _written(stretches: Sequence[Stretch]) -> JsonValue:
-    written: JsonValue = _STRETCHES.dump_python(list(stretches), mode="json")
-    return written

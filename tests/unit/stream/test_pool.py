@@ -29,7 +29,6 @@ class Raw:
     partition: int = AT.partition
     value: bytes | None = b"v"
     headers: Mapping[str, bytes | None] | list[tuple[str, bytes | None]] | None = None
-    timestamp: float | None = None
 
 
 @dataclass

@@ -69,7 +69,7 @@ def choice(share: str, offset: int, *, work: str = "w", minutes: int = 0, most: 
         share,
         Partition("share.created", 0),
         offset,
-        NOW + timedelta(minutes=minutes),
+        Turn(NOW + timedelta(minutes=minutes)),
         WorkKey(work),
         "m",
         None if most is None else MicroUSD(most),
@@ -83,7 +83,7 @@ def test_the_newest_event_of_a_share_is_chosen_in_whatever_order_they_are_read()
         for one in order:
             chosen.add(one)
         assert chosen.places() == {(new.at, 2)}
-        assert chosen.newest() == new.written_at
+        assert chosen.newest() == NOW + timedelta(minutes=1)
 
 
 def test_shares_that_were_asked_for_and_not_found_are_named() -> None:

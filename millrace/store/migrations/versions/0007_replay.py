@@ -9,7 +9,8 @@ UPGRADE = """
 -- The turn of the record that the state comes from (millrace/store/turns.py): what came before changes nothing.
 ALTER TABLE jobs
     ADD COLUMN asked_at timestamptz,
-    ADD COLUMN waited_at timestamptz NOT NULL DEFAULT 'epoch';
+    ADD COLUMN waited_at timestamptz NOT NULL DEFAULT 'epoch',
+    ADD COLUMN told_at timestamptz;  -- when the share got the result of this work
 
 -- What an unfinished piece of work has done so far, for its next owner.
 ALTER TABLE work ADD COLUMN checkpoint jsonb;
