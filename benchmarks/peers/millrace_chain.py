@@ -132,7 +132,8 @@ def _ready(port: int) -> bool:
 
 async def _publish(writer: Writer, shares: Sequence[str]) -> None:
     """As the gateway writes them; returns when Kafka has confirmed all."""
-    await asyncio.gather(*(writer.result(CREATED, _created(one), WorkKey(one), None) for one in shares))
+    now = datetime.now(UTC)
+    await asyncio.gather(*(writer.result(CREATED, _created(one), WorkKey(one), None, now) for one in shares))
 
 
 def _created(share: str) -> ShareCreated:

@@ -15,6 +15,7 @@ from millrace.cli.dead import dead_app
 from millrace.cli.demo import demo
 from millrace.cli.doctor import doctor
 from millrace.cli.exits import SOFTWARE
+from millrace.cli.replay import replay
 from millrace.cli.search import search
 from millrace.cli.share import share_app
 from millrace.cli.up import up
@@ -29,6 +30,7 @@ app.command()(up)
 app.command()(demo)
 app.command()(doctor)
 app.command()(search)
+app.command()(replay)
 app.add_typer(share_app, name="share")
 app.add_typer(budget_app, name="budget")
 app.add_typer(dead_app, name="dead")

@@ -18,6 +18,8 @@ Headers = list[tuple[str, bytes]]
 CONTENT_TYPE = "application/vnd.confluent.avro"
 """Of the value: five bytes of framing before the Avro, so `application/avro` would be wrong."""
 TYPE_PREFIX = "io.millrace."
+TIME_HEADER = "ce_time"
+"""When what the event tells came about."""
 
 _TRACEPARENT = re.compile(
     r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
@@ -85,7 +87,7 @@ def headers(
     return [
         *_of_all(event_type, source),
         ("ce_id", event_id.encode()),
-        ("ce_time", stamp.encode()),
+        (TIME_HEADER, stamp.encode()),
         ("ce_subject", subject.encode()),
         ("traceparent", str(traceparent).encode()),
     ]

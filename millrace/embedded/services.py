@@ -39,7 +39,7 @@ class ServicePlan:
         """The service, to be started; for the arguments see `Supervised`."""
         command = Command(
             name=self.name,
-            argv=(sys.executable, *_isolation(Path.cwd()), "-m", f"services.{self.name}"),
+            argv=(sys.executable, *isolation(Path.cwd()), "-m", f"services.{self.name}"),
             environment=self.environment,
             log=self.log,
             stop_within_s=STOP_WITHIN_S,
@@ -79,7 +79,7 @@ def service_environment(
     return {**caller, **ours, **listens}
 
 
-def _isolation(cwd: Path) -> tuple[str, ...]:
+def isolation(cwd: Path) -> tuple[str, ...]:
     """`-P` unless our services come from the working directory: a user's own `services` package must not be run."""
     package = importlib.util.find_spec("services")
     if package is None or package.origin is None or Path(package.origin).is_relative_to(cwd):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from millrace.clock import SystemClock
@@ -12,6 +12,9 @@ from millrace.models.lookup import token_tariff
 from millrace.models.port import EmbeddingModel
 from millrace.models.settings import EmbeddingSettings
 from millrace.models.wordllama import RECIPE, WordLlamaChildren, WordLlamaModel
+
+Make = Callable[[str], EmbeddingModel]
+"""Makes another model by its name; raises ConfigurationError where nobody knows what it costs."""
 
 
 @asynccontextmanager
@@ -22,34 +25,50 @@ async def open_embedding(settings: EmbeddingSettings, care: Care | None) -> Asyn
         are embedded in this process, in less than a millisecond.
     :raises ConfigurationError: nobody knows what the API's model costs.
     """
-    price = settings.embed_price_per_second
-    if settings.embeds_by_api:
-        async with _open_api(settings) as model:
-            yield model
-    elif care is None:
-        yield await asyncio.to_thread(WordLlamaModel, price)
-    else:
-        async with open_children(RECIPE, care) as children:
-            yield await asyncio.to_thread(WordLlamaChildren, children, price)
+    async with open_embeddings(settings, care) as (model, _):
+        yield model
 
 
 @asynccontextmanager
-async def _open_api(settings: EmbeddingSettings) -> AsyncIterator[EmbeddingModel]:
+async def open_embeddings(
+    settings: EmbeddingSettings, care: Care | None
+) -> AsyncIterator[tuple[EmbeddingModel, Make | None]]:
+    """The embedding model, and a maker of others behind the same API; None for a local model.
+
+    :param care: as in `open_embedding`.
+    :raises ConfigurationError: nobody knows what the API's model costs.
+    """
+    price = settings.embed_price_per_second
+    if settings.embeds_by_api:
+        async with _open_api(settings) as make:
+            yield make(settings.embed_model), make
+    elif care is None:
+        yield await asyncio.to_thread(WordLlamaModel, price), None
+    else:
+        async with open_children(RECIPE, care) as children:
+            yield await asyncio.to_thread(WordLlamaChildren, children, price), None
+
+
+@asynccontextmanager
+async def _open_api(settings: EmbeddingSettings) -> AsyncIterator[Make]:
     # 120 MB and three seconds that processes with a local model do without.
     from millrace.models.openai_api import OpenAIEmbeddings, open_client  # noqa: PLC0415 - memory and seconds that only its users pay
 
-    tariff = token_tariff(
-        model=settings.embed_model,
-        base_url=settings.embed_base_url,
-        dollars_in=settings.embed_price_in,
-        dollars_out=None,
-        writes=False,
-        file=settings.prices,
-        setting="MILLRACE_EMBED_PRICE_IN",
-        clock=SystemClock(),
-    )
+    def make(name: str) -> EmbeddingModel:
+        tariff = token_tariff(
+            model=name,
+            base_url=settings.embed_base_url,
+            dollars_in=settings.embed_price_in if name == settings.embed_model else None,
+            dollars_out=None,
+            writes=False,
+            file=settings.prices,
+            setting="MILLRACE_EMBED_PRICE_IN",
+            clock=SystemClock(),
+        )
+        return OpenAIEmbeddings(client, model=name, tariff=tariff)
+
     client = open_client(
         base_url=settings.embed_base_url, key=settings.openai_api_key, timeout_s=settings.embed_timeout_s
     )
     async with client:
-        yield OpenAIEmbeddings(client, model=settings.embed_model, tariff=tariff)
+        yield make

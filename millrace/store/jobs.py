@@ -4,33 +4,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from millrace.contracts.events import StageName, TaskState, TaskStatus
 from millrace.ids import WorkKey
 from millrace.store import waiting
 from millrace.store.database import Connection, Database
 from millrace.store.grouped import Grouped
+from millrace.store.turns import NOT_WAITED, Turn
 from millrace.store.waiting import Shut, Waiting
 
 _UPSERT = """
 INSERT INTO jobs (share_id, stage, account, state, work_key, reason, progress, resume_at, needed_micro_usd,
-                  left_micro_usd, cap, attempt, model, cost_micro_usd, published, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+                  left_micro_usd, cap, attempt, model, cost_micro_usd, published, updated_at, asked_at, waited_at,
+                  told_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $18, $19, $20)
 ON CONFLICT (share_id, stage) DO UPDATE
    SET account = excluded.account, state = excluded.state, work_key = coalesce(excluded.work_key, jobs.work_key),
        reason = excluded.reason, progress = excluded.progress, resume_at = excluded.resume_at,
        needed_micro_usd = excluded.needed_micro_usd, left_micro_usd = excluded.left_micro_usd, cap = excluded.cap,
        attempt = excluded.attempt, model = coalesce(excluded.model, jobs.model),
        cost_micro_usd = excluded.cost_micro_usd, published = excluded.published, updated_at = excluded.updated_at,
-       cancelled_at = NULL
+       cancelled_at = NULL, asked_at = coalesce(excluded.asked_at, jobs.asked_at),
+       waited_at = CASE WHEN excluded.asked_at IS NULL THEN jobs.waited_at ELSE excluded.waited_at END,
+       told_at = CASE WHEN excluded.published THEN excluded.told_at
+                      WHEN jobs.work_key = excluded.work_key THEN jobs.told_at END
  WHERE (jobs.cancelled_at IS NULL OR excluded.published OR excluded.state = 'failed')
-   AND ((jobs.published AND jobs.work_key = excluded.work_key) IS NOT TRUE OR excluded.published OR $17)
+   AND ((jobs.asked_at, jobs.waited_at) > (excluded.asked_at, excluded.waited_at)) IS NOT TRUE
+   AND ((jobs.published AND jobs.work_key = excluded.work_key) IS NOT TRUE OR excluded.published
+        OR ($17 AND ((jobs.asked_at, jobs.waited_at) = (excluded.asked_at, excluded.waited_at)) IS NOT TRUE))
 """
-# The conditions: what was cancelled can only turn out to have ended; and a worker that was paused does not make
-# unfinished again what another has finished and emitted.
+# The conditions: what was cancelled can only turn out to have ended; a record whose turn is over changes nothing; and
+# a worker that was paused does not make unfinished again what another has finished and emitted.
 _PUT = f"{_UPSERT}RETURNING share_id AS key"
 _GET = """
-SELECT share_id AS key, work_key, state, attempt, published, cancelled_at
+SELECT share_id AS key, work_key, state, attempt, published, cancelled_at, asked_at, waited_at, told_at
   FROM jobs WHERE share_id = $1 AND stage = $2
 """
 # Once for each round, and for work once for all jobs of a round. Calls that were answered are kept, and never made
@@ -52,16 +60,32 @@ UPDATE jobs SET attempt = 0, state = CASE state WHEN 'failed' THEN 'queued' ELSE
 
 @dataclass(frozen=True)
 class JobRow:
-    """What is known of a job when a record about it arrives."""
+    """What is known of a job when a record about it arrives.
+
+    `turn` is None until one has brought it on; `told_at` is when the share got the result of this work.
+    """
 
     work_key: WorkKey | None
     state: TaskState
     attempt: int
     published: bool
     cancelled_at: datetime | None = None
+    turn: Turn | None = None
+    told_at: datetime | None = None
 
 
-def _values(status: TaskStatus, *, published: bool, anew: bool) -> tuple[str, *tuple[object, ...]]:
+@dataclass(frozen=True)
+class Ask:
+    """What a record asks: its turn, None when it does not say; `anew` when a person or a replay asked for it."""
+
+    turn: Turn | None = None
+    anew: bool = False
+
+
+ASKED_BY_NOBODY: Final = Ask()
+
+
+def _values(status: TaskStatus, ask: Ask, told_at: datetime | None = None) -> tuple[str, *tuple[object, ...]]:
     return (
         status.share_id,
         status.stage,
@@ -77,9 +101,12 @@ def _values(status: TaskStatus, *, published: bool, anew: bool) -> tuple[str, *t
         status.attempt,
         status.model,
         status.cost_micro_usd,
-        published,
+        told_at is not None,
         status.updated_at,
-        anew,
+        ask.anew,
+        ask.turn and ask.turn.asked_at,
+        ask.turn.waited_at if ask.turn else NOT_WAITED,
+        told_at,
     )
 
 
@@ -96,16 +123,27 @@ class JobStore:
         row = await self._get(share_id, stage)
         if row is None:
             return None
-        return JobRow(row["work_key"], row["state"], row["attempt"], row["published"], row["cancelled_at"])
+        turn = None if row["asked_at"] is None else Turn(row["asked_at"], row["waited_at"])
+        return JobRow(
+            row["work_key"],
+            row["state"],
+            row["attempt"],
+            row["published"],
+            row["cancelled_at"],
+            turn,
+            row["told_at"],
+        )
 
-    async def put(self, status: TaskStatus, *, published: bool = False, anew: bool = False) -> bool:
-        """Write where the job stands; `published` once its event is confirmed.
+    async def put(self, status: TaskStatus, ask: Ask = ASKED_BY_NOBODY, *, told_at: datetime | None = None) -> bool:
+        """Write where the job stands.
 
-        :param anew: somebody asked for it again, so it may be unfinished although its event is out.
-        :return: False when the job stays as it is: the event of this very work is out already, or the share was
-            cancelled.
+        :param told_at: the time of its event, once that is confirmed; the job is published by it.
+        :param ask: what the record asks that brought the job there. Asked for anew, it may be unfinished although its
+            event is out.
+        :return: False when a later record has its turn, or the event of this very work is out already, or the
+            share was cancelled: the job stays as it is.
         """
-        share_id, *values = _values(status, published=published, anew=anew)
+        share_id, *values = _values(status, ask, told_at)
         return await self._put(share_id, *values) is not None
 
     async def progress(self, share_id: str, stage: StageName, fraction: float) -> None:
@@ -150,18 +188,18 @@ class JobStore:
         )
 
     async def wait(
-        self, status: TaskStatus, message: Waiting, *, shut: Shut | None = None, anew: bool = False
+        self, status: TaskStatus, message: Waiting, ask: Ask = ASKED_BY_NOBODY, *, shut: Shut | None = None
     ) -> list[TaskStatus]:
         """Let a job wait: its state and the message that wakes it, in one transaction. The latest message wins.
 
         :param shut: closes the message's gate for the jobs behind it, too.
-        :param anew: as in `put`; a job that stays as it is waits for nothing.
+        :param ask: as in `put`, with the turn of the message; a job that stays as it is waits for nothing.
         :return: what has changed: its own status unless it stays as it is, and those of the jobs behind it.
         """
 
         async def body(connection: Connection) -> list[TaskStatus]:
             behind = await waiting.shut(connection, message, shut)
-            values = _values(status, published=False, anew=anew)
+            values = _values(status, ask)
             if await connection.execute(_UPSERT, *values) == "INSERT 0 0":
                 return behind
             await waiting.put(connection, message)

@@ -25,11 +25,13 @@ INSERT INTO work (work_key, stage, owner, fence, lease_until) VALUES ($1, $2, $3
 ON CONFLICT (work_key) DO UPDATE
    SET owner = excluded.owner, fence = work.fence + 1, lease_until = excluded.lease_until
  WHERE work.result IS NULL AND work.lease_until < now()
-RETURNING work_key AS key, fence, EXISTS (SELECT FROM calls WHERE calls.work_key = work.work_key) AS called
+RETURNING work_key AS key, fence, checkpoint,
+          EXISTS (SELECT FROM calls WHERE calls.work_key = work.work_key) AS called
 """
 _COMPLETE = """
 WITH done AS (
     UPDATE work SET finished_at = coalesce(finished_at, now()), result = coalesce(result, $3::jsonb),
+           checkpoint = NULL,
            cost_micro_usd = (SELECT coalesce(sum(actual_micro_usd), 0) FROM calls
                               WHERE calls.work_key = work.work_key AND calls.state IN ('answered', 'settled'))
      WHERE work_key = $1 AND fence = $2
@@ -45,10 +47,11 @@ SELECT work_key AS key, result, cost_micro_usd, finished_at FROM done
 
 @dataclass(frozen=True)
 class Mine:
-    """The lease is ours; `called`: an earlier owner has written down calls."""
+    """The lease is ours; `called`: an earlier owner has written down calls; with its checkpoint, if there is one."""
 
     fence: Fence
     called: bool
+    checkpoint: JsonValue = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class WorkStore:
         while True:
             row = await self._claim(key, stage, self._owner, self._lease)
             if row is not None:
-                return Mine(Fence(row["fence"]), row["called"])
+                return Mine(Fence(row["fence"]), row["called"], row["checkpoint"])
             row = await self._db.fetchrow(
                 "SELECT result, cost_micro_usd, finished_at, lease_until FROM work WHERE work_key = $1", key
             )
@@ -100,6 +103,16 @@ class WorkStore:
             key,
             fence,
             self._lease,
+        )
+        return changed == 1
+
+    async def keep(self, key: WorkKey, fence: Fence, checkpoint: JsonValue) -> bool:
+        """Keep a checkpoint of unfinished work; False when somebody else has taken over."""
+        changed = await self._db.execute(
+            "UPDATE work SET checkpoint = $3::jsonb WHERE work_key = $1 AND fence = $2 AND result IS NULL",
+            key,
+            fence,
+            checkpoint,
         )
         return changed == 1
 

@@ -13,11 +13,13 @@ from datetime import UTC, datetime, timedelta
 
 from millrace import ids
 from millrace.clock import Clock
+from millrace.contracts.dead import ROUND_HEADER
 from millrace.contracts.events import RequestReason, ShareEvent, TaskState
 from millrace.errors import Denied, MillraceError, OverLimit, Paused, Poison, Refusal, Retryable, UnknownOutcome
 from millrace.money import ZERO, MicroUSD
 from millrace.store.cancel import CancelStore
 from millrace.store.jobs import JobStore
+from millrace.store.turns import Turn
 from millrace.store.waiting import Shut, Waiting
 from millrace.stream.backoff import backoff
 from millrace.stream.gates import Gates, budget_gate, what_is_left
@@ -81,17 +83,17 @@ class Endings:
         *,
         reason: str | None = None,
         cost: MicroUSD = ZERO,
-        published: bool = False,
+        told_at: datetime | None = None,
     ) -> bool:
-        """The job runs, or its event is out (`published`); False when it stays as it is."""
+        """The job runs, or its event is out, with the time of the latter; False when it stays as it is."""
         status = job.status(state, self._clock.now(), reason=reason, cost=cost)
-        if published:
+        if told_at is not None:
             metrics.TASKS.labels(self._spec.name, state).inc()
             metrics.COST.labels(self._spec.name, job.plan.model).inc(cost / 1_000_000)
-        changed = await self._jobs.put(status, published=published, anew=job.incoming.asked_for)
+        changed = await self._jobs.put(status, job.incoming.ask, told_at=told_at)
         if changed:
             await self._writer.status(status)
-        if published:
+        if told_at is not None:
             await self._ends.ended(job.incoming.message, dead=False)
         return changed
 
@@ -106,7 +108,9 @@ class Endings:
 
     async def look_again(self, job: Job, after: timedelta) -> None:
         """A job that is being cancelled is looked at again; its state stays as it is."""
-        await self._cancel.come_back(self._message(job, Wait("lease", "is being cancelled", after)))
+        await self._cancel.come_back(
+            self._message(job, Wait("lease", "is being cancelled", after), job.incoming.turn)
+        )
 
     async def hand_over(self, incoming: Incoming, event: ShareEvent) -> None:
         """A worker with a local model goes on with it; the job's state is that worker's to write.
@@ -115,10 +119,10 @@ class Endings:
         """
         topic, message = self._spec.requested_local, incoming.message
         if incoming.is_command:
-            value, about = message.value, dict(message.headers)
+            value, about = message.value, {**message.headers, ROUND_HEADER: incoming.round.encode()}
         else:
             value = self._writer.command(self._spec.name, topic, incoming, event, "local")
-            about = {name: text.encode() for name, text in incoming.carried_headers().items()}
+            about = {name: text.encode() for name, text in incoming.carried_headers(incoming.turn).items()}
         await self._writer.forward(topic, message.key, value, list(about.items()))
         await self._ends.unused(message)
 
@@ -182,20 +186,21 @@ class Endings:
         event, spec, now = job.event, self._spec, self._clock.now()
         at = wait.due if isinstance(wait.due, datetime) else now + wait.due
         resume_at = None if at == NEVER else at
+        ask = job.incoming.ask_after_waiting(now)
         status = job.status(
             state, now, reason=wait.why, attempt=wait.attempt, resume_at=resume_at, refusal=wait.refusal
         )
-        message = self._message(job, wait)
+        message = self._message(job, wait, ask.turn)
         log.info("%s %s: %s until %s: %s", spec.name, event.share_id, state, resume_at or "its cap changes", wait.why)
         shut = wait.shut and replace(wait.shut, was_let_through=job.incoming.let_through == wait.gate)
-        told = await self._jobs.wait(status, message, shut=shut, anew=job.incoming.asked_for)
+        told = await self._jobs.wait(status, message, ask, shut=shut)
         if shut is not None:
             await self._gates.look()
         await asyncio.gather(*map(self._writer.status, told))
         if status not in told:
             await self.cancelled(job)  # it stays as it is because of that, or has ended
 
-    def _message(self, job: Job, wait: Wait) -> Waiting:
+    def _message(self, job: Job, wait: Wait, turn: Turn | None) -> Waiting:
         """What brings the job back."""
         event, spec = job.event, self._spec
         return Waiting(
@@ -206,7 +211,7 @@ class Endings:
             topic=spec.requested,
             key=event.share_id.encode(),
             value=self._writer.command(spec.name, spec.requested, job.incoming, event, wait.reason),
-            headers=job.incoming.carried_headers(),
+            headers=job.incoming.carried_headers(turn),
             gate=wait.gate,
             # Whom a model fails goes behind the others: were it the cause itself, it would try for all of them.
             place=job.incoming.place if wait.reason == "budget" else None,
@@ -233,7 +238,7 @@ class Endings:
             options=incoming.options,
         )
         status = failed_status(event, stage, now, reason=sentence(error, stage), attempt=attempt, work_key=work_key)
-        if await self._jobs.put(status, anew=incoming.asked_for):
+        if await self._jobs.put(status, incoming.ask):
             await self._writer.status(status)
         await self._ends.ended(incoming.message, dead=True)
 

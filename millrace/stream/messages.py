@@ -18,7 +18,11 @@ from millrace.contracts.partitions import partition_for, partition_key
 from millrace.contracts.wire import Codec
 from millrace.errors import Poison
 from millrace.kafka.producer import Header
+from millrace.store.jobs import Ask
+from millrace.store.turns import Turn
 from millrace.stream.pool import Message
+from millrace.stream.stage import GENERATION_OPTION
+from millrace.stream.turns import turn_headers, turn_of, turn_of_headers
 
 _PLACE = re.compile(rb"[0-9]{1,18}")  # a bigint
 _LONGEST_REASON, _LONGEST_STACK = 1000, 4000  # characters: evidence must never make a message too large
@@ -67,6 +71,7 @@ class Incoming:
     reason: RequestReason | None = None
     requested_at: datetime | None = None
     """When a command was given."""
+    turn: Turn | None = None
 
     @property
     def asked_for(self) -> bool:
@@ -88,6 +93,15 @@ class Incoming:
         return round_of(self.message)
 
     @property
+    def ask(self) -> Ask:
+        """What it asks, as the job's row keeps it."""
+        return Ask(self.turn, self.asked_for)
+
+    def ask_after_waiting(self, now: datetime) -> Ask:
+        """The same of the command that brings it back."""
+        return Ask(self.turn and self.turn.after_waiting(now), self.asked_for)
+
+    @property
     def traceparent(self) -> bytes | None:
         """Trace that the record belongs to."""
         return self.message.headers.get("traceparent")
@@ -104,11 +118,12 @@ class Incoming:
         place = self.message.headers.get(PLACE_HEADER, b"")
         return int(place) if _PLACE.fullmatch(place) else None
 
-    def carried_headers(self) -> dict[str, str]:
-        """The trace, the round and the origin as text, to be kept with work that waits."""
+    def carried_headers(self, turn: Turn | None) -> dict[str, str]:
+        """The trace, the round, the origin and the next turn as text, to be kept with work that waits."""
         trace = self.traceparent
-        along = {ROUND_HEADER: self.round, ORIGIN_HEADER: str(self.original.at)}
-        return along if trace is None else {"traceparent": trace.decode("ascii", "replace"), **along}
+        kept = {} if trace is None else {"traceparent": trace.decode("ascii", "replace")}
+        kept |= {ROUND_HEADER: self.round, ORIGIN_HEADER: str(self.original.at)}
+        return kept if turn is None else kept | turn_headers(turn)
 
 
 class Sender(Protocol):
@@ -143,7 +158,7 @@ class Reader:
         event = await self._codec.decode(message.at.topic, message.value)
         if not isinstance(event, StageRequested):
             original = Original(place_of(message), message.key, message.value, message.headers)
-            return Incoming(message, _storable(event), original)
+            return Incoming(message, _storable(event), original, turn=turn_of(event, message.headers))
         if event.origin_topic not in self._inputs:
             raise Poison(f"a command that carries a message of {event.origin_topic[:100]!r}, which is not read here")
         at = place(message.headers.get(ORIGIN_HEADER, b"").decode("utf-8", "replace"))
@@ -154,9 +169,14 @@ class Reader:
             event.origin_headers,
         )
         carried = await self._codec.decode(event.origin_topic, event.origin_value)
+        turn = Turn(event.requested_at) if event.reason in FRESH else turn_of_headers(message.headers)
+        options = event.options
+        if event.force and GENERATION_OPTION not in options:
+            # By what began its round: delivered again, or handed over, it means the same work.
+            options = {**options, GENERATION_OPTION: round_of(message)}
         # What was handed over is the event itself, on another way.
         reason = None if event.reason == "local" else event.reason
-        return Incoming(message, _storable(carried), original, event.options, reason, event.requested_at)
+        return Incoming(message, _storable(carried), original, options, reason, event.requested_at, turn)
 
 
 def _storable(event: Event) -> Event:
@@ -181,10 +201,25 @@ class Writer:
         self._source = source
         self._partitions = partitions
 
-    async def result(self, topic: str, event: ShareEvent, work_key: ids.WorkKey, traceparent: bytes | None) -> None:
-        """A stage's result; its id is a function of share and work, so a repeat can be recognised."""
-        event_id = ids.event_id(topic, event.share_id, work_key)
-        about = self._headers(topic, event_id, event.share_id, continue_trace(traceparent))
+    async def result(
+        self,
+        topic: str,
+        event: ShareEvent,
+        work_key: ids.WorkKey,
+        traceparent: bytes | None,
+        told_at: datetime,
+    ) -> None:
+        """A stage's result. Its id is a function of share and work and its time that of the first telling, so that a
+        repeat can be recognised.
+        """
+        about = headers(
+            topic,
+            ids.event_id(topic, event.share_id, work_key),
+            source=self._source,
+            subject=event.share_id,
+            time=told_at,
+            traceparent=continue_trace(traceparent),
+        )
         await self._producer.send(
             topic, key=event.share_id.encode(), value=self._codec.encode(topic, event), headers=about
         )
@@ -215,6 +250,7 @@ class Writer:
             origin_value=incoming.original.value,
             origin_headers=dict(incoming.original.headers),
             options=dict(incoming.options),
+            force=GENERATION_OPTION in incoming.options,
             requested_by=self._source,
             requested_at=self._clock.now(),
         )

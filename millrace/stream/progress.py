@@ -1,4 +1,4 @@
-"""What the core lends to a handler while it works: paid calls, and a place to show progress."""
+"""What the core lends to a handler while it works: paid calls, a place to show progress, and checkpoints."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from millrace.money import MicroUSD
 from millrace.store.jobs import JobStore
 from millrace.stream.calls import Calls
 from millrace.stream.cancel import Stop
+from millrace.stream.checkpoints import Checkpoints
 from millrace.stream.stage import Paid
 
 A = TypeVar("A", bound=BaseModel)
@@ -25,10 +26,19 @@ class Progress:
     """Implements `millrace.stream.stage.Run` for one job; writes progress at most twice a second."""
 
     def __init__(
-        self, calls: Calls, jobs: JobStore, share_id: str, stage: StageName, *, clock: Clock, stop: Stop
+        self,
+        calls: Calls,
+        jobs: JobStore,
+        checkpoints: Checkpoints,
+        *,
+        share_id: str,
+        stage: StageName,
+        clock: Clock,
+        stop: Stop,
     ) -> None:
         self._calls = calls
         self._stop = stop
+        self._checkpoints = checkpoints
         self._jobs = jobs
         self._share_id = share_id
         self._stage = stage
@@ -63,3 +73,11 @@ class Progress:
             return
         self._next_at = now + SHOWN_EVERY
         await self._jobs.progress(self._share_id, self._stage, min(max(fraction, 0.0), 1.0))
+
+    async def checkpoint(self, state: BaseModel) -> None:
+        """See `Run.checkpoint`."""
+        await self._checkpoints.keep(state)
+
+    def resume(self, kind: type[A]) -> A | None:
+        """See `Run.resume`."""
+        return self._checkpoints.last(kind)

@@ -26,7 +26,6 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, JsonValue
 
-from millrace import ids
 from millrace.clock import Clock
 from millrace.contracts.events import ShareEvent
 from millrace.errors import Cancelled, ConfigurationError, Denied, Paused, Poison, Skipped, Unavailable
@@ -38,16 +37,17 @@ from millrace.store.jobs import JobRow, JobStore
 from millrace.store.work import Busy, Done, Mine, WorkStore
 from millrace.stream.calls import Calls, LeaseLost, Payer
 from millrace.stream.cancel import Stop, Stops
+from millrace.stream.checkpoints import Checkpoints
 from millrace.stream.endings import Endings, Wait
 from millrace.stream.gates import Gates, Passage
 from millrace.stream.intake import Ends, Uncounted
-from millrace.stream.job import Job
+from millrace.stream.job import Job, had_its_turn, known_already
 from millrace.stream.lease import kept_lease
 from millrace.stream.limits import limited
 from millrace.stream.messages import FRESH, Incoming, Reader, Writer
 from millrace.stream.pool import Message
 from millrace.stream.progress import Progress
-from millrace.stream.stage import Finished, StageHandler, StageSpec
+from millrace.stream.stage import Finished, StageHandler, StageSpec, planned
 from millrace.telemetry import metrics
 
 log = logging.getLogger(__name__)
@@ -137,9 +137,12 @@ class JobRunner(Generic[R]):
 
     async def _bring_to_end(self, incoming: Incoming, event: ShareEvent, passage: Passage) -> None:
         try:
-            plan = self._handler.plan(event, incoming.options)
+            plan = planned(self._handler, event, incoming.options)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it ends as a dead letter with its stack
-            await self._end.fail(incoming, event, exc, attempt=0, work_key=None)
+            if had_its_turn(incoming, await self._stores.jobs.get(event.share_id, self._spec.name)):
+                await self._ends.unused(incoming.message)
+            else:
+                await self._end.fail(incoming, event, exc, attempt=0, work_key=None)
             return
         if plan is None:
             await self._ends.unused(incoming.message)
@@ -147,6 +150,9 @@ class JobRunner(Generic[R]):
         key = plan.work_key(self._spec.name)
         stage, jobs = self._spec.name, self._stores.jobs
         row = await jobs.get(event.share_id, stage)
+        if had_its_turn(incoming, row):
+            await self._ends.unused(incoming.message)
+            return
         if row is not None and row.cancelled_at is not None:
             if not incoming.asked_after(row.cancelled_at):
                 await self._wind_up(Job(stage, incoming, plan, row.work_key or key, row.attempt), row)
@@ -156,11 +162,12 @@ class JobRunner(Generic[R]):
         if incoming.reason in FRESH:
             await jobs.begin_anew(event.share_id, stage, key, incoming.round)
             row = await jobs.get(event.share_id, stage)
-        if self._already_known(incoming, row, key):
+        if known_already(incoming, row, key):
             await self._ends.unused(incoming.message)
             return
-        attempt = row.attempt if row is not None and row.work_key == key else 0
-        job = Job(self._spec.name, incoming, plan, key, attempt)
+        same = row if row is not None and row.work_key == key else None
+        attempt = same.attempt if same else 0
+        job = Job(stage, incoming, plan, key, attempt, same.told_at if same else None)
         try:
             if plan.local and self._hands_over:
                 await self._end.hand_over(incoming, event)
@@ -192,19 +199,6 @@ class JobRunner(Generic[R]):
             await self._end.wait(job, "waiting", Wait("retry", reason, OUTAGE_WAIT))
         except Exception as exc:  # noqa: BLE001 - Retryable, UnknownOutcome and what nobody foresaw: bounded tries
             await self._end.retry(job, exc)
-
-    @staticmethod
-    def _already_known(incoming: Incoming, row: JobRow | None, key: ids.WorkKey) -> bool:
-        """Kafka delivered again what was brought to an end, and perhaps not acknowledged.
-
-        Given up on, with a dead letter: only a new round of tries goes on with it. Finished and emitted. Or written
-        down as waiting: then a command will come, and this would be a try too many.
-        """
-        if row is None or row.work_key != key:
-            return False
-        if row.state == "failed" or incoming.asked_for:
-            return row.state == "failed"
-        return row.published or (incoming.reason is None and row.state in ("waiting", "parked"))
 
     async def _work(self, job: Job, passage: Passage) -> None:
         claim = await self._stores.work.claim(job.work_key, self._spec.name)
@@ -244,23 +238,37 @@ class JobRunner(Generic[R]):
     async def _do(self, job: Job, mine: Mine, calls: Calls, stop: Stop) -> Done | None:
         """Work under the lease; None when somebody else has taken over before the result was stored."""
         work, key = self._stores.work, job.work_key
+        checkpoints = Checkpoints(work, key, mine, self._clock)
+
+        async def leave() -> None:
+            await checkpoints.flush()
+            await work.give_back(key, mine.fence)
+
         try:
             async with stop.cuts_off(), kept_lease(work, key, mine.fence, self._stores.lease):
                 if not await self._end.report(job, "running") and await self._stores.cancel.asked(job.event.share_id):
                     stop.ask()
                     stop.check()
                 await calls.recover()
-                result = await self._result(job, calls, stop)
+                result = await self._result(job, calls, checkpoints, stop)
                 return await work.complete(key, mine.fence, result)
         except BaseException as exc:
             if isinstance(exc, Exception) and await work.renew(key, mine.fence):
                 await calls.recover()  # a call that the stage's limit cut off; there may be no next try to find it
             # Also when this job is cancelled: the next worker need not wait for the lease to run out.
-            await asyncio.shield(work.give_back(key, mine.fence))
+            await asyncio.shield(leave())
             raise
 
-    async def _result(self, job: Job, calls: Calls, stop: Stop) -> JsonValue:
-        run = Progress(calls, self._stores.jobs, job.event.share_id, self._spec.name, clock=self._clock, stop=stop)
+    async def _result(self, job: Job, calls: Calls, checkpoints: Checkpoints, stop: Stop) -> JsonValue:
+        run = Progress(
+            calls,
+            self._stores.jobs,
+            checkpoints,
+            share_id=job.event.share_id,
+            stage=self._spec.name,
+            clock=self._clock,
+            stop=stop,
+        )
         try:
             async with limited(self._spec, lambda: self._end.overdue(job)):
                 result = await self._handler.work(job.plan, run)
@@ -273,8 +281,10 @@ class JobRunner(Generic[R]):
         result = self._handler.result_type.model_validate(done.result)
         finished = Finished(job.work_key, result, done.cost, done.finished_at)
         event = self._handler.event(job.plan, finished)
+        told_at = job.tells_at(done.finished_at)
         await asyncio.gather(
-            self._writer.result(self._spec.output, event, job.work_key, job.incoming.traceparent), calls.all_told()
+            self._writer.result(self._spec.output, event, job.work_key, job.incoming.traceparent, told_at),
+            calls.all_told(),
         )
         skipped = getattr(event, "skipped_reason", None)  # media.ready has none: media are there or fail
         await self._end.report(
@@ -282,7 +292,7 @@ class JobRunner(Generic[R]):
             "skipped" if skipped else "done",
             reason=skipped,
             cost=done.cost if paid_now else ZERO,
-            published=True,
+            told_at=told_at,
         )
 
     def _payer(self, job: Job) -> Payer:

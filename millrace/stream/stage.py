@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -19,6 +19,11 @@ from millrace.money import MicroUSD
 
 R = TypeVar("R", bound=BaseModel)
 A = TypeVar("A", bound=BaseModel)
+
+MODEL_OPTION: Final = "model"
+"""Option of a command: the model to use instead of the stage's own."""
+GENERATION_OPTION: Final = "generation"
+"""Option of a command that does finished work again: names the doing. Commands with the same one share the work."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ class Plan:
     """What a stage would do about an event: which work, for which share. Equal work keys are paid once.
 
     `local`: it needs a model of this machine's own.
+    `generation` tells work that was asked for once more from what was done before; it is empty at first.
     """
 
     event: ShareEvent
@@ -86,10 +92,12 @@ class Plan:
     model: str
     parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     local: bool = False
+    generation: str = ""
 
     def work_key(self, stage: StageName) -> ids.WorkKey:
-        """Names the work: stage, content hash, model, parameters."""
-        return ids.work_key(stage, self.content_hash, self.model, self.parameters)
+        """Names the work: stage, content hash, model, parameters, and the generation if there is one."""
+        again = {GENERATION_OPTION: self.generation} if self.generation else {}
+        return ids.work_key(stage, self.content_hash, self.model, {**self.parameters, **again})
 
 
 @dataclass(frozen=True)
@@ -141,6 +149,18 @@ class Run(Protocol):
         """Show how far the work is, 0 to 1; cheap to call often."""
         ...
 
+    async def checkpoint(self, state: BaseModel) -> None:
+        """Keep what is done so far for whoever goes on with this work, in place of what was kept before.
+
+        Cheap to call often: it is written every few seconds, and when the work is interrupted. It is gone when the
+        work is done. Not for what was paid for: answers of calls are kept by themselves.
+        """
+        ...
+
+    def resume(self, kind: type[A]) -> A | None:
+        """What an earlier try has kept; None when there is nothing, or something of another form."""
+        ...
+
 
 class StageHandler(Protocol[R]):
     """A stage's own work. Everything but `work` is pure."""
@@ -152,7 +172,7 @@ class StageHandler(Protocol[R]):
 
         `options` come with a command on `<stage>.requested` and are empty for events.
 
-        :raises Poison: the event can never be worked on.
+        :raises Poison: the event can never be worked on, or not with these options.
         """
         ...
 
@@ -172,3 +192,30 @@ class StageHandler(Protocol[R]):
     def event(self, plan: Plan, done: Finished[R]) -> ShareEvent:
         """The result as this share's event."""
         ...
+
+
+class Planner(Protocol):
+    """The part of a handler that says what would be done; pure."""
+
+    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:
+        """See `StageHandler.plan`."""
+        ...
+
+
+@runtime_checkable
+class Priced(Protocol):
+    """A handler that knows beforehand how much its work can cost; for estimates."""
+
+    def most(self, plan: Plan) -> MicroUSD:
+        """About the most that the work of a plan can cost, from the event alone."""
+        ...
+
+
+def planned(handler: Planner, event: Event, options: Mapping[str, str]) -> Plan | None:
+    """What a stage does about an event under these options; whoever asks comes to the same work key.
+
+    :raises Poison: as `StageHandler.plan`.
+    """
+    plan = handler.plan(event, options)
+    generation = options.get(GENERATION_OPTION)
+    return plan if plan is None or generation is None else replace(plan, generation=generation)

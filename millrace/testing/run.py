@@ -29,12 +29,15 @@ class FakeRun:
     """Grants every call, or denies those whose hold is above `cap`; implements `millrace.stream.stage.Run`.
 
     Like the real core it answers a call that was paid before (`call_no`) without calling again, also over several
-    runs when `paid` is handed on, and keeps answers as JSON.
+    runs when `paid` is handed on, and keeps answers as JSON. `kept` is the checkpoint, as JSON too.
     """
 
-    def __init__(self, *, cap: MicroUSD | None = None, paid: dict[int, str] | None = None) -> None:
+    def __init__(
+        self, *, cap: MicroUSD | None = None, paid: dict[int, str] | None = None, kept: str | None = None
+    ) -> None:
         self.calls: list[Call] = []
         self.progressed: list[float] = []
+        self.kept = kept
         self.paid: dict[int, str] = {} if paid is None else paid
         self._cap = cap
 
@@ -75,3 +78,11 @@ class FakeRun:
     async def progress(self, fraction: float) -> None:
         """Remember how far the work said it was."""
         self.progressed.append(fraction)
+
+    async def checkpoint(self, state: BaseModel) -> None:
+        """Keep it at once."""
+        self.kept = state.model_dump_json()
+
+    def resume(self, kind: type[A]) -> A | None:
+        """What was kept."""
+        return None if self.kept is None else kind.model_validate_json(self.kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from millrace.models.build import open_embedding
+from millrace.models.build import open_embeddings
 from millrace.stream.app import Resources
 from services.embed_agent.adapters.pgvector import PgVectorStore
 from services.embed_agent.adapters.sentences import split_sentences
@@ -20,9 +20,10 @@ async def build_handler(settings: EmbedSettings, resources: Resources) -> AsyncI
     :raises ConfigurationError: nobody knows what the model costs.
     """
     settings.check_local(by_api=settings.embeds_by_api)
-    async with open_embedding(settings, settings.care) as model:
+    async with open_embeddings(settings, settings.care) as (model, others):
         yield EmbedHandler(
             model=model,
+            others=others,
             store=PgVectorStore(resources.database),
             blobs=resources.blobs,
             split=split_sentences,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from millrace.contracts.events import EmbeddingReady, Event, Segment, ShareCreated, ShareEvent, TranscriptReady
 from millrace.errors import Poison, Skipped
 from millrace.ids import content_hash
+from millrace.models.choice import Models
 from millrace.models.port import EmbeddingModel
+from millrace.money import ZERO, MicroUSD
 from millrace.store.blobs import BlobStore
 from millrace.store.transcripts import read_segments
-from millrace.stream.stage import Finished, Paid, Plan, Run
+from millrace.stream.stage import MODEL_OPTION, Finished, Paid, Plan, Run
 from services.embed_agent.batches import Batch, packed, unpacked
 from services.embed_agent.domain import (
     EMBEDDING_TYPE,
@@ -34,17 +36,26 @@ class EmbedHandler:
     """Embeds transcripts and text shares; implements `StageHandler`.
 
     :param split: splits a text into sentences.
+    :param others: makes the models that commands name; None where there is only the one.
     """
 
     result_type = EmbedResult
 
-    def __init__(self, *, model: EmbeddingModel, store: VectorStore, blobs: BlobStore, split: SplitSentences) -> None:
-        self._model = model
+    def __init__(
+        self,
+        *,
+        model: EmbeddingModel,
+        store: VectorStore,
+        blobs: BlobStore,
+        split: SplitSentences,
+        others: Callable[[str], EmbeddingModel] | None = None,
+    ) -> None:
+        self._models = Models(model.name, model, others)
         self._store = store
         self._blobs = blobs
         self._split = split
 
-    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:  # noqa: ARG002 - no options yet
+    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:
         """Transcripts and texts; shared media comes back as its transcript."""
         if isinstance(event, TranscriptReady):
             # The same words at other times are other chunks; nothing for another reason is another nothing.
@@ -54,25 +65,33 @@ class EmbedHandler:
         else:
             return None
         parameters = {"chunker": _chunker(event), "chunking": _CHUNKING}
-        return Plan(event, content_hash(content), self._model.name, parameters, self._model.backend == "local")
+        model = self._models.of(options.get(MODEL_OPTION))
+        return Plan(event, content_hash(content), model.name, parameters, model.backend == "local")
+
+    def most(self, plan: Plan) -> MicroUSD:
+        """The price of all its words; chunks that overlap can come to somewhat more."""
+        model, text = self._models.of(plan.model), _text(plan.event)
+        if skip_reason(text, _source(plan.event)):
+            return ZERO
+        return model.tariff.most(model.count_tokens(text))
 
     async def work(self, plan: Plan, run: Run) -> EmbedResult:
         """Cut, embed batch by batch, and store before the result says that it can be found."""
-        event = plan.event
-        chunks = await self._chunks(event)
+        event, model = plan.event, self._models.of(plan.model)
+        chunks = await self._chunks(event, model)
         vectors: list[Sequence[float]] = []
         tokens = 0
-        for call_no, first in enumerate(range(0, len(chunks), self._model.batch_size)):
-            batch = await self._embed(plan, run, call_no, chunks[first : first + self._model.batch_size])
+        for call_no, first in enumerate(range(0, len(chunks), model.batch_size)):
+            batch = await self._embed(plan, run, call_no, chunks[first : first + model.batch_size])
             vectors.extend(unpacked(batch))
             tokens += batch.tokens
             await run.progress(len(vectors) / len(chunks))
-        await self._store.replace(plan.work_key("embed"), Vectors(EMBEDDING_TYPE, self._model.name, chunks, vectors))
+        await self._store.replace(plan.work_key("embed"), Vectors(EMBEDDING_TYPE, model.name, chunks, vectors))
         return EmbedResult(
             source=_source(event),
             types=[EMBEDDING_TYPE],
-            backend=self._model.backend,
-            model=self._model.name,
+            backend=model.backend,
+            model=model.name,
             dimensions=len(vectors[0]),
             chunker=_chunker(event),
             chunk_count=len(chunks),
@@ -84,8 +103,8 @@ class EmbedHandler:
         return EmbedResult(
             skipped_reason=reason,
             source=_source(plan.event),
-            backend=self._model.backend,
-            model=self._model.name,
+            backend=self._models.of(plan.model).backend,
+            model=plan.model,
             chunker=_chunker(plan.event),
         )
 
@@ -100,14 +119,14 @@ class EmbedHandler:
             **dict(done.result),
         )
 
-    async def _chunks(self, event: ShareEvent) -> list[Chunk]:
+    async def _chunks(self, event: ShareEvent, model: EmbeddingModel) -> list[Chunk]:
         text = _text(event)
         if isinstance(event, TranscriptReady) and event.skipped_reason:
             raise Skipped(event.skipped_reason)
         if reason := skip_reason(text, _source(event)):
             raise Skipped(reason)
         # In a thread: counting the tokens of a long text takes seconds, and leases are renewed meanwhile.
-        count = self._model.count_tokens
+        count = model.count_tokens
         if not isinstance(event, TranscriptReady):
             return await asyncio.to_thread(paragraph_chunks, text, count, self._split)
         return await asyncio.to_thread(transcript_chunks, await self._segments(event), count)
@@ -120,7 +139,7 @@ class EmbedHandler:
         return transcript.segments or [whole]
 
     async def _embed(self, plan: Plan, run: Run, call_no: int, chunks: Sequence[Chunk]) -> Batch:
-        model = self._model
+        model = self._models.of(plan.model)
 
         async def do() -> Paid[Batch]:
             embedded = await model.embed([chunk.text for chunk in chunks])

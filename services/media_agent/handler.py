@@ -11,9 +11,9 @@ from pathlib import Path
 from millrace.contracts.events import Event, MediaReady, ShareCreated, ShareEvent
 from millrace.errors import Poison
 from millrace.ids import content_hash
-from millrace.money import cost_of
+from millrace.money import ZERO, MicroUSD, cost_of
 from millrace.store.blobs import BlobStore, content_key, fingerprint
-from millrace.stream.stage import Finished, Plan, Run
+from millrace.stream.stage import MODEL_OPTION, Finished, Plan, Run
 from services.media_agent.domain import Fetched, MediaResult, Probe, check_probe, suffix_of, target_of
 from services.media_agent.ports import Fetcher, Prober
 
@@ -49,17 +49,23 @@ class MediaHandler:
         self._longest = longest
         self._price = transcribe_price_per_second
 
-    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:  # noqa: ARG002 - no options yet
+    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:
         """Uploads and URLs are media; text has none.
 
         The same URL is fetched once: what it holds later is not looked at again unless that is asked for.
         """
         if not isinstance(event, ShareCreated) or event.source_kind == "text":
             return None
+        if MODEL_OPTION in options:
+            raise Poison("the media stage works without a model, so no other one can be chosen")
         if event.source_kind == "url":
             target_of(event.url or "", self._allow)
         source = f"{event.source_kind}:{event.url or event.blob_key}"
         return Plan(event, content_hash(source), _PROBE)
+
+    def most(self, plan: Plan) -> MicroUSD:  # noqa: ARG002 - the port of stages with a model
+        """Fetching is free."""
+        return ZERO
 
     async def work(self, plan: Plan, run: Run) -> MediaResult:
         """Bring the media into the store and probe it."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from millrace.contracts.events import Event, ShareCreated, ShareEvent, SummaryReady, TranscriptReady
 from millrace.errors import Poison, Skipped
 from millrace.ids import content_hash
-from millrace.stream.stage import Finished, Paid, Plan, Run
+from millrace.models.choice import Models
+from millrace.money import ZERO, MicroUSD
+from millrace.stream.stage import MODEL_OPTION, Finished, Paid, Plan, Run
 from services.summarize_agent.domain import Answer, Source, SummarizeResult, skip_reason
 from services.summarize_agent.ports import Summarizer
 
@@ -16,32 +18,49 @@ class SummarizeHandler:
     """Summarises transcripts and text shares; implements `StageHandler`.
 
     :param most_characters: longer texts are skipped.
+    :param others: makes the summarizers of models that commands name; None where there is only the one.
     """
 
     result_type = SummarizeResult
 
-    def __init__(self, *, summarizer: Summarizer, most_characters: int) -> None:
-        self._summarizer = summarizer
+    def __init__(
+        self,
+        *,
+        summarizer: Summarizer,
+        most_characters: int,
+        others: Callable[[str], Summarizer] | None = None,
+    ) -> None:
+        self._summarizers = Models(summarizer.model, summarizer, others)
         self._most_characters = most_characters
 
-    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:  # noqa: ARG002 - no options yet
+    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:
         """Transcripts and texts; shared media comes back as its transcript."""
         if not isinstance(event, TranscriptReady | ShareCreated):
             return None
         if isinstance(event, ShareCreated) and event.source_kind != "text":
             return None
+        summarizer = self._summarizers.of(options.get(MODEL_OPTION))
         parameters: dict[str, str | int | float | bool] = {
             "source": _source(event),
             "language": _language(event) or "",
-            "backend": self._summarizer.backend,
-            "version": self._summarizer.version,
+            "backend": summarizer.backend,
+            "version": summarizer.version,
             "most_characters": self._most_characters,
             # Media without words for different reasons must not share one result.
             "skipped": event.skipped_reason or "" if isinstance(event, TranscriptReady) else "",
         }
-        return Plan(
-            event, content_hash(_text(event)), self._summarizer.model, parameters, self._summarizer.backend != "api"
-        )
+        local = summarizer.backend != "api"
+        return Plan(event, content_hash(_text(event)), summarizer.model, parameters, local)
+
+    def most(self, plan: Plan) -> MicroUSD:
+        """What one call about the text is held for."""
+        event = plan.event
+        if isinstance(event, TranscriptReady) and event.skipped_reason:
+            return ZERO
+        text = _text(event)
+        if skip_reason(text, most_characters=self._most_characters):
+            return ZERO
+        return self._summarizers.of(plan.model).most(text)
 
     async def work(self, plan: Plan, run: Run) -> SummarizeResult:
         """Look at the text first, then ask, and once more if the answer has not the form that was asked for."""
@@ -51,8 +70,9 @@ class SummarizeHandler:
         text = _text(event)
         if reason := skip_reason(text, most_characters=self._most_characters):
             raise Skipped(reason)
+        summarizer = self._summarizers.of(plan.model)
         tokens_in = tokens_out = 0
-        for call_no in range(self._summarizer.tries):
+        for call_no in range(summarizer.tries):
             answer = await self._ask(plan, run, call_no, text, _language(event))
             tokens_in, tokens_out = tokens_in + answer.tokens_in, tokens_out + answer.tokens_out
             if answer.summary is not None:
@@ -60,12 +80,12 @@ class SummarizeHandler:
                     source=_source(event),
                     **dict(answer.summary),
                     language=_language(event),
-                    backend=self._summarizer.backend,
-                    model=self._summarizer.model,
+                    backend=summarizer.backend,
+                    model=summarizer.model,
                     tokens_in=tokens_in,
                     tokens_out=tokens_out,
                 )
-        raise Poison(f"{self._summarizer.model} did not answer in the form of a summary, {call_no + 1} times")
+        raise Poison(f"{summarizer.model} did not answer in the form of a summary, {call_no + 1} times")
 
     def skipped(self, plan: Plan, reason: str) -> SummarizeResult:
         """No summary, and the reason."""
@@ -73,8 +93,8 @@ class SummarizeHandler:
             skipped_reason=reason,
             source=_source(plan.event),
             language=_language(plan.event),
-            backend=self._summarizer.backend,
-            model=self._summarizer.model,
+            backend=self._summarizers.of(plan.model).backend,
+            model=plan.model,
         )
 
     def event(self, plan: Plan, done: Finished[SummarizeResult]) -> ShareEvent:
@@ -89,12 +109,13 @@ class SummarizeHandler:
         )
 
     async def _ask(self, plan: Plan, run: Run, call_no: int, text: str, language: str | None) -> Answer:
-        async def do() -> Paid[Answer]:
-            return await self._summarizer.summarize(text, language)
+        summarizer = self._summarizers.of(plan.model)
 
-        hold = self._summarizer.most(text)
-        model = self._summarizer.model
-        return await run.call(call_no, Answer, model=model, hold=hold, do=do, local=plan.local)
+        async def do() -> Paid[Answer]:
+            return await summarizer.summarize(text, language)
+
+        hold = summarizer.most(text)
+        return await run.call(call_no, Answer, model=summarizer.model, hold=hold, do=do, local=plan.local)
 
 
 def _text(event: ShareEvent) -> str:

@@ -62,6 +62,21 @@ class Heard(BaseModel):
         return " ".join(segment.text for segment in self.segments)
 
 
+class HeardSoFar(BaseModel):
+    """Checkpoint of a model that listens: segments of the first so many milliseconds of speech."""
+
+    model_config = ConfigDict(frozen=True)
+
+    speech_ms: int
+    """Length of all the speech: what was cut in another way has other times."""
+    segments: list[Segment]
+
+    @property
+    def until_ms(self) -> int:
+        """Where to go on; models round beyond the end of what they were given."""
+        return min(self.segments[-1].end_ms, self.speech_ms) if self.segments else 0
+
+
 class TranscriptResult(BaseModel):
     """Result of the stage: what `TranscriptReady` says about the media, whoever shared it."""
 
@@ -89,6 +104,16 @@ def only_speech(audio: Audio, spans: Sequence[Span]) -> Audio:
     return Audio(b"".join(pieces), audio.loudest_db)
 
 
+def rest(audio: Audio, from_ms: int) -> Audio:
+    """The sound from a moment on."""
+    return Audio(audio.pcm[from_ms * _BYTES_PER_MS :], audio.loudest_db)
+
+
+def later(segments: Sequence[Segment], by_ms: int) -> list[Segment]:
+    """Segments of `rest`, with the times of the whole."""
+    return [_moved(segment, by_ms) for segment in segments]
+
+
 def restored(heard: Heard, spans: Sequence[Span]) -> Heard:
     """What was heard in `only_speech`, with the times of the original media."""
     return Heard(language=heard.language, segments=[_restored_segment(segment, spans) for segment in heard.segments])
@@ -106,6 +131,13 @@ def original_ms(cut_ms: int, spans: Sequence[Span], *, is_end: bool) -> int:
             return span.start_ms + left
         left -= span.length_ms
     return spans[-1].end_ms
+
+
+def _moved(segment: Segment, by_ms: int) -> Segment:
+    words = segment.words and [
+        Word(start_ms=word.start_ms + by_ms, end_ms=word.end_ms + by_ms, text=word.text) for word in segment.words
+    ]
+    return Segment(start_ms=segment.start_ms + by_ms, end_ms=segment.end_ms + by_ms, text=segment.text, words=words)
 
 
 def _restored_segment(segment: Segment, spans: Sequence[Span]) -> Segment:

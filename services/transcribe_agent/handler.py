@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from millrace.contracts.events import Event, MediaReady, ShareEvent, TranscriptReady
+from millrace.contracts.events import Event, MediaReady, Segment, ShareEvent, TranscriptReady
 from millrace.errors import Poison, Skipped
+from millrace.models.choice import Models
+from millrace.money import ZERO, MicroUSD
 from millrace.store.blobs import BlobStore
 from millrace.store.transcripts import keep_large
-from millrace.stream.stage import Finished, Paid, Plan, Run
+from millrace.stream.stage import MODEL_OPTION, Finished, Paid, Plan, Run
 from services.transcribe_agent.domain import (
     Audio,
     Heard,
+    HeardSoFar,
     Span,
     TranscriptResult,
     is_silent,
+    later,
     only_speech,
+    rest,
     restored,
 )
 from services.transcribe_agent.ports import Decoder, SpeechDetector, Transcriber
 
+_SHORTEST_MS = 100  # of speech: less holds no word
 _DECODED = 0.1  # share of the progress display that decoding takes
 
 
@@ -46,16 +52,22 @@ class TranscribeHandler:
         self._decoder = decoder
         self._detector = detector
         self._transcriber = transcriber
+        self._models = Models(transcriber.model, transcriber)
         self._silent_db = silent_db
         self._pause_ms = pause_ms
 
-    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:  # noqa: ARG002 - no options yet
+    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:
         """Media is transcribed; anything else is not for this stage."""
         if not isinstance(event, MediaReady):
             return None
+        model = self._models.of(options.get(MODEL_OPTION)).model
         parameters = {"silent_db": self._silent_db, "pause_ms": self._pause_ms}
-        local = self._transcriber.backend == "local"
-        return Plan(event, event.sha256, self._transcriber.model, parameters, local)
+        return Plan(event, event.sha256, model, parameters, self._transcriber.backend == "local")
+
+    def most(self, plan: Plan) -> MicroUSD:
+        """What the whole sound is held for."""
+        media = _media(plan)
+        return self._transcriber.tariff.most(audio_ms=media.duration_ms) if media.has_audio else ZERO
 
     async def work(self, plan: Plan, run: Run) -> TranscriptResult:
         """Decode, leave out what is not speech, and let the model listen to the rest."""
@@ -113,18 +125,36 @@ class TranscribeHandler:
         )
 
     async def _listen(self, plan: Plan, run: Run, audio: Audio, speech: Audio, spans: list[Span]) -> Heard:
-        async def progress(fraction: float) -> None:
-            await run.progress(_DECODED + (1 - _DECODED) * fraction)
+        known = _known(run, speech)
+        so_far = list(known.segments)
+
+        async def progress(segments: Sequence[Segment]) -> None:
+            so_far.extend(later(segments[len(so_far) - len(known.segments) :], known.until_ms))
+            state = HeardSoFar(speech_ms=speech.duration_ms, segments=so_far)
+            await run.progress(_DECODED + (1 - _DECODED) * state.until_ms / max(1, speech.duration_ms))
+            await run.checkpoint(state)
 
         async def do() -> Paid[Heard]:
-            listened = await self._transcriber.transcribe(speech, progress)
-            return Paid(restored(listened.heard, spans), tariff.cost(listened.use))
+            if speech.duration_ms - known.until_ms < _SHORTEST_MS:  # nothing is left but the answer
+                return Paid(restored(Heard(language=None, segments=known.segments), spans), ZERO)
+            listened = await self._transcriber.transcribe(rest(speech, known.until_ms), progress)
+            found = listened.heard
+            whole = Heard(language=found.language, segments=[*known.segments, *later(found.segments, known.until_ms)])
+            return Paid(restored(whole, spans), tariff.cost(listened.use))
 
         # All of the sound is held, though only the speech in it is listened to. What is free is asked for too.
         tariff = self._transcriber.tariff
         hold = tariff.most(audio_ms=audio.duration_ms)
         model = self._transcriber.model
         return await run.call(0, Heard, model=model, hold=hold, do=do, local=plan.local)
+
+
+def _known(run: Run, speech: Audio) -> HeardSoFar:
+    """What an earlier try has heard of the same speech."""
+    kept = run.resume(HeardSoFar)
+    if kept is not None and kept.speech_ms == speech.duration_ms:
+        return kept
+    return HeardSoFar(speech_ms=speech.duration_ms, segments=[])
 
 
 def _media(plan: Plan) -> MediaReady:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from millrace.contracts.events import Segment
 from millrace.models.port import Tariff, Use
 from services.transcribe_agent.domain import Audio, Backend, Heard, Span
 
-Progress = Callable[[float], Awaitable[None]]
-"""Told how much was heard so far, 0 to 1."""
+Progress = Callable[[Sequence[Segment]], Awaitable[None]]
+"""Told the segments that were heard so far, after each."""
 
 
 @dataclass(frozen=True)

@@ -47,11 +47,21 @@ class Worker:
             return subprocess.Popen(
                 self._argv,
                 cwd=ROOT,
-                env={**os.environ, **self._env, "MILLRACE_OPS_PORT": str(self._port)},
+                env={
+                    **os.environ,
+                    **self._env,
+                    "MILLRACE_OPS_PORT": str(self._port),
+                    "MILLRACE_HTTP_PORT": str(self._port),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+
+    @property
+    def url(self) -> str:
+        """Where its ops endpoints are, and the API of a gateway."""
+        return f"http://127.0.0.1:{self._port}"
 
     @property
     def paused(self) -> bool:
@@ -82,7 +92,7 @@ class Worker:
         if not self._was_ready:
             async with httpx.AsyncClient(trust_env=False) as http:
                 try:
-                    answer = await http.get(f"http://127.0.0.1:{self._port}/readyz", timeout=1)
+                    answer = await http.get(f"{self.url}/readyz", timeout=1)
                 except httpx.HTTPError:
                     return False
             self._was_ready = answer.status_code == httpx.codes.OK

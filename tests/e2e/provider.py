@@ -46,13 +46,23 @@ class Line:
 
 @dataclass
 class Provider:
-    """What was billed, and the gate in front of every answer; `delay_s` says how long one to a request takes."""
+    """What was billed, and the gate in front of every answer; `delay_s` says how long one to a request takes.
+
+    `status` decides whether a request is answered at all: anything but 200 is not billed, and counts in `refused`.
+    """
 
     url: str = ""
     invoice: list[Line] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
     arrived: threading.Condition = field(default_factory=threading.Condition)
     delay_s: Callable[[bytes], float] = lambda _: 0.0
+    status: Callable[[bytes], int] = lambda _: 200
+    refused: int = 0
+
+    @property
+    def requests(self) -> int:
+        """Everything that arrived."""
+        return len(self.invoice) + self.refused
 
     def wait_for_calls(self, count: int, within_s: float = 60.0) -> None:
         """Wait until at least `count` calls were billed."""
@@ -77,6 +87,10 @@ def serve_provider() -> Iterator[Provider]:
 
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["content-length"]))
+            status = provider.status(raw)
+            if status != 200:
+                self._refuse(status)
+                return
             asked = Asked.model_validate_json(raw)
             tokens = max(len(raw) // 4, 1)
             chat = self.path.endswith("/chat/completions")
@@ -95,6 +109,14 @@ def serve_provider() -> Iterator[Provider]:
                 self.wfile.write(body)
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True  # the caller died; it has been billed
+
+        def _refuse(self, status: int) -> None:
+            with provider.arrived:
+                provider.refused += 1
+                provider.arrived.notify_all()
+            self.send_response(status)
+            self.send_header("content-length", "0")
+            self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the signature of http.server
             """Keep the tests' output quiet."""

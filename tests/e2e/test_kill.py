@@ -139,18 +139,25 @@ def test_an_agent_that_dies_during_a_paid_call(
 
 def test_the_transcriber_dies_while_it_listens(billed: Running, client: Client, tmp_path: Path) -> None:
     share = client.upload(repeated_speech(tmp_path, 8), ShareRequest()).share_id
-    until(lambda: _calling(billed, share), "the model to be called", 60)
+    until(lambda: _heard(billed, share), "some of it to be heard", 60)
     old = billed.kill("transcribe_agent")
+    (before,) = _heard(billed, share)
     billed.wait_restarted("transcribe_agent", old)
     view = finished(client, share)
     assert view.transcript is not None
-    assert view.transcript.text.lower().count("ask not what your country can do for you") >= 5
+    assert 5 <= view.transcript.text.lower().count("ask not what your country can do for you") <= 8
+    assert view.transcript.text.startswith(str(before["first"])), "what was heard before is not heard again"
     states = sorted(r.state for r in view.receipts if r.stage == "transcribe")
     assert states == ["settled", "unconfirmed"]
 
 
-def _calling(running: Running, share: str) -> bool:
-    return bool(running.sql("SELECT 1 FROM calls WHERE share_id = %s AND state = 'calling'", share))
+def _heard(running: Running, share: str) -> list[dict[str, object]]:
+    """The first words of the checkpoint, once there is one."""
+    return running.sql(
+        "SELECT checkpoint->'segments'->0->>'text' AS first FROM work JOIN jobs USING (work_key) "
+        "WHERE share_id = %s AND jobs.stage = 'transcribe' AND checkpoint IS NOT NULL",
+        share,
+    )
 
 
 def test_the_media_agent_dies_in_the_middle_of_a_download(billed: Running, files: FileServer, client: Client) -> None:

@@ -174,6 +174,8 @@ async def test_a_redrive_has_a_fresh_and_bounded_budget_of_calls(dead: DeadLette
     (command,) = await dead.commands(bench.share)
     for _ in range(20):  # every restart delivers it again
         await bench.runner().execute(command)
+        if (await bench.job())["state"] == "waiting":
+            await bench.runner().execute(await bench.wake())
     assert called == 2 * MAX_CALLS
     newest, before = await dead.of(bench.share, 2)
     assert before == letter_id

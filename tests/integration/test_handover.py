@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from millrace.contracts.dead import ROUND_HEADER
 from millrace.contracts.events import Event, StageRequested
 from millrace.errors import Retryable
 from millrace.store.database import Record
 from millrace.stream.acks import Partition
-from millrace.stream.messages import GATE_HEADER
+from millrace.stream.messages import GATE_HEADER, place_of
 from millrace.stream.pool import Message
 from millrace.stream.stage import Plan
 from tests.integration.test_cancel import asked_anew, cancelled, queue
@@ -106,7 +107,9 @@ async def test_a_command_is_handed_over_as_it_is_with_its_way_past_a_gate(bench:
     )
     await bench.runner(hands_over=True).execute(replace(command, headers=headers))
     (message,) = handed_over(bench)
-    assert (message.key, message.value, message.headers) == (command.key, command.value, headers)
+    began = str(place_of(command)).encode()
+    assert (message.key, message.value) == (command.key, command.value)
+    assert message.headers == {**headers, ROUND_HEADER: began}, "with the place of the command that began its round"
     gate = await bench.database.fetchrow("SELECT under_way FROM gates WHERE name = 'budget:default'")
     assert gate is not None
     assert gate["under_way"] == 1, "nobody has got through the gate yet"

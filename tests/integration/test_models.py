@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from millrace.contracts.events import Segment
 from millrace.errors import ConfigurationError, Poison, Retryable, Skipped
 from millrace.models import wordllama
 from millrace.models.child.pool import Care, open_children
@@ -142,7 +143,7 @@ async def test_a_model_that_is_not_there_is_one_clear_sentence(tmp_path: Path) -
 async def test_the_bundled_models_work_within_the_memory_that_the_page_names(tmp_path: Path) -> None:
     recipe = whisper_recipe(model="tiny.en", device="cpu", compute_type="auto", threads=2)
 
-    async def no_progress(_: float) -> None:
+    async def no_progress(_: Sequence[Segment]) -> None:
         pass
 
     with wave.open(str(JFK_WAV)) as speech:

@@ -83,13 +83,13 @@ class WhisperTranscriber:
         self.tariff: Tariff = PerSecond(price_per_second)
 
     async def transcribe(self, speech: Audio, progress: Progress) -> Listened:
-        """Ask a child, and tell the progress after each segment."""
+        """Ask a child, and tell of each segment."""
         segments: list[Segment] = []
 
         async def told(document: bytes) -> None:
             segment = Segment.model_validate_json(document)
             segments.append(segment)
-            await progress(min(1.0, segment.end_ms / max(1, speech.duration_ms)))
+            await progress(segments)
 
         ended, _ = await self._children.ask(Sound(), Ended, body=speech.pcm, told=told)
         return Listened(Heard(language=ended.language, segments=segments), Use(seconds=ended.seconds))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace.contracts.events import MediaReady, Segment, TranscriptReady
+from millrace.contracts.events import MediaReady, Segment, TranscriptReady, Word
 from millrace.errors import Denied, Poison, Retryable, Skipped
 from millrace.models.port import Tariff, Use
 from millrace.models.tariffs import PerMinute, PerSecond
@@ -50,13 +50,17 @@ class FakeTranscriber:
     def __init__(self, heard: Heard | Exception) -> None:
         self.heard = heard
         self.listened_ms: list[int] = []
+        self.dies_after = 0
         self.tariff: Tariff = PerSecond(Decimal(0))
 
     async def transcribe(self, speech: Audio, progress: Progress) -> Listened:
         self.listened_ms.append(speech.duration_ms)
-        await progress(0.5)
         if isinstance(self.heard, Exception):
             raise self.heard
+        for heard in range(len(self.heard.segments)):
+            await progress(self.heard.segments[: heard + 1])
+            if self.dies_after == heard + 1:
+                raise KeyboardInterrupt
         return Listened(self.heard, Use(seconds=2.5, audio_ms=speech.duration_ms))
 
 
@@ -104,6 +108,45 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+async def test_a_try_that_was_cut_off_is_gone_on_with_where_it_was(bench: Bench) -> None:
+    bench.transcriber.dies_after = 1
+    with pytest.raises(KeyboardInterrupt):
+        await bench.work()
+    bench.transcriber.dies_after = 0
+    bench.transcriber.heard = Heard(
+        language="en",
+        segments=[
+            Segment(start_ms=0, end_ms=2000, text="what your", words=[Word(start_ms=0, end_ms=900, text="what")])
+        ],
+    )
+    bench.run = FakeRun(kept=bench.run.kept)
+    result = await bench.work()
+    assert bench.transcriber.listened_ms == [4000, 2000], "the two seconds that were heard are not heard again"
+    assert result.text == "ask not what your"
+    assert [(s.start_ms, s.end_ms) for s in result.segments] == [(1000, 3000), (6000, 8000)]
+    assert [(w.start_ms, w.end_ms) for w in result.segments[1].words or ()] == [(6000, 6900)]
+    assert bench.run.progressed[-1] == 1
+
+
+async def test_a_try_that_had_heard_all_is_not_gone_on_with(bench: Bench) -> None:
+    bench.transcriber.dies_after = 2
+    with pytest.raises(KeyboardInterrupt):
+        await bench.work()
+    result = await bench.work()
+    assert (bench.transcriber.listened_ms, result.text) == ([4000], "ask not what your")
+    assert bench.run.cost == 0
+
+
+async def test_what_was_heard_of_other_speech_counts_for_nothing(bench: Bench) -> None:
+    bench.transcriber.dies_after = 1
+    with pytest.raises(KeyboardInterrupt):
+        await bench.work()
+    bench.transcriber.dies_after = 0
+    bench.detector.found = [Span(1000, 2500), Span(6000, 8000)]
+    await bench.work()
+    assert bench.transcriber.listened_ms == [4000, 3500]
 
 
 async def test_speech_is_transcribed_with_the_times_of_the_media_ready(bench: Bench) -> None:

@@ -1,0 +1,157 @@
+"""`millrace replay`: let a stage work on old events again. The stage's own program does it, in this one's place."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+from pydantic import AwareDatetime, BaseModel
+from rich.console import Group
+from rich.text import Text
+
+from millrace.cli.books import addresses
+from millrace.cli.console import compact, plain, print_json, show
+from millrace.cli.exits import one_sentence
+from millrace.contracts.events import StageName
+from millrace.embedded.paths import StackPaths, default_data
+from millrace.embedded.services import isolation
+from millrace.errors import ConfigurationError
+from millrace.store.database import Database
+from millrace.store.pool import open_pool
+from millrace.store.replays import ReplayRow, ReplayStore
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
+_LISTED = 20
+
+
+class ReplayView(BaseModel):
+    """How far a replay is: `state` of the publishing (running, stopped, done), `jobs` that its commands reached."""
+
+    replay_id: str
+    stage: StageName
+    state: str
+    options: dict[str, str]
+    commands: int
+    published: int
+    jobs: dict[str, int]
+    created_at: AwareDatetime | None
+
+
+class Replays(BaseModel):
+    """The latest replays, newest first."""
+
+    replays: list[ReplayView]
+
+
+def replay(
+    stage: Annotated[StageName | None, typer.Argument(help="The stage that shall work again")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="T", help="Only events since then: 2026-11-27T14:30 (UTC), or 24h ago")
+    ] = None,
+    offsets: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TOPIC:PARTITION:FROM-TO", help="Only these events; may be repeated"),
+    ] = None,
+    share: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this share; may be repeated")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Do finished work again, and pay for it")] = False,
+    model: Annotated[str | None, typer.Option(help="Use this model instead of the stage's own")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done and may be paid")] = False,
+    rate: Annotated[float | None, typer.Option(min=0.1, help="Most commands a second; 500 by default")] = None,
+    resume: Annotated[str | None, typer.Option(metavar="REPLAY", help="Go on with a replay that was stopped")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Show the latest replays and what came of them")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a stage work on the kept events of shares again: all of them, or those that the options choose.
+
+    What is done already costs nothing and is only told again. Stop it with Ctrl-C, go on with --resume.
+    """
+    with one_sentence():
+        environment = _environment(os.environ)
+        if list_:
+            _list(environment["MILLRACE_POSTGRES"], as_json=as_json)
+            return
+        chosen = _stage(stage, resume)
+    options = (
+        *_option("--since", since),
+        *(word for text in offsets or () for word in ("--offsets", text)),
+        *(word for text in share or () for word in ("--share", text)),
+        *(("--force",) if force else ()),
+        *_option("--model", model),
+        *(("--dry-run",) if dry_run else ()),
+        *_option("--rate", rate),
+        *_option("--resume", resume),
+        *(("--json",) if as_json else ()),
+    )
+    # In this process's place: its signals, its progress and its status are the command's.
+    os.execve(sys.executable, program(chosen, options), environment)  # noqa: S606 - no shell is wanted
+
+
+def program(stage: StageName, options: Sequence[str]) -> list[str]:
+    """The command line of the stage's own program."""
+    return [sys.executable, *isolation(Path.cwd()), "-m", f"services.{stage}_agent.replay", *options]
+
+
+def _environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Where everything is; nothing in the media store is read, but an agent's settings name one."""
+    return {"MILLRACE_BLOBS": str(StackPaths(default_data()).blobs), **addresses(environment)}
+
+
+def _stage(stage: StageName | None, resume: str | None) -> StageName:
+    named = stage if resume is None else resume.rpartition("-")[0]
+    for one in get_args(StageName):
+        if named == one:
+            found: StageName = one
+            return found
+    if resume is not None:
+        raise ConfigurationError(f"There is no replay {resume}: `millrace replay --list` shows those there are.")
+    raise ConfigurationError(f"Name the stage that shall work again: {', '.join(get_args(StageName))}.")
+
+
+def _option(name: str, value: object) -> tuple[str, ...]:
+    return () if value is None else (f"{name}={value}",)
+
+
+def _list(dsn: str, *, as_json: bool) -> None:
+    found = asyncio.run(_read(dsn))
+    if as_json:
+        print_json(found)
+    else:
+        show(listing(found))
+
+
+async def _read(dsn: str) -> Replays:
+    async with open_pool(dsn, size=1) as pool:
+        store = ReplayStore(Database(pool))
+        return Replays(replays=[_view(row, await store.states(row)) for row in await store.newest(_LISTED)])
+
+
+def _view(row: ReplayRow, jobs: dict[str, int]) -> ReplayView:
+    state = "done" if row.finished_at is not None else "running" if row.running else "stopped"
+    return ReplayView(
+        replay_id=row.replay_id,
+        stage=row.stage,
+        state=state,
+        options=dict(row.options),
+        commands=row.commands,
+        published=row.published,
+        jobs=jobs,
+        created_at=row.created_at,
+    )
+
+
+def listing(found: Replays) -> Group:
+    """One line a replay."""
+    if not found.replays:
+        return Group(Text("Nothing was replayed yet."))
+    table = compact("begun (UTC)", "replay", "published", "state", "what the stage has done", right=("published",))
+    for one in found.replays:
+        jobs = ", ".join(f"{count} {state}" for state, count in sorted(one.jobs.items()))
+        begun = "" if one.created_at is None else f"{one.created_at:%Y-%m-%d %H:%M}"
+        counts = f"{one.published} of {one.commands}"
+        table.add_row(begun, plain(one.replay_id), counts, one.state, plain(jobs))
+    return Group(table)

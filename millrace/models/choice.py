@@ -1,0 +1,39 @@
+"""The model that a stage works with, and those that a command may name instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from millrace.errors import ConfigurationError, Poison
+
+M = TypeVar("M")
+
+
+class Models(Generic[M]):
+    """A stage's own model by its name, and others, each made when it is first asked for.
+
+    :param make: makes the model of a name, or raises ConfigurationError; None where there is only the own one.
+    """
+
+    def __init__(self, name: str, own: M, make: Callable[[str], M] | None = None) -> None:
+        self._own = name
+        self._made = {name: own}
+        self._make = make
+
+    def of(self, name: str | None) -> M:
+        """The model of a name, the stage's own for None.
+
+        :raises Poison: it cannot be used here; the sentence says why.
+        """
+        wanted = self._own if name is None else name
+        if wanted not in self._made:
+            if self._make is None:
+                raise Poison(
+                    f"only the model {self._own} is here, not {wanted}: it is chosen in the agent's settings"
+                )
+            try:
+                self._made[wanted] = self._make(wanted)
+            except ConfigurationError as exc:
+                raise Poison(str(exc)) from exc
+        return self._made[wanted]

@@ -1,0 +1,168 @@
+"""The parts of Millrace each on its own: a stack that stays while all services stop and start again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+import psycopg.rows
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from millrace.embedded.provision import provision
+from millrace.embedded.readyfile import Addresses
+from millrace.embedded.services import GATEWAY, SERVICES
+from tests.chaos.worker import Worker
+from tests.conftest import own_stack
+from tests.e2e.harness import until
+
+Place = tuple[str, int]
+"""A topic and a partition."""
+_STOP_WITHIN_S: Final = 40
+_START_WITHIN_S: Final = 90
+
+
+class Apart:
+    """Kafka, the registry and PostgreSQL of the test's own, and services as processes on them."""
+
+    def __init__(self, addresses: Addresses, folder: Path, environment: Mapping[str, str]) -> None:
+        self.addresses = addresses
+        self.folder = folder
+        self.environment = {
+            "MILLRACE_KAFKA": addresses.kafka,
+            "MILLRACE_REGISTRY": addresses.registry,
+            "MILLRACE_POSTGRES": addresses.postgres,
+            "MILLRACE_BLOBS": str(folder / "blobs"),
+            **environment,
+        }
+        self.workers: dict[str, Worker] = {}
+
+    @property
+    def gateway(self) -> str:
+        """Its URL; another one after each start."""
+        return self.workers[GATEWAY].url
+
+    def start(self, services: Sequence[str] = SERVICES) -> None:
+        """Start services, and wait until each says that it makes progress."""
+        for name in services:
+            self.workers[name] = Worker(f"services.{name}", self.environment, self.folder / f"{name}.log")
+        until(self._working, "all services to be ready", _START_WITHIN_S)
+
+    def _working(self) -> bool:
+        return all(asyncio.run(worker.working()) for worker in self.workers.values())
+
+    def stop(self) -> None:
+        """Stop every service as an operator would."""
+        for worker in self.workers.values():
+            worker.signal(signal.SIGTERM)
+        for worker in self.workers.values():
+            worker.process.wait(_STOP_WITHIN_S)
+        self.workers.clear()
+
+    def end(self) -> None:
+        """Nothing is left running."""
+        for worker in self.workers.values():
+            worker.end()
+
+    def sql(self, query: str, *args: object) -> list[dict[str, object]]:
+        """Rows of the database."""
+        with psycopg.connect(self.addresses.postgres, row_factory=psycopg.rows.dict_row) as connection:
+            return connection.execute(query.encode(), args).fetchall()
+
+    def millrace(self, *words: str) -> subprocess.Popen[str]:
+        """The command, begun; its output can be read from it."""
+        return subprocess.Popen(
+            (sys.executable, "-m", "millrace.cli.main", *words),
+            env={**os.environ, **self.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def millrace_json(self, *words: str, status: int = 0) -> Any:  # noqa: ANN401 - each command has a document of its own
+        """What a command prints as JSON."""
+        process = self.millrace(*words, "--json")
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == status, err
+        return json.loads(out)
+
+    def groups(self) -> list[str]:
+        """Every consumer group that there is."""
+        admin = AdminClient({"bootstrap.servers": self.addresses.kafka})
+        return sorted(group.group_id for group in admin.list_consumer_groups(request_timeout=15).result().valid)
+
+    def ends(self) -> dict[Place, int]:
+        """Where every partition of every topic ends."""
+        with self._consumer("ends") as consumer:
+            return {
+                place: consumer.get_watermark_offsets(TopicPartition(*place), 10)[1] for place in _places(consumer)
+            }
+
+    def committed(self, group: str) -> dict[Place, int]:
+        """What a group has committed, wherever it has committed anything."""
+        with self._consumer(group) as consumer:
+            asked = [TopicPartition(*place) for place in _places(consumer)]
+            found = consumer.committed(asked, 15)
+        return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
+
+    def reset(self, group: str, places: Mapping[Place, int]) -> None:
+        """Set a group back to the beginning of these partitions; it must have no members."""
+        with self._consumer(group) as consumer:
+            oldest = [
+                TopicPartition(*place, consumer.get_watermark_offsets(TopicPartition(*place), 10)[0])
+                for place in places
+            ]
+            consumer.commit(offsets=oldest, asynchronous=False)
+
+    @contextmanager
+    def _consumer(self, group: str) -> Iterator[Consumer]:
+        consumer = Consumer(
+            {"bootstrap.servers": self.addresses.kafka, "group.id": group, "enable.auto.commit": False}
+        )
+        try:
+            yield consumer
+        finally:
+            consumer.close()
+
+
+def _places(consumer: Consumer) -> list[Place]:
+    topics = consumer.list_topics(timeout=15).topics
+    return [
+        (name, partition)
+        for name, topic in topics.items()
+        if not name.startswith("__")
+        for partition in topic.partitions
+    ]
+
+
+@contextmanager
+def apart(environment: Mapping[str, str], files: Mapping[str, str]) -> Iterator[Apart]:
+    """A stack with topics, schemas and tables; no service runs yet.
+
+    :param files: settings of services by the name of the variable that says where the file is; their content.
+    """
+    # Not in pytest's own folders: another run of pytest takes away what the database's user may read there.
+    with tempfile.TemporaryDirectory(prefix="millrace-test-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / "stack").mkdir()
+        for variable, content in files.items():
+            (folder / variable).write_text(content)
+        places = {variable: str(folder / variable) for variable in files}
+        with own_stack(folder / "stack") as addresses:
+            asyncio.run(provision(addresses, lambda _: None))
+            made = Apart(addresses, folder, {**environment, **places})
+            try:
+                yield made
+            finally:
+                made.end()
