@@ -3,9 +3,11 @@
 MillraceError
 ├── Outcome                 ends an attempt at a job; the job runner routes by type
 │   ├── Retryable           waits, then tries again (bounded attempts)
+│   │   └── OverLimit       took longer than its stage allows: tried again once
 │   ├── Poison              dead letter at once: trying again cannot help
 │   ├── Denied              parked until the budget has room
 │   ├── Paused              the model fails for everybody: wait for it; never counts as an attempt
+│   ├── Cancelled           a person has cancelled the share: nothing more is called
 │   ├── Skipped             finished: there was nothing to do, and why
 │   └── UnknownOutcome      a paid call may or may not have happened: charged, then a new attempt
 ├── Unavailable             a part of our own is down: wait for it; never counts as an attempt
@@ -37,6 +39,10 @@ class Retryable(Outcome):
     def __init__(self, reason: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(reason)
         self.retry_after_s = retry_after_s
+
+
+class OverLimit(Retryable):
+    """The stage's hard limit ended it: what took so long once will probably do so again, so it has one more try."""
 
 
 class Poison(Outcome):
@@ -94,6 +100,10 @@ class Paused(Outcome):
         self.gate = gate
         self.wait = wait
         self.shuts = shuts
+
+
+class Cancelled(Outcome):
+    """Somebody has cancelled the share: the job ends, and what it has paid for is kept."""
 
 
 class Unavailable(MillraceError):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+WorksOn = Literal["both", "api", "local"]
 
 
 class ServiceSettings(BaseSettings):
@@ -51,8 +54,25 @@ class StageSettings(WorkerSettings, CoreSettings):
     )
     dead_last: int = Field(default=50, ge=1, description="How many of the last jobs that is a share of")
     dead_least: int = Field(default=20, ge=1, description="How many jobs must have ended before it is")
+    soft_limit_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="Seconds after which running work is said to be overdue; by default the stage's own "
+        "(media 480, transcribe 720, summarize 180, embed 300)",
+    )
+    hard_limit_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="Seconds after which running work is ended and tried again once; by default the stage's own "
+        "(media 600, transcribe 900, summarize 300, embed 600)",
+    )
     instance: str | None = Field(
         default=None,
         description="Name of this worker, kept over its restarts and unique within its service: a restart then takes "
         "its partitions up again at once. Without it all workers wait 10 s until the broker has given the old one up",
     )
+
+    @property
+    def places(self) -> int:
+        """Jobs that are worked on at a time."""
+        return self.concurrency

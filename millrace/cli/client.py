@@ -21,6 +21,7 @@ from millrace.contracts.api import (
     Answer,
     BudgetAnswer,
     BudgetScope,
+    CancelAnswer,
     CapChange,
     CapRequest,
     CapsAnswer,
@@ -39,7 +40,7 @@ A = TypeVar("A", bound=Answer)
 UploadProgress = Callable[[int, int], None]
 """Called with the bytes that were sent and the bytes there are."""
 
-SETTLED = frozenset({"done", "failed", "parked"})
+SETTLED = frozenset({"done", "failed", "parked", "cancelled"})
 """States in which a share does not move on by itself soon."""
 
 _AWAY = 503
@@ -118,6 +119,12 @@ class Client:
             response = self._http.get(f"/shares/{quote(share_id, safe='')}")
         return _read(response, ShareView)
 
+    def cancel(self, share_id: str) -> CancelAnswer:
+        """Let nothing of a share go on; may be repeated."""
+        with self._answering():
+            response = self._http.post(f"/shares/{quote(share_id, safe='')}/cancel")
+        return _read(response, CancelAnswer)
+
     def wait(
         self,
         share_id: str,
@@ -128,7 +135,7 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> ShareView:
-        """Look at a share until it is done, failed or parked; `seen` gets every look at it.
+        """Look at a share until it is done, failed, parked or cancelled; `seen` gets every look at it.
 
         :raises NotSettled: it is neither after `within_s`.
         """

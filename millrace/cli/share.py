@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,12 +12,12 @@ import typer
 from rich.live import Live
 from rich.progress import BarColumn, DownloadColumn, Progress
 
-from millrace.cli.client import Client
+from millrace.cli.client import Client, NotSettled
 from millrace.cli.connection import GatewayOption, connect
-from millrace.cli.console import Report, console, print_json, show
+from millrace.cli.console import Report, console, print_json, reporter, show
 from millrace.cli.exits import FAILED, LATER, one_sentence
-from millrace.cli.view import moves, share_report, stage_table
-from millrace.contracts.api import Accepted, ShareRequest, ShareView
+from millrace.cli.view import cancel_report, moves, share_report, stage_table
+from millrace.contracts.api import Accepted, CancelAnswer, CancelledStage, ShareRequest, ShareView
 from millrace.errors import ConfigurationError
 
 share_app = typer.Typer(no_args_is_help=True, help="Share media and text, and read the results.")
@@ -27,6 +28,8 @@ TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown", ".rst"})
 """Files that are read as text without being asked to; anything else is media."""
 PATIENCE_S = 3600.0
 """How long `--wait` waits: longer than the limits of all stages together."""
+STOP_PATIENCE_S = 30.0
+"""How long a cancel waits for what runs to stop; a call of an API that is under way may take longer."""
 
 
 @share_app.command("add")
@@ -51,7 +54,7 @@ def add(
             return
         view = _followed(client, accepted.share_id, quiet=as_json)
     _print(view, as_json=as_json)
-    if view.state == "failed":
+    if view.state in ("failed", "cancelled"):
         raise typer.Exit(FAILED)
     if view.state == "parked":
         raise typer.Exit(LATER)
@@ -67,6 +70,40 @@ def show_share(
     with one_sentence(), connect(gateway) as client:
         view = client.share(str(share_id))
     _print(view, as_json=as_json)
+
+
+@share_app.command("cancel")
+def cancel_share(
+    share_id: Annotated[UUID, typer.Argument(help="Id of the share")],
+    gateway: GatewayOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let nothing of a share go on: what waits never begins, what runs is stopped. Results that are there stay."""
+    with one_sentence(), connect(gateway) as client:
+        answer = client.cancel(str(share_id))
+        if _stopping(answer):
+            answer = _stopped(client, answer, report=reporter(as_json=as_json))
+    if as_json:
+        print_json(answer)
+    else:
+        show(cancel_report(answer))
+    if _stopping(answer):
+        raise typer.Exit(LATER)
+
+
+def _stopping(answer: CancelAnswer) -> list[CancelledStage]:
+    return [stage for stage in answer.stages if stage.outcome == "stopping"]
+
+
+def _stopped(client: Client, answer: CancelAnswer, *, report: Report) -> CancelAnswer:
+    """How what ran has ended, or that it still runs."""
+    report(f"Stopping {', '.join(stage.stage for stage in _stopping(answer))}.")
+    with contextlib.suppress(NotSettled):
+        client.wait(answer.share_id, within_s=STOP_PATIENCE_S)
+    stages = client.share(answer.share_id).stages
+    return CancelAnswer(
+        share_id=answer.share_id, stages=[CancelledStage.of(stage.stage, stage.state) for stage in stages]
+    )
 
 
 def send(client: Client, source: str, *, text: bool, title: str | None, quiet: bool) -> Accepted:

@@ -7,11 +7,11 @@ from rich.table import Table
 from rich.text import Text
 
 from millrace.cli.console import compact, moment, plain
-from millrace.contracts.api import Receipt, ShareView, StageView
+from millrace.contracts.api import CancelAnswer, Receipt, ShareView, StageView
 from millrace.money import format_usd
 
 _BAR = 20
-_ENDED = frozenset({"done", "skipped", "failed"})
+_ENDED = frozenset({"done", "skipped", "failed", "cancelled"})
 _REUSED = "reused: granted and settled for an earlier share of the same content; no model was called for this one"
 
 
@@ -51,6 +51,19 @@ def ledger_table(view: ShareView) -> Table:
             table.add_row(receipt.stage, plain(receipt.model), held, actual, _receipt_state(receipt))
         if not receipts and stage.state in _ENDED:
             table.add_row(stage.stage, "no model called", "", format_usd(stage.cost_micro_usd), "nothing to grant")
+    return table
+
+
+def cancel_report(answer: CancelAnswer) -> Table:
+    """One line per stage: what a cancel has come to."""
+    says = {
+        "cancelled": "cancelled",
+        "stopping": "still being stopped: a call that is paid for ends first",
+        "over": "had ended before",
+    }
+    table = compact("stage", "state", "")
+    for stage in answer.stages:
+        table.add_row(stage.stage, stage.state, "" if stage.state == stage.outcome else says[stage.outcome])
     return table
 
 

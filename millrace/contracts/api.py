@@ -5,7 +5,7 @@ Money is in micro-US-dollars, times are UTC, durations and moments are milliseco
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -13,8 +13,10 @@ from pydantic_core import PydanticCustomError
 from millrace.contracts.events import AlertKind, CapMode, Segment, SourceKind, StageName, TaskState, Window
 from millrace.money import ZERO, MicroUSD, written_usd
 
-ShareState = Literal["queued", "running", "waiting", "parked", "done", "failed"]
+ShareState = Literal["queued", "running", "waiting", "parked", "done", "failed", "cancelled"]
 """Of a share as a whole; `done` also when stages were skipped, each saying why."""
+CancelOutcome = Literal["cancelled", "stopping", "over"]
+"""Of a stage: it does not begin, or go on; it runs, and is being stopped; it had ended before and stays so."""
 SearchMode = Literal["hybrid", "semantic", "keyword"]
 MatchedBy = Literal["semantic", "keyword"]
 BudgetScope = Literal["transcribe", "summarize", "embed", "search", "total"]
@@ -102,6 +104,27 @@ class Accepted(Answer):
     href: str
     stages: list[StageName]
     repeated: bool = False
+
+
+class CancelledStage(Answer):
+    """What a cancel has come to for one stage; `state` is where the stage stands now."""
+
+    stage: StageName
+    state: TaskState
+    outcome: CancelOutcome
+
+    @classmethod
+    def of(cls, stage: StageName, state: TaskState) -> Self:
+        """What it has come to for a stage that is in this state behind it."""
+        outcomes: dict[TaskState, CancelOutcome] = {"cancelled": "cancelled", "running": "stopping"}
+        return cls(stage=stage, state=state, outcome=outcomes.get(state, "over"))
+
+
+class CancelAnswer(Answer):
+    """A share was cancelled; a stage that is `stopping` may still turn out to have ended before."""
+
+    share_id: str
+    stages: list[CancelledStage]
 
 
 class StageView(Answer):

@@ -31,7 +31,8 @@ DEAD_GATE = "dead-letters"
 UNKNOWN_ERROR = "Unknown"
 """Error of a message that lies on a dead-letter topic without evidence."""
 REDRIVE = "redrive:"
-"""Begins the name of a round that a redrive has begun; the dead letter's id follows."""
+"""Begins the name of a round that a redrive has begun; the letter's id follows, or one of all redriven at once.
+"""
 
 _LONGEST_REASON, _LONGEST_STACK, _LONGEST_OPTIONS = 1000, 4000, 4000
 # Characters: evidence must never make a message too large.

@@ -105,7 +105,7 @@ class Selection(BaseModel):
     since: AwareDatetime | None = None
     dry_run: bool = False
     limit: Annotated[int, Field(ge=1, le=MOST_AT_ONCE)] = 100
-    cursor: Annotated[str, Field(pattern=r"^[0-9]{1,18}\.[0-9]{1,18}$")] | None = None
+    cursor: Annotated[str, Field(pattern=r"^[0-9]{1,18}\.[0-9]{1,18}\.[0-9a-f]{32}$")] | None = None
 
 
 class Refused(Answer):

@@ -15,8 +15,8 @@ from millrace.money import ZERO, MicroUSD
 
 SourceKind = Literal["url", "upload", "text"]
 StageName = Literal["media", "transcribe", "summarize", "embed"]
-TaskState = Literal["queued", "running", "waiting", "parked", "done", "skipped", "failed"]
-RequestReason = Literal["api", "replay", "redrive", "retry", "budget", "lease"]
+TaskState = Literal["queued", "running", "waiting", "parked", "done", "skipped", "failed", "cancelled"]
+RequestReason = Literal["api", "replay", "redrive", "retry", "budget", "lease", "local"]
 CostOp = Literal["reserve", "settle", "release", "unknown", "expire", "reconcile", "set-cap"]
 CostOutcome = Literal[
     "granted",

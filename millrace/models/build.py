@@ -7,23 +7,30 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from millrace.clock import SystemClock
+from millrace.models.child.pool import Care, open_children
 from millrace.models.lookup import token_tariff
 from millrace.models.port import EmbeddingModel
 from millrace.models.settings import EmbeddingSettings
-from millrace.models.wordllama import WordLlamaModel
+from millrace.models.wordllama import RECIPE, WordLlamaChildren, WordLlamaModel
 
 
 @asynccontextmanager
-async def open_embedding(settings: EmbeddingSettings) -> AsyncIterator[EmbeddingModel]:
+async def open_embedding(settings: EmbeddingSettings, care: Care | None) -> AsyncIterator[EmbeddingModel]:
     """The embedding model, ready to be called.
 
+    :param care: of the child processes that a local model runs in; None for a few short texts, such as queries: they
+        are embedded in this process, in less than a millisecond.
     :raises ConfigurationError: nobody knows what the API's model costs.
     """
+    price = settings.embed_price_per_second
     if settings.embeds_by_api:
         async with _open_api(settings) as model:
             yield model
+    elif care is None:
+        yield await asyncio.to_thread(WordLlamaModel, price)
     else:
-        yield await asyncio.to_thread(WordLlamaModel, settings.embed_price_per_second)
+        async with open_children(RECIPE, care) as children:
+            yield await asyncio.to_thread(WordLlamaChildren, children, price)
 
 
 @asynccontextmanager

@@ -8,6 +8,10 @@ from typing import Literal
 
 from pydantic import AliasChoices, BaseModel, Field, SecretStr
 
+from millrace.errors import ConfigurationError
+from millrace.models.child.pool import Care
+from millrace.settings import WorksOn
+
 
 class ApiSettings(BaseModel):
     """The key of OpenAI-compatible APIs, and where their prices are. Mixed into a service's settings."""
@@ -20,6 +24,42 @@ class ApiSettings(BaseModel):
     prices: Path | None = Field(
         default=None, description="File of prices that go before the packaged and the published ones"
     )
+
+
+class ChildSettings(BaseModel):
+    """The child processes that a local model runs in. Mixed into a service's settings."""
+
+    works_on: WorksOn = Field(
+        default="both",
+        description="Which work this worker does. api: it hands over what needs a local model to workers with local, "
+        "which do nothing else and have a consumer group of their own; run both kinds then",
+    )
+    children: int = Field(
+        default=1, ge=1, description="Child processes that a local model runs in, each with a model of its own"
+    )
+    child_jobs: int = Field(default=50, ge=1, description="Calls of the model after which a child is replaced")
+    child_memory_mb: int | None = Field(
+        default=None,
+        ge=64,
+        description="Most memory of a child, in MiB; a call that needs more fails. No limit by default",
+    )
+
+    @property
+    def has_local_work(self) -> bool:
+        """Whether this worker may have to run a local model."""
+        return self.works_on != "api"
+
+    @property
+    def care(self) -> Care:
+        """How the children are kept."""
+        return Care(self.children, self.child_jobs, self.child_memory_mb, warm=self.has_local_work)
+
+    def check_local(self, *, by_api: bool) -> None:
+        """:raises ConfigurationError: this worker is there for local models, and its model is an API's."""
+        if self.works_on == "local" and by_api:
+            raise ConfigurationError(
+                "MILLRACE_WORKS_ON is local, but the settings choose an API: set the stage's backend to the local one"
+            )
 
 
 class EmbeddingSettings(ApiSettings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from millrace.contracts.events import StageName, TaskState, TaskStatus
 from millrace.ids import WorkKey
@@ -20,24 +21,32 @@ ON CONFLICT (share_id, stage) DO UPDATE
        reason = excluded.reason, progress = excluded.progress, resume_at = excluded.resume_at,
        needed_micro_usd = excluded.needed_micro_usd, left_micro_usd = excluded.left_micro_usd, cap = excluded.cap,
        attempt = excluded.attempt, model = coalesce(excluded.model, jobs.model),
-       cost_micro_usd = excluded.cost_micro_usd, published = excluded.published, updated_at = excluded.updated_at
- WHERE (jobs.published AND jobs.work_key = excluded.work_key) IS NOT TRUE OR excluded.published OR $17
+       cost_micro_usd = excluded.cost_micro_usd, published = excluded.published, updated_at = excluded.updated_at,
+       cancelled_at = NULL
+ WHERE (jobs.cancelled_at IS NULL OR excluded.published OR excluded.state = 'failed')
+   AND ((jobs.published AND jobs.work_key = excluded.work_key) IS NOT TRUE OR excluded.published OR $17)
 """
+# The conditions: what was cancelled can only turn out to have ended; and a worker that was paused does not make
+# unfinished again what another has finished and emitted.
 _PUT = f"{_UPSERT}RETURNING share_id AS key"
-_GET = "SELECT share_id AS key, work_key, state, attempt, published FROM jobs WHERE share_id = $1 AND stage = $2"
-# The condition: a worker that was paused does not make unfinished again what another has finished and emitted.
-# Once for each round. Calls that were answered are kept, and never made again; one that is under way counts for the
-# new round.
+_GET = """
+SELECT share_id AS key, work_key, state, attempt, published, cancelled_at
+  FROM jobs WHERE share_id = $1 AND stage = $2
+"""
+# Once for each round, and for work once for all jobs of a round. Calls that were answered are kept, and never made
+# again; one that is under way counts for the new round.
 _BEGIN_ANEW = """
-WITH given AS (
-    INSERT INTO fresh_rounds (work_key, round) VALUES ($3, $4) ON CONFLICT DO NOTHING RETURNING work_key
+WITH work_given AS (
+    INSERT INTO fresh_rounds (subject, round) VALUES ($3, $4) ON CONFLICT DO NOTHING RETURNING subject
 ), forgotten AS (
-    UPDATE calls SET counted = false FROM given
-     WHERE calls.work_key = given.work_key AND calls.counted
+    UPDATE calls SET counted = false FROM work_given
+     WHERE calls.work_key = work_given.subject AND calls.counted
        AND calls.state IN ('denied', 'abandoned', 'released', 'unconfirmed')
+), job_given AS (
+    INSERT INTO fresh_rounds (subject, round) VALUES ($1 || '|' || $2, $4) ON CONFLICT DO NOTHING RETURNING subject
 )
 UPDATE jobs SET attempt = 0, state = CASE state WHEN 'failed' THEN 'queued' ELSE state END
-  FROM given WHERE jobs.share_id = $1 AND jobs.stage = $2
+  FROM job_given WHERE jobs.share_id = $1 AND jobs.stage = $2
 """
 
 
@@ -45,10 +54,11 @@ UPDATE jobs SET attempt = 0, state = CASE state WHEN 'failed' THEN 'queued' ELSE
 class JobRow:
     """What is known of a job when a record about it arrives."""
 
-    work_key: str | None
+    work_key: WorkKey | None
     state: TaskState
     attempt: int
     published: bool
+    cancelled_at: datetime | None = None
 
 
 def _values(status: TaskStatus, *, published: bool, anew: bool) -> tuple[str, *tuple[object, ...]]:
@@ -84,13 +94,16 @@ class JobStore:
     async def get(self, share_id: str, stage: StageName) -> JobRow | None:
         """The job of a share's stage, if any."""
         row = await self._get(share_id, stage)
-        return None if row is None else JobRow(row["work_key"], row["state"], row["attempt"], row["published"])
+        if row is None:
+            return None
+        return JobRow(row["work_key"], row["state"], row["attempt"], row["published"], row["cancelled_at"])
 
     async def put(self, status: TaskStatus, *, published: bool = False, anew: bool = False) -> bool:
         """Write where the job stands; `published` once its event is confirmed.
 
         :param anew: somebody asked for it again, so it may be unfinished although its event is out.
-        :return: False when the event of this very work is out already, and the job stays as it is.
+        :return: False when the job stays as it is: the event of this very work is out already, or the share was
+            cancelled.
         """
         share_id, *values = _values(status, published=published, anew=anew)
         return await self._put(share_id, *values) is not None
@@ -111,12 +124,25 @@ class JobStore:
         """Give a job and its work a fresh budget of attempts, once for each round, however often it is delivered."""
         await self._db.execute(_BEGIN_ANEW, share_id, stage, key, round_)
 
+    async def remark(self, share_id: str, stage: StageName, reason: str) -> TaskStatus | None:
+        """Say something about a running job; where it stands now, or None when it does not run."""
+        row = await self._db.fetchrow(
+            """
+            UPDATE jobs SET reason = $3, updated_at = now()
+             WHERE share_id = $1 AND stage = $2 AND state = 'running' RETURNING *
+            """,
+            share_id,
+            stage,
+            reason,
+        )
+        return None if row is None else waiting.status_of(row)
+
     async def fail_unreadable(self, share_id: str, stage: StageName, reason: str) -> None:
         """Mark the job of a message that could not be read, where its key names a share and nothing else has come."""
         await self._db.execute(
             """
             UPDATE jobs SET state = 'failed', reason = $3, updated_at = now()
-             WHERE share_id = $1 AND stage = $2 AND work_key IS NULL
+             WHERE share_id = $1 AND stage = $2 AND work_key IS NULL AND state <> 'cancelled'
             """,
             share_id,
             stage,

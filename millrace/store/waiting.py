@@ -185,10 +185,11 @@ async def shut(connection: Connection, message: Waiting, found: Shut | None) -> 
         refusal and refusal.left_micro_usd,
         refusal and refusal.cap,
     )
-    return [_status(row) for row in rows]
+    return [status_of(row) for row in rows]
 
 
-def _status(row: Record) -> TaskStatus:
+def status_of(row: Record) -> TaskStatus:
+    """Where a job stands, from its row in `jobs`."""
     columns = dict(row)
     return TaskStatus.model_validate({name: columns[name] for name in TaskStatus.model_fields if name in columns})
 

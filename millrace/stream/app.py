@@ -12,7 +12,7 @@ import secrets
 import socket
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Generic, TypeVar, cast
 
@@ -28,10 +28,11 @@ from millrace.contracts.wire import Codec
 from millrace.kafka.committed import Committed, open_committed
 from millrace.kafka.producer import open_producer
 from millrace.ledger.client import open_ledger
-from millrace.settings import StageSettings
+from millrace.settings import StageSettings, WorksOn
 from millrace.startup import EXIT_CRASHED
 from millrace.store.blobs import BlobStore, LocalBlobStore
 from millrace.store.calls import CallStore
+from millrace.store.cancel import CancelStore
 from millrace.store.database import Database
 from millrace.store.intake import IntakeStore
 from millrace.store.jobs import JobStore
@@ -40,8 +41,9 @@ from millrace.store.version import verify_migrated
 from millrace.store.waiting import WaitingStore
 from millrace.store.work import WorkStore
 from millrace.stream.acks import Partition
+from millrace.stream.cancel import Stops, watch_cancelled
 from millrace.stream.dead_ratio import DeadLimit
-from millrace.stream.faust_app import FAUST_SETTINGS, FaustApp, SafeConsumer
+from millrace.stream.faust_app import FaustApp, SafeConsumer, faust_settings
 from millrace.stream.gates import Gates
 from millrace.stream.health import TailWatch, Watch, unready
 from millrace.stream.intake import Intake
@@ -114,17 +116,21 @@ class _FaustOffsets:
 
 
 class StageApp(FaustApp, Generic[R]):
-    """Faust application of one stage."""
+    """Faust application of one stage, or of the part of it that `works_on` names."""
 
-    def __init__(self, spec: StageSpec, settings: StageSettings, handler: HandlerFactory[R]) -> None:
+    def __init__(
+        self, spec: StageSpec, settings: StageSettings, handler: HandlerFactory[R], *, works_on: WorksOn = "both"
+    ) -> None:
+        spec = replace(spec, local=works_on == "local")
+        self.spec = spec = spec.limited(soft_s=settings.soft_limit_s, hard_s=settings.hard_limit_s)
+        self._hands_over = works_on == "api"
         super().__init__(
-            f"millrace-{spec.name}-agent",
+            spec.group,
             broker=f"aiokafka://{settings.kafka}",
             Worker=StageWorker,
             consumer_group_instance_id=settings.instance,
-            **FAUST_SETTINGS,
+            **faust_settings(spec.hard_limit),
         )
-        self.spec = spec
         self.settings = settings
         self._new_handler = handler
         self._clock = SystemClock()
@@ -145,7 +151,7 @@ class StageApp(FaustApp, Generic[R]):
     @property
     def job_topics(self) -> tuple[str, ...]:
         """Topics whose records are jobs: events, and commands to this stage."""
-        return (*self.spec.inputs, self.spec.requested)
+        return self.spec.topics
 
     async def open(self) -> None:
         """Check and connect everything that the stage needs.
@@ -164,15 +170,17 @@ class StageApp(FaustApp, Generic[R]):
         enter = self._open.enter_async_context
         catalog = Catalog.load()
         written = {spec.output, spec.requested, STATUS_TOPIC, *COST_TOPICS}
-        read = {*self.job_topics, "share.created", *COST_TOPICS}
+        if self._hands_over:
+            written.add(spec.requested_local)
+        read = {*self.job_topics, *spec.inputs, "share.created", *COST_TOPICS}
         await verify_topics(settings.kafka, catalog, {*written, *read, spec.dead})
         registry = self._open.enter_context(Registry(settings.registry))
         codec = await Codec.connect(registry, catalog, written)
         await enter(serve_ops(settings.ops_host, settings.ops_port, self.unready))
-        pool = await enter(open_pool(settings.postgres.get_secret_value(), size=settings.concurrency + 6))
+        pool = await enter(open_pool(settings.postgres.get_secret_value(), size=settings.places + 6))
         await verify_migrated(pool)
         producer = await enter(open_producer(settings.kafka))
-        source = f"millrace-{spec.name}-agent"
+        source = spec.group
         ledger = await enter(open_ledger(settings.kafka, codec, producer, source=source))
         database = Database(pool)
         handler = await enter(self._new_handler(Resources(database, LocalBlobStore(settings.blobs))))
@@ -184,7 +192,8 @@ class StageApp(FaustApp, Generic[R]):
         await gates.look()  # what is closed stays closed over a restart
         limit = DeadLimit(settings.dead_share, settings.dead_last, settings.dead_least)
         intake = self._intake = Intake(gates, IntakeStore(database, spec.name), limit)
-        stores = Stores(WorkStore(database, owner, lease), CallStore(database), jobs, gates, lease)
+        cancel, stops = CancelStore(database, spec.name), Stops()
+        stores = Stores(WorkStore(database, owner, lease), CallStore(database), jobs, gates, cancel, lease)
         partitions = {STATUS_TOPIC: catalog.topic(STATUS_TOPIC).partitions}
         writer = Writer(producer, codec, self._clock, source=source, partitions=partitions)
         runner = JobRunner(
@@ -196,11 +205,17 @@ class StageApp(FaustApp, Generic[R]):
             writer=writer,
             clock=self._clock,
             ends=intake,
+            stops=stops,
+            hands_over=self._hands_over,
         )
         self._jobs = self._new_pool(runner, intake)
         offsets = _FaustOffsets(self, self.job_topics, await enter(open_committed(settings.kafka, self.conf.id)))
         self._watch = watch = Watch(spec.name, self._jobs, offsets, TailWatch(self._jobs, die_of_gap), self._clock)
-        self._background = [lambda: move_waiting(gates, waiting, writer), watch.run]
+        self._background = [
+            lambda: move_waiting(gates, waiting, writer),
+            lambda: watch_cancelled(cancel, stops, writer),
+            watch.run,
+        ]
 
     def _new_pool(self, runner: JobRunner[R], intake: Intake) -> JobPool:
         settings = self.settings
@@ -208,7 +223,7 @@ class StageApp(FaustApp, Generic[R]):
             runner.execute,
             _FaustSource(self),
             self._clock,
-            concurrency=settings.concurrency,
+            concurrency=settings.places,
             prefetch=settings.prefetch,
             hold=intake.hold,
         )

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from millrace.errors import Denied, Paused, Poison, Refusal, Retryable, Unavailable, UnknownOutcome
+from millrace.errors import Cancelled, Denied, Paused, Poison, Refusal, Retryable, Unavailable, UnknownOutcome
 from millrace.ids import RequestId, WorkKey
 from millrace.ledger.port import Ledger
 from millrace.money import MicroUSD
@@ -38,7 +38,7 @@ class LeaseLost(Exception):
 
 
 async def _to_the_end(work: Coroutine[None, None, None]) -> None:
-    """What is paid is kept: a cancellation meanwhile takes effect when that is done."""
+    """What is known is kept: a cancellation meanwhile takes effect when that is done."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)
@@ -168,6 +168,7 @@ class Calls:
         model: str,
         hold: MicroUSD,
         do: Callable[[], Awaitable[Paid[A]]],
+        local: bool = False,
     ) -> A:
         """See `millrace.stream.stage.Run.call`."""
         # Whoever had the lease before cannot write down a call any more: `begin` looks at the fence.
@@ -188,7 +189,7 @@ class Calls:
         attempt = max((row.attempt for row in earlier), default=0) + 1
         request = await self._hold(call_no, attempt, model, hold)
         await self._way.granted()
-        return await self._make(request, model, do)
+        return await self._make(request, model, do, local=local)
 
     async def _hold(self, call_no: int, attempt: int, model: str, hold: MicroUSD) -> RequestId:
         payer = self._payer
@@ -230,25 +231,27 @@ class Calls:
             raise LeaseLost
         return request
 
-    async def _make(self, request: RequestId, model: str, do: Callable[[], Awaitable[Paid[A]]]) -> A:
+    async def _make(self, request: RequestId, model: str, do: Callable[[], Awaitable[Paid[A]]], *, local: bool) -> A:
         try:
             paid = await do()
-        except Poison as exc:
-            await self._end(request, "released", str(exc))
+        except (Poison, Cancelled) as exc:
+            await _to_the_end(self._end(request, "released", str(exc)))
             raise
         except Retryable as exc:
             paused = self._way.failed(model, str(exc), exc.retry_after_s)
             # What fails for everybody is not held against this work.
-            await self._end(request, "released", str(exc), counted=paused is None)
+            await _to_the_end(self._end(request, "released", str(exc), counted=paused is None))
             if paused is not None:
                 raise paused from exc
             raise
         except asyncio.CancelledError:
-            raise  # stays `calling`: whoever goes on with the work declares it unconfirmed
+            if local:
+                await _to_the_end(self._end(request, "released", "cut off"))
+            raise  # an API's stays `calling`: whoever goes on with the work declares it unconfirmed
         except Exception as exc:
             log.exception("%s: a call ended in a way that does not say whether it was billed", request)
             reason = str(exc) if isinstance(exc, UnknownOutcome) else f"{type(exc).__name__} during the call"
-            await self._end(request, "unconfirmed", reason)
+            await _to_the_end(self._end(request, "unconfirmed", reason))
             raise UnknownOutcome(reason, paused=self._way.failed(model, reason, None)) from exc
         await _to_the_end(self._keep(request, paid))
         await self._way.answered(model)

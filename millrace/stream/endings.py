@@ -14,14 +14,16 @@ from datetime import UTC, datetime, timedelta
 from millrace import ids
 from millrace.clock import Clock
 from millrace.contracts.events import RequestReason, ShareEvent, TaskState
-from millrace.errors import Denied, MillraceError, Paused, Poison, Refusal, Retryable, UnknownOutcome
+from millrace.errors import Denied, MillraceError, OverLimit, Paused, Poison, Refusal, Retryable, UnknownOutcome
 from millrace.money import ZERO, MicroUSD
+from millrace.store.cancel import CancelStore
 from millrace.store.jobs import JobStore
 from millrace.store.waiting import Shut, Waiting
 from millrace.stream.backoff import backoff
 from millrace.stream.gates import Gates, budget_gate, what_is_left
 from millrace.stream.intake import Ends
 from millrace.stream.job import Job, failed_status, sentence
+from millrace.stream.limits import in_words
 from millrace.stream.messages import Incoming, Original, Writer, place_of, round_of
 from millrace.stream.pool import Message
 from millrace.stream.stage import StageSpec
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
 """Tries of a job, over all restarts, before it becomes a dead letter (feature A9)."""
+MAX_ATTEMPTS_OVER_LIMIT = 2
+"""Tries of a job that has just reached its stage's hard limit (feature A8)."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 """Due time of work that no window will ever have room for under the present caps."""
 
@@ -52,8 +56,17 @@ class Endings:
     """Writes down how jobs of one stage end, and tells it on `task.status`."""
 
     def __init__(
-        self, spec: StageSpec, jobs: JobStore, gates: Gates, writer: Writer, clock: Clock, *, ends: Ends
+        self,
+        spec: StageSpec,
+        jobs: JobStore,
+        gates: Gates,
+        cancel: CancelStore,
+        *,
+        writer: Writer,
+        clock: Clock,
+        ends: Ends,
     ) -> None:
+        self._cancel = cancel
         self._spec = spec
         self._jobs = jobs
         self._gates = gates
@@ -69,16 +82,55 @@ class Endings:
         reason: str | None = None,
         cost: MicroUSD = ZERO,
         published: bool = False,
-    ) -> None:
-        """The job runs, or its event is out (`published`)."""
+    ) -> bool:
+        """The job runs, or its event is out (`published`); False when it stays as it is."""
         status = job.status(state, self._clock.now(), reason=reason, cost=cost)
         if published:
             metrics.TASKS.labels(self._spec.name, state).inc()
             metrics.COST.labels(self._spec.name, job.plan.model).inc(cost / 1_000_000)
-        if await self._jobs.put(status, published=published, anew=job.incoming.asked_for):
+        changed = await self._jobs.put(status, published=published, anew=job.incoming.asked_for)
+        if changed:
             await self._writer.status(status)
         if published:
             await self._ends.ended(job.incoming.message, dead=False)
+        return changed
+
+    async def cancelled(self, job: Job) -> None:
+        """The job was stopped because its share was cancelled, unless it was asked for anew meanwhile."""
+        status = await self._cancel.ended(job.event.share_id)
+        if status is not None:
+            log.info("%s %s: cancelled", self._spec.name, job.event.share_id)
+            metrics.TASKS.labels(self._spec.name, "cancelled").inc()
+            await self._writer.status(status)
+            await self._cancel.told(status)
+
+    async def look_again(self, job: Job, after: timedelta) -> None:
+        """A job that is being cancelled is looked at again; its state stays as it is."""
+        await self._cancel.come_back(self._message(job, Wait("lease", "is being cancelled", after)))
+
+    async def hand_over(self, incoming: Incoming, event: ShareEvent) -> None:
+        """A worker with a local model goes on with it; the job's state is that worker's to write.
+
+        :raises Poison: the command is larger than its topic takes.
+        """
+        topic, message = self._spec.requested_local, incoming.message
+        if incoming.is_command:
+            value, about = message.value, dict(message.headers)
+        else:
+            value = self._writer.command(self._spec.name, topic, incoming, event, "local")
+            about = {name: text.encode() for name, text in incoming.carried_headers().items()}
+        await self._writer.forward(topic, message.key, value, list(about.items()))
+        await self._ends.unused(message)
+
+    async def overdue(self, job: Job) -> None:
+        """The job has reached the stage's soft limit, and still runs."""
+        stage, share_id = self._spec.name, job.event.share_id
+        soft, hard = in_words(self._spec.soft_limit), in_words(self._spec.hard_limit)
+        metrics.OVERDUE.labels(stage).inc()
+        log.warning("%s %s has been running for %s; it is ended after %s", stage, share_id, soft, hard)
+        status = await self._jobs.remark(share_id, stage, f"takes longer than {soft}; it is ended after {hard}")
+        if status is not None:
+            await self._writer.status(status)
 
     async def park(self, job: Job, denied: Denied) -> None:
         """The ledger refused: wait for the window that has room. Who needs as much and waits, too, waits as long."""
@@ -106,7 +158,7 @@ class Endings:
     async def retry(self, job: Job, error: Exception) -> None:
         """One try is used up: wait with growing delay, or give up after the last one."""
         attempt = job.attempt + 1
-        if attempt >= MAX_ATTEMPTS:
+        if attempt >= (MAX_ATTEMPTS_OVER_LIMIT if isinstance(error, OverLimit) else MAX_ATTEMPTS):
             await self.fail(job.incoming, job.event, error, attempt=attempt, work_key=job.work_key)
             return
         metrics.TASK_ERRORS.labels(self._spec.name, type(error).__name__).inc()
@@ -133,7 +185,20 @@ class Endings:
         status = job.status(
             state, now, reason=wait.why, attempt=wait.attempt, resume_at=resume_at, refusal=wait.refusal
         )
-        message = Waiting(
+        message = self._message(job, wait)
+        log.info("%s %s: %s until %s: %s", spec.name, event.share_id, state, resume_at or "its cap changes", wait.why)
+        shut = wait.shut and replace(wait.shut, was_let_through=job.incoming.let_through == wait.gate)
+        told = await self._jobs.wait(status, message, shut=shut, anew=job.incoming.asked_for)
+        if shut is not None:
+            await self._gates.look()
+        await asyncio.gather(*map(self._writer.status, told))
+        if status not in told:
+            await self.cancelled(job)  # it stays as it is because of that, or has ended
+
+    def _message(self, job: Job, wait: Wait) -> Waiting:
+        """What brings the job back."""
+        event, spec = job.event, self._spec
+        return Waiting(
             due=wait.due,
             stage=spec.name,
             share_id=event.share_id,
@@ -146,12 +211,6 @@ class Endings:
             # Whom a model fails goes behind the others: were it the cause itself, it would try for all of them.
             place=job.incoming.place if wait.reason == "budget" else None,
         )
-        log.info("%s %s: %s until %s: %s", spec.name, event.share_id, state, resume_at or "its cap changes", wait.why)
-        shut = wait.shut and replace(wait.shut, was_let_through=job.incoming.let_through == wait.gate)
-        told = await self._jobs.wait(status, message, shut=shut, anew=job.incoming.asked_for)
-        if shut is not None:
-            await self._gates.look()
-        await asyncio.gather(*map(self._writer.status, told))
 
     async def fail(
         self, incoming: Incoming, event: ShareEvent, error: Exception, *, attempt: int, work_key: ids.WorkKey | None

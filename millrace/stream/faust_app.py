@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import faust
@@ -40,6 +41,13 @@ FAUST_SETTINGS: Mapping[str, Any] = {
     "producer_acks": -1,
     "worker_redirect_stdouts": False,
 }
+
+
+def faust_settings(longest: timedelta) -> dict[str, Any]:
+    """The settings for jobs of up to this long: Faust calls a stream stalled that acknowledges nothing meanwhile."""
+    patience = longest.total_seconds() + 300.0
+    stalls = ("stream_processing_timeout", "broker_commit_livelock_soft_timeout")
+    return {**FAUST_SETTINGS, **{name: max(FAUST_SETTINGS[name], patience) for name in stalls}}
 
 
 class SafeConsumer(Consumer):

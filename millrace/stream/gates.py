@@ -145,6 +145,10 @@ class Passage:
         if self._ticket == self._budget:
             self._ticket = None
 
+    def handed_over(self) -> None:
+        """Another worker goes on with the job, and its way past the gate."""
+        self._ticket = None
+
     async def ended(self) -> None:
         """The job is over; if it never came to the gate's question, somebody else may ask it."""
         if self._ticket is not None:

@@ -6,6 +6,7 @@ import re
 import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from millrace import ids
@@ -64,11 +65,22 @@ class Incoming:
     original: Original
     options: Mapping[str, str] = field(default_factory=dict)
     reason: RequestReason | None = None
+    requested_at: datetime | None = None
+    """When a command was given."""
 
     @property
     def asked_for(self) -> bool:
         """A person or a replay asked for it."""
         return self.reason in ON_DEMAND
+
+    def asked_after(self, moment: datetime) -> bool:
+        """A new round of tries was asked for since then."""
+        return self.reason in FRESH and self.requested_at is not None and self.requested_at > moment
+
+    @property
+    def is_command(self) -> bool:
+        """It came as a command that carries the event."""
+        return self.requested_at is not None
 
     @property
     def round(self) -> str:
@@ -142,7 +154,9 @@ class Reader:
             event.origin_headers,
         )
         carried = await self._codec.decode(event.origin_topic, event.origin_value)
-        return Incoming(message, _storable(carried), original, event.options, event.reason)
+        # What was handed over is the event itself, on another way.
+        reason = None if event.reason == "local" else event.reason
+        return Incoming(message, _storable(carried), original, event.options, reason, event.requested_at)
 
 
 def _storable(event: Event) -> Event:

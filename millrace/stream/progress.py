@@ -13,6 +13,7 @@ from millrace.contracts.events import StageName
 from millrace.money import MicroUSD
 from millrace.store.jobs import JobStore
 from millrace.stream.calls import Calls
+from millrace.stream.cancel import Stop
 from millrace.stream.stage import Paid
 
 A = TypeVar("A", bound=BaseModel)
@@ -23,8 +24,11 @@ SHOWN_EVERY = timedelta(seconds=0.5)
 class Progress:
     """Implements `millrace.stream.stage.Run` for one job; writes progress at most twice a second."""
 
-    def __init__(self, calls: Calls, jobs: JobStore, share_id: str, stage: StageName, clock: Clock) -> None:
+    def __init__(
+        self, calls: Calls, jobs: JobStore, share_id: str, stage: StageName, *, clock: Clock, stop: Stop
+    ) -> None:
         self._calls = calls
+        self._stop = stop
         self._jobs = jobs
         self._share_id = share_id
         self._stage = stage
@@ -39,9 +43,18 @@ class Progress:
         model: str,
         hold: MicroUSD,
         do: Callable[[], Awaitable[Paid[A]]],
+        local: bool = False,
     ) -> A:
         """See `Run.call`."""
-        return await self._calls.call(call_no, answer_type, model=model, hold=hold, do=do)
+        self._stop.check()
+
+        async def pay() -> Paid[A]:
+            with self._stop.paying():
+                return await do()
+
+        return await self._calls.call(
+            call_no, answer_type, model=model, hold=hold, do=do if local else pay, local=local
+        )
 
     async def progress(self, fraction: float) -> None:
         """See `Run.progress`."""

@@ -3,21 +3,23 @@
 | raised                    | the job is               | the record is acknowledged behind        |
 | ------------------------- | ------------------------ | ---------------------------------------- |
 | nothing                   | done                     | its confirmed event                      |
+| (needs a local model, at  | as it was                | the confirmed command on                 |
+| a worker without one)     |                          | `<stage>.requested.local`                |
 | Skipped                   | skipped, with a result   | its confirmed event, which says why      |
 | Denied                    | parked                   | its row in `waiting`                     |
+| Cancelled                 | cancelled                | its row in `jobs`                        |
 | Paused                    | waiting, not counted     | its row in `waiting`                     |
 | Unavailable, LeaseLost    | waiting, not counted     | its row in `waiting`                     |
 | Poison                    | failed                   | the confirmed dead letter                |
 | Retryable, UnknownOutcome,| waiting, at most 3 tries,| its row in `waiting`, at last the        |
-| and what nobody foresaw   | then failed              | confirmed dead letter                    |
+| and what nobody foresaw   | (2 after OverLimit),     | confirmed dead letter                    |
+|                           | then failed              |                                          |
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, TypeVar
@@ -27,18 +29,21 @@ from pydantic import BaseModel, JsonValue
 from millrace import ids
 from millrace.clock import Clock
 from millrace.contracts.events import ShareEvent
-from millrace.errors import ConfigurationError, Denied, Paused, Poison, Retryable, Skipped, Unavailable
+from millrace.errors import Cancelled, ConfigurationError, Denied, Paused, Poison, Skipped, Unavailable
 from millrace.ledger.port import Ledger
 from millrace.money import ZERO
 from millrace.store.calls import CallStore
+from millrace.store.cancel import CancelStore
 from millrace.store.jobs import JobRow, JobStore
 from millrace.store.work import Busy, Done, Mine, WorkStore
 from millrace.stream.calls import Calls, LeaseLost, Payer
+from millrace.stream.cancel import Stop, Stops
 from millrace.stream.endings import Endings, Wait
 from millrace.stream.gates import Gates, Passage
 from millrace.stream.intake import Ends, Uncounted
 from millrace.stream.job import Job
 from millrace.stream.lease import kept_lease
+from millrace.stream.limits import limited
 from millrace.stream.messages import FRESH, Incoming, Reader, Writer
 from millrace.stream.pool import Message
 from millrace.stream.progress import Progress
@@ -53,9 +58,6 @@ OUTAGE_WAIT = timedelta(seconds=10)
 LEASE_WAIT = timedelta(seconds=5)
 """How soon a job looks again whether another worker has finished the same work, should nobody wake it."""
 
-SHOWN_AFTER_S = 0.2
-"""Nobody is told that a job runs which is over sooner."""
-
 
 @dataclass(frozen=True)
 class Stores:
@@ -65,6 +67,7 @@ class Stores:
     calls: CallStore
     jobs: JobStore
     gates: Gates
+    cancel: CancelStore
     lease: timedelta
 
 
@@ -82,6 +85,8 @@ class JobRunner(Generic[R]):
         writer: Writer,
         clock: Clock,
         ends: Ends | None = None,
+        stops: Stops | None = None,
+        hands_over: bool = False,
     ) -> None:
         self._spec = spec
         self._handler = handler
@@ -91,7 +96,11 @@ class JobRunner(Generic[R]):
         self._writer = writer
         self._clock = clock
         self._ends = ends or Uncounted()
-        self._end = Endings(spec, stores.jobs, stores.gates, writer, clock, ends=self._ends)
+        self._stops = stops or Stops()
+        self._hands_over = hands_over
+        self._end = Endings(
+            spec, stores.jobs, stores.gates, stores.cancel, writer=writer, clock=clock, ends=self._ends
+        )
 
     async def execute(self, message: Message) -> None:
         """Bring a record to an end that is written down; returns when it may be acknowledged."""
@@ -136,16 +145,28 @@ class JobRunner(Generic[R]):
             await self._ends.unused(incoming.message)
             return
         key = plan.work_key(self._spec.name)
+        stage, jobs = self._spec.name, self._stores.jobs
+        row = await jobs.get(event.share_id, stage)
+        if row is not None and row.cancelled_at is not None:
+            if not incoming.asked_after(row.cancelled_at):
+                await self._wind_up(Job(stage, incoming, plan, row.work_key or key, row.attempt), row)
+                await self._ends.unused(incoming.message)
+                return
+            await self._stores.cancel.revive(event.share_id)
         if incoming.reason in FRESH:
-            await self._stores.jobs.begin_anew(event.share_id, self._spec.name, key, incoming.round)
-        row = await self._stores.jobs.get(event.share_id, self._spec.name)
+            await jobs.begin_anew(event.share_id, stage, key, incoming.round)
+            row = await jobs.get(event.share_id, stage)
         if self._already_known(incoming, row, key):
             await self._ends.unused(incoming.message)
             return
         attempt = row.attempt if row is not None and row.work_key == key else 0
         job = Job(self._spec.name, incoming, plan, key, attempt)
         try:
-            await self._attempt(job, passage)
+            if plan.local and self._hands_over:
+                await self._end.hand_over(incoming, event)
+                passage.handed_over()
+            else:
+                await self._attempt(job, passage)
         except Poison as exc:
             await self._end.fail(incoming, event, exc, attempt=attempt + 1, work_key=key)
 
@@ -158,6 +179,8 @@ class JobRunner(Generic[R]):
             await self._work(job, passage)
         except Poison:
             raise
+        except Cancelled:
+            await self._end.cancelled(job)
         except Denied as exc:
             if exc.refusal.room_at is not None:  # else it says nothing about the rest of the queue
                 passage.refused()
@@ -196,18 +219,38 @@ class JobRunner(Generic[R]):
                 why = "another worker is doing the same work"
                 await self._end.wait(job, "waiting", Wait("lease", why, LEASE_WAIT))
             case Mine():
-                done = await self._do(job, claim, calls)
+                with self._stops.running(job.event.share_id) as stop:
+                    done = await self._do(job, claim, calls, stop)
                 if done is None:
                     raise LeaseLost
                 await self._finish(job, done, calls, paid_now=True)
 
-    async def _do(self, job: Job, mine: Mine, calls: Calls) -> Done | None:
+    async def _wind_up(self, job: Job, row: JobRow) -> None:
+        """A cancelled job that nobody needs any more, and whose worker may have died: finish what that left open."""
+        if row.state == "cancelled":
+            return
+        claim = await self._stores.work.claim(job.work_key, self._spec.name)
+        if isinstance(claim, Busy):
+            if await self._stores.cancel.has_open_call(job.event.share_id, job.work_key):
+                await self._end.look_again(job, LEASE_WAIT)  # until that worker's lease has run out
+                return
+        else:
+            fence = claim.fence if isinstance(claim, Mine) else None
+            await Calls(self._stores.calls, self._ledger, self._payer(job), fence).recover()
+            if fence is not None:
+                await self._stores.work.give_back(job.work_key, fence)
+        await self._end.cancelled(job)
+
+    async def _do(self, job: Job, mine: Mine, calls: Calls, stop: Stop) -> Done | None:
         """Work under the lease; None when somebody else has taken over before the result was stored."""
         work, key = self._stores.work, job.work_key
         try:
-            async with kept_lease(work, key, mine.fence, self._stores.lease), self._shown_running(job):
+            async with stop.cuts_off(), kept_lease(work, key, mine.fence, self._stores.lease):
+                if not await self._end.report(job, "running") and await self._stores.cancel.asked(job.event.share_id):
+                    stop.ask()
+                    stop.check()
                 await calls.recover()
-                result = await self._result(job, calls)
+                result = await self._result(job, calls, stop)
                 return await work.complete(key, mine.fence, result)
         except BaseException as exc:
             if isinstance(exc, Exception) and await work.renew(key, mine.fence):
@@ -216,33 +259,13 @@ class JobRunner(Generic[R]):
             await asyncio.shield(work.give_back(key, mine.fence))
             raise
 
-    @asynccontextmanager
-    async def _shown_running(self, job: Job) -> AsyncIterator[None]:
-        """Say that the job runs, once it does so for longer than anybody could see."""
-
-        async def report() -> None:
-            await asyncio.sleep(SHOWN_AFTER_S)
-            await self._end.report(job, "running")
-
-        reporting = asyncio.create_task(report())
+    async def _result(self, job: Job, calls: Calls, stop: Stop) -> JsonValue:
+        run = Progress(calls, self._stores.jobs, job.event.share_id, self._spec.name, clock=self._clock, stop=stop)
         try:
-            yield
-        finally:
-            reporting.cancel()  # begun already, it is in front of what is said next, in the database and on its topic
-            await asyncio.wait([reporting])
-
-    async def _result(self, job: Job, calls: Calls) -> JsonValue:
-        run = Progress(calls, self._stores.jobs, job.event.share_id, self._spec.name, self._clock)
-        try:
-            async with asyncio.timeout(self._spec.hard_limit.total_seconds()) as limit:
+            async with limited(self._spec, lambda: self._end.overdue(job)):
                 result = await self._handler.work(job.plan, run)
         except Skipped as exc:
             result = self._handler.skipped(job.plan, str(exc))
-        except TimeoutError as exc:
-            if not limit.expired():
-                raise  # the handler's own
-            minutes = self._spec.hard_limit.total_seconds() / 60
-            raise Retryable(f"not finished within the stage's limit of {minutes:.0f} minutes") from exc
         encoded: JsonValue = result.model_dump(mode="json")
         return encoded
 

@@ -7,7 +7,7 @@ the rest: decoding, leases, money, delivery, acknowledgement, dead letters.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
@@ -25,7 +25,9 @@ A = TypeVar("A", bound=BaseModel)
 class StageSpec:
     """Topics and limits of one stage.
 
-    `inputs` are event topics; the stage also reads its own `<name>.requested`. Limits bound one piece of work.
+    `inputs` are event topics; the stage also reads its own `<name>.requested`. Its local part reads only what such
+    workers have handed over, `<name>.requested.local`, in a group of its own. Limits bound one piece of work: at the
+    soft one it is said to be overdue, at the hard one it is ended.
     """
 
     name: StageName
@@ -33,11 +35,33 @@ class StageSpec:
     output: str
     soft_limit: timedelta
     hard_limit: timedelta
+    local: bool = False
+
+    def limited(self, *, soft_s: float | None, hard_s: float | None) -> StageSpec:
+        """The stage with other limits, in seconds, where they are given. A soft one is never beyond the hard one."""
+        hard = self.hard_limit if hard_s is None else timedelta(seconds=hard_s)
+        soft = self.soft_limit if soft_s is None else timedelta(seconds=soft_s)
+        return replace(self, soft_limit=min(soft, hard), hard_limit=hard)
 
     @property
     def requested(self) -> str:
-        """Topic of commands to this stage: on demand, replayed, or done with waiting."""
-        return f"{self.name}.requested"
+        """Topic of commands to this stage, or part of it: on demand, replayed, or done with waiting."""
+        return self.requested_local if self.local else f"{self.name}.requested"
+
+    @property
+    def requested_local(self) -> str:
+        """Topic of what needs a local model."""
+        return f"{self.name}.requested.local"
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Topics whose records are jobs."""
+        return (self.requested,) if self.local else (*self.inputs, self.requested)
+
+    @property
+    def group(self) -> str:
+        """Consumer group, and name of the application."""
+        return f"millrace-{self.name}-{'local' if self.local else 'agent'}"
 
     @property
     def dead(self) -> str:
@@ -52,12 +76,16 @@ class StageSpec:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a stage would do about an event: which work, for which share. Equal work keys are paid once."""
+    """What a stage would do about an event: which work, for which share. Equal work keys are paid once.
+
+    `local`: it needs a model of this machine's own.
+    """
 
     event: ShareEvent
     content_hash: str
     model: str
     parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    local: bool = False
 
     def work_key(self, stage: StageName) -> ids.WorkKey:
         """Names the work: stage, content hash, model, parameters."""
@@ -93,6 +121,7 @@ class Run(Protocol):
         model: str,
         hold: MicroUSD,
         do: Callable[[], Awaitable[Paid[A]]],
+        local: bool = False,
     ) -> A:
         """Call a paid API or a model, once the ledger has granted `hold`, and keep its answer.
 
@@ -101,6 +130,8 @@ class Run(Protocol):
 
         `do` says by its error what was paid: `Retryable` and `Poison` mean that nothing was, any other error that
         nobody knows (the hold is then charged as unconfirmed).
+
+        `local`: the model is this machine's own, so a call that is cut off (the stage's limit, a stop) was not paid.
 
         :raises Denied: the ledger refused; nothing was called.
         """

@@ -12,6 +12,7 @@ TASK_SECONDS = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 900),
 )
 TASK_ERRORS = Counter("ml_task_errors", "Tries that failed, by the error's route.", ["stage", "error"])
+OVERDUE = Counter("ml_overdue_tasks", "Jobs that ran longer than their stage's soft limit.", ["stage"])
 ACTIVE_TASKS = Gauge("ml_active_tasks", "Jobs running now.", ["stage"])
 HELD_RECORDS = Gauge("ml_held_records", "Records read and not acknowledged yet.", ["stage"])
 LAG = Gauge("ml_consumer_lag", "Records behind the end of the topic.", ["stage", "topic", "partition"])

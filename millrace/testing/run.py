@@ -51,6 +51,7 @@ class FakeRun:
         model: str,
         hold: MicroUSD,
         do: Callable[[], Awaitable[Paid[A]]],
+        local: bool = False,  # noqa: ARG002 - nothing is cut off here
     ) -> A:
         """Do the call when it is within the cap.
 

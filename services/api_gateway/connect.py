@@ -21,6 +21,7 @@ from millrace.models.build import open_embedding
 from millrace.store.blobs import LocalBlobStore
 from millrace.store.pool import open_pool
 from millrace.store.version import verify_migrated
+from services.api_gateway.cancel import CancelDesk
 from services.api_gateway.caps import CapDesk
 from services.api_gateway.dead_letters import DeadLetterDesk
 from services.api_gateway.forms import Limits
@@ -60,7 +61,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
             open_ledger(
                 settings.kafka, codec, producer, source=NAME, clock=clock, answer_within_s=settings.cap_change_s
             ) as ledger,
-            open_embedding(settings) as model,
+            open_embedding(settings, care=None) as model,
         ):
             await verify_migrated(pool)
             search = Search(Passages(pool), model, ledger, grant_within_s=settings.search_grant_s)
@@ -80,6 +81,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                     ),
                     desk=ShareDesk(pool, codec, clock, drainer.wake),
                     search=search,
+                    cancel=CancelDesk(pool),
                     caps=CapDesk(pool, ledger),
                     unconfirmed=UnconfirmedDesk(pool, ledger),
                     dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake, settings.owner),

@@ -51,12 +51,13 @@ class Command:
     message: OutboxMessage
 
 
-async def command(letter: Letter, codec: Codec, now: datetime) -> Command:
+async def command(letter: Letter, codec: Codec, now: datetime, together: str | None = None) -> Command:
     """The command to the letter's stage.
 
     A letter that died unread is redriven once its bytes can be read: an event as itself, and a command as the command
     that it was. Nothing else is sent on, because it would only come back.
 
+    :param together: names the letters that are redriven at once: work that several of them need has one budget.
     :raises NotNow: it cannot be redriven as it is; says why.
     :raises Unavailable: the registry does not answer.
     """
@@ -74,7 +75,11 @@ async def command(letter: Letter, codec: Codec, now: datetime) -> Command:
     except Poison as exc:
         raise NotNow(f"The command that would redrive it cannot be written: {exc}") from exc
     trace = continue_trace(letter.headers.get("traceparent"))
-    about = {ROUND_HEADER: f"{REDRIVE}{letter.id}", ORIGIN_HEADER: str(letter.origin), "traceparent": str(trace)}
+    about = {
+        ROUND_HEADER: f"{REDRIVE}{together or letter.id}",
+        ORIGIN_HEADER: str(letter.origin),
+        "traceparent": str(trace),
+    }
     return Command(request.share_id, OutboxMessage(topic, request.share_id.encode(), value, about))
 
 

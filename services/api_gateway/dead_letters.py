@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from uuid import uuid4
 
 import asyncpg
 
@@ -100,12 +101,13 @@ class DeadLetterDesk:
             return dead_rows.whole(row, unreadable=str(exc))
         return dead_rows.whole(row, event=event.model_dump(mode="json"))
 
-    async def redrive(self, letter_id: str) -> Changed:
+    async def redrive(self, letter_id: str, together: str | None = None) -> Changed:
         """Send a letter's bytes to its stage again, with a fresh budget of attempts; once, however often it is asked.
 
         That it is redriven and the command are written in one transaction; the outbox publishes the command at least
         once, and the stage knows a repeat by the round that it carries.
 
+        :param together: names the letters that are redriven at once; work that several of them need has one budget.
         :raises NotFound: there is none.
         :raises NotNow: it cannot be read, or nobody knows where it came from.
         :raises Unavailable: the registry does not answer.
@@ -113,12 +115,12 @@ class DeadLetterDesk:
         row = await self._row(letter_id)
         if row["state"] == "redriven":
             return dead_rows.changed(row, repeated=True)
-        made = await command(dead_rows.letter(row), self._codec, self._clock.now())
+        made = await command(dead_rows.letter(row), self._codec, self._clock.now(), together)
         changed = await self._change(row, "redriven", ("open", "discarded"), made)
         self._wake()
         return changed
 
-    async def discard(self, letter_id: str) -> Changed:
+    async def discard(self, letter_id: str, _together: str | None = None) -> Changed:
         """Say that nothing is to be done about a letter; it stays, and may still be redriven.
 
         :raises NotFound: there is none.
@@ -137,8 +139,8 @@ class DeadLetterDesk:
         """Discard open letters, oldest first."""
         return await self._many(which, self.discard)
 
-    async def _many(self, which: Selection, change: Callable[[str], Awaitable[Changed]]) -> ManyChanged:
-        after, through = (0, None) if which.cursor is None else map(int, which.cursor.split("."))
+    async def _many(self, which: Selection, change: Callable[[str, str], Awaitable[Changed]]) -> ManyChanged:
+        after, through, together = _place(which.cursor)
         rows = await self._pool.fetch(_SELECTED, which.stage, which.error, which.since, after, through, which.limit)
         matched = rows[0]["matched"] if rows else 0
         if which.dry_run or not rows:
@@ -147,10 +149,10 @@ class DeadLetterDesk:
         changed = 0
         for row in rows:
             try:
-                changed += not (await change(row["id"])).repeated
+                changed += not (await change(row["id"], together)).repeated
             except NotNow as exc:
                 refused.append(Refused(id=row["id"], reason=str(exc)))
-        more = f"{rows[-1]['seq']}.{rows[-1]['last']}" if matched > len(rows) else None
+        more = f"{rows[-1]['seq']}.{rows[-1]['last']}.{together}" if matched > len(rows) else None
         return ManyChanged(matched=matched, changed=changed, refused=refused, next=more)
 
     async def _row(self, letter_id: str) -> dead_rows.Row:
@@ -174,3 +176,11 @@ class DeadLetterDesk:
         if now["state"] == to:
             return dead_rows.changed(now, repeated=True)
         raise NotNow(f"It was {now['state']} at {now['changed_at']:%Y-%m-%d %H:%M} UTC by {now['changed_by']}.")
+
+
+def _place(cursor: str | None) -> tuple[int, int | None, str]:
+    """Behind which letter to go on, which one is the last, and what they are called together."""
+    if cursor is None:
+        return 0, None, uuid4().hex
+    after, through, together = cursor.split(".")
+    return int(after), int(through), together

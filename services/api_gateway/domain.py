@@ -40,6 +40,12 @@ _AUDIO = frozenset(
     {".aac", ".aif", ".aiff", ".flac", ".m4a", ".mka", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma"}
 )
 _LONGEST_URL = 4096
+_SAID_FIRST: tuple[Literal["failed", "running", "parked", "waiting"], ...] = (
+    "failed",
+    "running",
+    "parked",
+    "waiting",
+)
 _LONGEST_FILENAME = 255
 
 
@@ -236,15 +242,17 @@ def share_state(states: Iterable[TaskState]) -> ShareState:
     """The state of a share whose stages are in `states`.
 
     One failed stage fails the share, because what comes after it cannot happen; work that moves hides work that
-    waits, and a parked stage (money) says more than one that waits for its turn.
+    waits, and a parked stage (money) says more than one that waits for its turn. A share is cancelled when one of
+    its stages was and nothing goes on.
     """
     seen: set[TaskState] = set(states)
     if seen <= {"done", "skipped"}:
         return "done"
-    order: tuple[Literal["failed", "running", "parked", "waiting"], ...] = ("failed", "running", "parked", "waiting")
-    for state in order:
+    for state in _SAID_FIRST:
         if state in seen:
             return state
+    if seen <= {"done", "skipped", "cancelled"}:
+        return "cancelled"
     return "queued" if seen == {"queued"} else "running"
 
 

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from millrace.clock import Clock
 from millrace.store.blobs import BlobStore
+from services.api_gateway.cancel import CancelDesk
 from services.api_gateway.caps import CapDesk
 from services.api_gateway.dead_letters import DeadLetterDesk
 from services.api_gateway.flight import OneFlight
@@ -38,6 +39,7 @@ class Resources:
     intake: Intake
     desk: ShareDesk
     search: Search
+    cancel: CancelDesk
     caps: CapDesk
     unconfirmed: UnconfirmedDesk
     dead_letters: DeadLetterDesk

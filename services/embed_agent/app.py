@@ -24,4 +24,4 @@ SPEC = StageSpec(
 
 def build(settings: EmbedSettings) -> StageApp[EmbedResult]:
     """The agent's Faust application; nothing is connected before it is opened."""
-    return StageApp(SPEC, settings, lambda resources: build_handler(settings, resources))
+    return StageApp(SPEC, settings, lambda resources: build_handler(settings, resources), works_on=settings.works_on)

@@ -19,7 +19,8 @@ async def build_handler(settings: EmbedSettings, resources: Resources) -> AsyncI
 
     :raises ConfigurationError: nobody knows what the model costs.
     """
-    async with open_embedding(settings) as model:
+    settings.check_local(by_api=settings.embeds_by_api)
+    async with open_embedding(settings, settings.care) as model:
         yield EmbedHandler(
             model=model,
             store=PgVectorStore(resources.database),

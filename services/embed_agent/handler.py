@@ -54,7 +54,7 @@ class EmbedHandler:
         else:
             return None
         parameters = {"chunker": _chunker(event), "chunking": _CHUNKING}
-        return Plan(event, content_hash(content), self._model.name, parameters)
+        return Plan(event, content_hash(content), self._model.name, parameters, self._model.backend == "local")
 
     async def work(self, plan: Plan, run: Run) -> EmbedResult:
         """Cut, embed batch by batch, and store before the result says that it can be found."""
@@ -63,7 +63,7 @@ class EmbedHandler:
         vectors: list[Sequence[float]] = []
         tokens = 0
         for call_no, first in enumerate(range(0, len(chunks), self._model.batch_size)):
-            batch = await self._embed(run, call_no, chunks[first : first + self._model.batch_size])
+            batch = await self._embed(plan, run, call_no, chunks[first : first + self._model.batch_size])
             vectors.extend(unpacked(batch))
             tokens += batch.tokens
             await run.progress(len(vectors) / len(chunks))
@@ -119,7 +119,7 @@ class EmbedHandler:
         whole = Segment(start_ms=0, end_ms=transcript.duration_ms, text=transcript.text)
         return transcript.segments or [whole]
 
-    async def _embed(self, run: Run, call_no: int, chunks: Sequence[Chunk]) -> Batch:
+    async def _embed(self, plan: Plan, run: Run, call_no: int, chunks: Sequence[Chunk]) -> Batch:
         model = self._model
 
         async def do() -> Paid[Batch]:
@@ -127,7 +127,7 @@ class EmbedHandler:
             return Paid(packed(embedded), model.tariff.cost(embedded.use))
 
         hold = model.tariff.most(sum(chunk.tokens for chunk in chunks))
-        return await run.call(call_no, Batch, model=model.name, hold=hold, do=do)
+        return await run.call(call_no, Batch, model=model.name, hold=hold, do=do, local=plan.local)
 
 
 def _text(event: ShareEvent) -> str:

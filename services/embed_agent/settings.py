@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from millrace.models.settings import EmbeddingSettings
+from millrace.models.settings import ChildSettings, EmbeddingSettings
 from millrace.settings import StageSettings
 
 
-class EmbedSettings(StageSettings, EmbeddingSettings):
+class EmbedSettings(StageSettings, EmbeddingSettings, ChildSettings):
     """Read from `MILLRACE_…`; documented in docs/configuration.md."""

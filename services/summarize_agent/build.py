@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from millrace.clock import SystemClock
+from millrace.models.child.pool import open_children
 from millrace.models.lookup import token_tariff
 from millrace.stream.app import Resources
+from services.summarize_agent.adapters.extractive import RECIPE, ExtractiveSummarizer
 from services.summarize_agent.handler import SummarizeHandler
 from services.summarize_agent.ports import Summarizer
 from services.summarize_agent.settings import SummarizeSettings
@@ -20,6 +21,7 @@ async def build_handler(settings: SummarizeSettings, _: Resources) -> AsyncItera
 
     :raises ConfigurationError: nobody knows what the API's model costs.
     """
+    settings.check_local(by_api=settings.summarizes_by_api)
     async with _open_summarizer(settings) as summarizer:
         yield SummarizeHandler(summarizer=summarizer, most_characters=settings.summarize_max_characters)
 
@@ -28,20 +30,15 @@ def _open_summarizer(settings: SummarizeSettings) -> AbstractAsyncContextManager
     return _open_api(settings) if settings.summarizes_by_api else _open_extractive(settings)
 
 
-# Each imports what only it needs: a hundred megabytes and seconds that the other does without.
-
-
 @asynccontextmanager
 async def _open_extractive(settings: SummarizeSettings) -> AsyncIterator[Summarizer]:
-    from millrace.models.wordllama import WordLlamaModel  # noqa: PLC0415 - memory and seconds that only its users pay
-    from services.summarize_agent.adapters.extractive import ExtractiveSummarizer  # noqa: PLC0415 - memory and seconds that only its users pay
-
-    model = await asyncio.to_thread(WordLlamaModel)
-    yield ExtractiveSummarizer(model, settings.summarize_price_per_second)
+    async with open_children(RECIPE, settings.care) as children:
+        yield ExtractiveSummarizer(children, settings.summarize_price_per_second)
 
 
 @asynccontextmanager
 async def _open_api(settings: SummarizeSettings) -> AsyncIterator[Summarizer]:
+    # A hundred megabytes and seconds that the other does without.
     from millrace.models.openai_api import open_client  # noqa: PLC0415 - memory and seconds that only its users pay
     from services.summarize_agent.adapters.api import ApiSummarizer  # noqa: PLC0415 - memory and seconds that only its users pay
 

@@ -39,7 +39,9 @@ class SummarizeHandler:
             # Media without words for different reasons must not share one result.
             "skipped": event.skipped_reason or "" if isinstance(event, TranscriptReady) else "",
         }
-        return Plan(event, content_hash(_text(event)), self._summarizer.model, parameters)
+        return Plan(
+            event, content_hash(_text(event)), self._summarizer.model, parameters, self._summarizer.backend != "api"
+        )
 
     async def work(self, plan: Plan, run: Run) -> SummarizeResult:
         """Look at the text first, then ask, and once more if the answer has not the form that was asked for."""
@@ -51,7 +53,7 @@ class SummarizeHandler:
             raise Skipped(reason)
         tokens_in = tokens_out = 0
         for call_no in range(self._summarizer.tries):
-            answer = await self._ask(run, call_no, text, _language(event))
+            answer = await self._ask(plan, run, call_no, text, _language(event))
             tokens_in, tokens_out = tokens_in + answer.tokens_in, tokens_out + answer.tokens_out
             if answer.summary is not None:
                 return SummarizeResult(
@@ -86,12 +88,13 @@ class SummarizeHandler:
             **dict(done.result),
         )
 
-    async def _ask(self, run: Run, call_no: int, text: str, language: str | None) -> Answer:
+    async def _ask(self, plan: Plan, run: Run, call_no: int, text: str, language: str | None) -> Answer:
         async def do() -> Paid[Answer]:
             return await self._summarizer.summarize(text, language)
 
         hold = self._summarizer.most(text)
-        return await run.call(call_no, Answer, model=self._summarizer.model, hold=hold, do=do)
+        model = self._summarizer.model
+        return await run.call(call_no, Answer, model=model, hold=hold, do=do, local=plan.local)
 
 
 def _text(event: ShareEvent) -> str:

@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from millrace.models.settings import ApiSettings
+from millrace.models.settings import ApiSettings, ChildSettings
 from millrace.settings import StageSettings
 from services.summarize_agent.domain import MOST_CHARACTERS
 
 
-class SummarizeSettings(StageSettings, ApiSettings):
+class SummarizeSettings(StageSettings, ApiSettings, ChildSettings):
     """Read from `MILLRACE_…`; documented in docs/configuration.md."""
 
     llm_backend: Literal["auto", "extractive", "api"] = Field(

@@ -21,4 +21,4 @@ SPEC = StageSpec(
 
 def build(settings: TranscribeSettings) -> StageApp[TranscriptResult]:
     """The agent's Faust application; nothing is connected before it is opened."""
-    return StageApp(SPEC, settings, lambda resources: build_handler(settings, resources))
+    return StageApp(SPEC, settings, lambda resources: build_handler(settings, resources), works_on=settings.works_on)

@@ -54,7 +54,8 @@ class TranscribeHandler:
         if not isinstance(event, MediaReady):
             return None
         parameters = {"silent_db": self._silent_db, "pause_ms": self._pause_ms}
-        return Plan(event, event.sha256, self._transcriber.model, parameters)
+        local = self._transcriber.backend == "local"
+        return Plan(event, event.sha256, self._transcriber.model, parameters, local)
 
     async def work(self, plan: Plan, run: Run) -> TranscriptResult:
         """Decode, leave out what is not speech, and let the model listen to the rest."""
@@ -68,7 +69,7 @@ class TranscribeHandler:
             raise Skipped("silent")
         await run.progress(_DECODED)
         speech = only_speech(audio, spans)
-        heard = await self._listen(run, audio, speech, spans)
+        heard = await self._listen(plan, run, audio, speech, spans)
         segments_ref = await keep_large(self._blobs, heard.segments)
         return TranscriptResult(
             language=heard.language,
@@ -111,7 +112,7 @@ class TranscribeHandler:
             produced_at=done.finished_at,
         )
 
-    async def _listen(self, run: Run, audio: Audio, speech: Audio, spans: list[Span]) -> Heard:
+    async def _listen(self, plan: Plan, run: Run, audio: Audio, speech: Audio, spans: list[Span]) -> Heard:
         async def progress(fraction: float) -> None:
             await run.progress(_DECODED + (1 - _DECODED) * fraction)
 
@@ -122,7 +123,8 @@ class TranscribeHandler:
         # All of the sound is held, though only the speech in it is listened to. What is free is asked for too.
         tariff = self._transcriber.tariff
         hold = tariff.most(audio_ms=audio.duration_ms)
-        return await run.call(0, Heard, model=self._transcriber.model, hold=hold, do=do)
+        model = self._transcriber.model
+        return await run.call(0, Heard, model=model, hold=hold, do=do, local=plan.local)
 
 
 def _media(plan: Plan) -> MediaReady:

@@ -7,11 +7,12 @@ from typing import Literal
 
 from pydantic import Field
 
+from millrace.models.settings import ChildSettings
 from millrace.settings import StageSettings
 from services.transcribe_agent.domain import SILENT_DB
 
 
-class TranscribeSettings(StageSettings):
+class TranscribeSettings(StageSettings, ChildSettings):
     """Read from `MILLRACE_…`; documented in docs/configuration.md."""
 
     whisper_model: str = Field(
@@ -33,3 +34,8 @@ class TranscribeSettings(StageSettings):
     pause_ms: int = Field(default=300, ge=100, description="Pauses longer than this are cut out before listening")
     max_media_s: int = Field(default=1800, ge=1, description="Longest media that is decoded, in seconds")
     decode_timeout_s: float = Field(default=300.0, gt=0, description="Longest that decoding may take")
+
+    @property
+    def places(self) -> int:
+        """One for each child: a recording that waited for one would use up its limit, and hold money meanwhile."""
+        return min(self.concurrency, self.children) if self.has_local_work else self.concurrency

@@ -31,6 +31,7 @@ from millrace.store.blobs import LocalBlobStore
 from millrace.store.pool import open_pool
 from millrace.testing.ledger import FakeLedger
 from services.api_gateway.app import create_app
+from services.api_gateway.cancel import CancelDesk
 from services.api_gateway.caps import CapDesk
 from services.api_gateway.dead_letters import DeadLetterDesk
 from services.api_gateway.forms import Limits
@@ -121,6 +122,7 @@ async def open_gateway(
             intake=Intake(blobs, folder, Limits(upload=MAX_UPLOAD, text=512 << 10)),
             desk=ShareDesk(pool, codec, clock, drainer.wake),
             search=search,
+            cancel=CancelDesk(pool),
             caps=CapDesk(pool, deciding),
             unconfirmed=UnconfirmedDesk(pool, deciding),
             dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake, "the-operator"),

@@ -364,6 +364,28 @@ async def test_a_paid_answer_is_kept_although_the_job_is_cancelled_meanwhile(dat
     assert await states(database, who) == ["settled"]
 
 
+@pytest.mark.parametrize(("local", "ended"), [(True, "released"), (False, "unconfirmed")])
+async def test_a_call_of_a_model_of_our_own_that_is_cut_off_costs_nothing(
+    database: Database, local: bool, ended: str
+) -> None:
+    who, books, called = payer(), FakeLedger(), asyncio.Event()
+
+    async def without_end() -> Paid[Answer]:
+        called.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    calls = await owner(database, books, who)
+    job = asyncio.create_task(calls.call(0, Answer, model="m", hold=MicroUSD(100), do=without_end, local=local))
+    await called.wait()
+    job.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    await calls.recover()
+    assert await states(database, who) == [ended]
+    assert [how.split()[0] for how in books.ended.values()] == [{"unconfirmed": "unknown"}.get(ended, ended)]
+
+
 async def test_an_answer_with_characters_that_no_database_takes_is_paid_once(database: Database) -> None:
     who, books = payer(), FakeLedger()
 

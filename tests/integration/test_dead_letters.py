@@ -332,6 +332,43 @@ async def test_many_are_counted_first_then_redriven_oldest_first(dead: DeadLette
     assert (await dead.letters(state="open")).letters == []
 
 
+async def test_many_that_need_the_same_work_have_one_budget_together(dead: DeadLetters) -> None:
+    await dead.gateway.pool.execute("DELETE FROM dead_letters")
+    called = 0
+
+    async def never() -> Paid[Text]:
+        nonlocal called
+        called += 1
+        raise UnknownOutcome("time-out")
+
+    benches = [dead.bench("the same words")]
+    benches += [dead.bench("the same words") for _ in range(3)]
+    for bench in benches:
+        bench.toy._bill = never  # type: ignore[method-assign]  # a provider that fails and bills
+        message = bench.message
+        while True:
+            await bench.runner().execute(message)
+            if (await bench.job())["state"] != "waiting":
+                break
+            message = await bench.wake()
+        await dead.of(bench.share)
+    assert called == MAX_CALLS
+
+    first = await dead.many("redrive", limit=3)
+    second = await dead.many("redrive", cursor=first.next)
+    assert first.changed + second.changed == len(benches)
+    for bench in benches:
+        (message,) = await dead.commands(bench.share)
+        while True:
+            await bench.runner().execute(message)
+            if (await bench.job())["state"] != "waiting":
+                break
+            message = await bench.wake()
+        assert (await bench.job())["state"] == "failed"
+        await dead.of(bench.share, 2)
+    assert called == 2 * MAX_CALLS
+
+
 async def test_the_largest_message_is_kept(dead: DeadLetters) -> None:
     key, value = uuid.uuid4().hex, b"x" * (4 * 1024 * 1024 - 4096)
     headers = [("millrace-share", key.encode())]

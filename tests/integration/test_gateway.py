@@ -372,6 +372,39 @@ async def test_a_share_of_somebody_else_does_not_exist(gateway: Gateway) -> None
         assert "no share with this id" in problem(await gateway.http.get(f"/shares/{unknown}"), 404)
 
 
+async def test_a_cancel_says_for_each_stage_what_it_has_come_to_and_may_be_repeated(gateway: Gateway) -> None:
+    response = await gateway.http.post("/shares", json={"url": "https://media.example.org/talk.mp4"})
+    share_id = response.json()["share_id"]
+    await gateway.pool.execute("UPDATE jobs SET state = 'done' WHERE share_id = $1 AND stage = 'media'", share_id)
+    await gateway.pool.execute(
+        "UPDATE jobs SET state = 'running' WHERE share_id = $1 AND stage = 'transcribe'", share_id
+    )
+    for _ in range(2):
+        answer = await gateway.http.post(f"/shares/{share_id}/cancel")
+        assert answer.status_code == 200
+        assert answer.json()["stages"] == [
+            {"stage": "media", "state": "done", "outcome": "over"},
+            {"stage": "transcribe", "state": "running", "outcome": "stopping"},
+            {"stage": "summarize", "state": "cancelled", "outcome": "cancelled"},
+            {"stage": "embed", "state": "cancelled", "outcome": "cancelled"},
+        ]
+        view = ShareView.model_validate((await gateway.http.get(f"/shares/{share_id}")).json())
+        assert (view.state, view.stages[1].reason) == ("running", "is being cancelled")
+        assert view.stages[2].reason == "cancelled before it began"
+    await gateway.pool.execute(
+        "UPDATE jobs SET state = 'cancelled' WHERE share_id = $1 AND state = 'running'", share_id
+    )
+    assert (await gateway.http.get(f"/shares/{share_id}")).json()["state"] == "cancelled"
+
+
+async def test_only_a_share_of_ones_own_can_be_cancelled(gateway: Gateway) -> None:
+    share_id = await share_text(gateway)
+    await gateway.pool.execute("UPDATE shares SET owner = 'somebody' WHERE share_id = $1", share_id)
+    for other in (share_id, "unknown", "a%00b"):
+        assert "no share with this id" in problem(await gateway.http.post(f"/shares/{other}/cancel"), 404)
+    assert set((await stages_of(gateway, share_id)).values()) == {"queued"}
+
+
 SPEECH = [
     "And so, my fellow Americans, ask not what your country can do for you, ask what you can do for your country.",
     "Bake the bread for forty minutes until the crust is golden brown.",

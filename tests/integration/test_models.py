@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from millrace.errors import ConfigurationError, Poison, Skipped
-from millrace.models.wordllama import WordLlamaModel
+from millrace.errors import ConfigurationError, Poison, Retryable, Skipped
+from millrace.models import wordllama
+from millrace.models.child.pool import Care, open_children
+from millrace.models.port import EmbeddingModel
+from millrace.models.wordllama import WordLlamaChildren, WordLlamaModel
 from millrace.money import MicroUSD
 from millrace.store.blobs import LocalBlobStore
 from millrace.store.database import Database
@@ -21,10 +24,11 @@ from millrace.stream.app import Resources
 from millrace.testing.media import JFK_WAV
 from millrace.testing.run import FakeRun
 from millrace.testing.samples import media_ready
+from services.summarize_agent.adapters import extractive
 from services.summarize_agent.adapters.extractive import ExtractiveSummarizer
-from services.transcribe_agent.adapters.whisper import load_whisper
+from services.transcribe_agent.adapters.whisper import WhisperTranscriber, whisper_recipe
 from services.transcribe_agent.build import build_handler
-from services.transcribe_agent.domain import TranscriptResult
+from services.transcribe_agent.domain import Audio, TranscriptResult
 from services.transcribe_agent.handler import TranscribeHandler
 from services.transcribe_agent.settings import TranscribeSettings
 
@@ -128,20 +132,55 @@ async def test_a_playlist_in_disguise_reads_no_other_file(transcribing: Transcri
         await transcribing.of(playlist)
 
 
-def test_a_model_that_is_not_there_is_one_clear_sentence(tmp_path: Path) -> None:
+async def test_a_model_that_is_not_there_is_one_clear_sentence(tmp_path: Path) -> None:
+    recipe = whisper_recipe(model=str(tmp_path), device="cpu", compute_type="auto", threads=1)
     with pytest.raises(ConfigurationError, match=r"speech model '.*' cannot be loaded"):
-        load_whisper(model=str(tmp_path), device="cpu", compute_type="auto", threads=1)
+        async with open_children(recipe, Care()):
+            pytest.fail("it was opened")
 
 
-async def test_near_in_meaning_is_near_in_direction() -> None:
-    model = WordLlamaModel()
+async def test_the_bundled_models_work_within_the_memory_that_the_page_names(tmp_path: Path) -> None:
+    recipe = whisper_recipe(model="tiny.en", device="cpu", compute_type="auto", threads=2)
+
+    async def no_progress(_: float) -> None:
+        pass
+
+    with wave.open(str(JFK_WAV)) as speech:
+        audio = Audio(speech.readframes(speech.getnframes()), loudest_db=-20.0)
+    async with open_children(recipe, Care(memory_mb=1024)) as children:
+        listened = await WhisperTranscriber(children, "tiny.en").transcribe(audio, no_progress)
+    assert PHRASE in words(listened.heard.text)
+
+
+@pytest.fixture(params=["in this process", "in a child"])
+async def embedding(request: pytest.FixtureRequest) -> AsyncIterator[EmbeddingModel]:
+    if request.param == "in this process":
+        yield WordLlamaModel()
+    else:
+        async with open_children(wordllama.RECIPE, Care()) as children:
+            yield WordLlamaChildren(children)
+
+
+async def test_near_in_meaning_is_near_in_direction(embedding: EmbeddingModel) -> None:
+    model = embedding
     embedded = await model.embed(["a dog ran in the park", "a puppy was running outside", "quarterly tax returns"])
     dog, puppy, tax = np.array(embedded.vectors)
     assert (len(dog), model.dimensions) == (256, 256)
     assert dog @ puppy > 0.4 > dog @ tax
     assert embedded.use.tokens_in == sum(map(model.count_tokens, ["a dog ran in the park"])) + 10
-    with pytest.raises(ValueError, match="blank"):
-        await model.embed(["words", " "])
+    with pytest.raises((ValueError, Retryable)):
+        await model.embed(["words", " "])  # nobody asks for this: a blank text has no meaning
+
+
+async def test_a_child_gives_the_same_vectors_as_the_gateway() -> None:
+    texts = ["ask not what your country can do for you", "Ünïcode 🎧", "mill " * 5000]
+    here = WordLlamaModel()
+    async with open_children(wordllama.RECIPE, Care()) as children:
+        there = WordLlamaChildren(children)
+        assert (there.name, there.dimensions) == (here.name, here.dimensions)
+        assert (await there.embed(texts)).vectors == (await here.embed(texts)).vectors
+        assert [*map(there.count_tokens, texts)] == [*map(here.count_tokens, texts)]
+        assert (await there.embed([])).vectors == []
 
 
 ARTICLE = """# Mills
@@ -158,8 +197,15 @@ engines made the mills independent of rivers. My neighbour likes bread with hone
 """
 
 
-async def test_an_extractive_summary_is_sentences_of_the_text_in_their_order() -> None:
-    summarizer = ExtractiveSummarizer(WordLlamaModel(), Decimal("0.01"))
+@pytest.fixture
+async def summarizer() -> AsyncIterator[ExtractiveSummarizer]:
+    async with open_children(extractive.RECIPE, Care()) as children:
+        yield ExtractiveSummarizer(children, Decimal("0.01"))
+
+
+async def test_an_extractive_summary_is_sentences_of_the_text_in_their_order(
+    summarizer: ExtractiveSummarizer,
+) -> None:
     paid = await summarizer.summarize(ARTICLE, "en-GB")
     summary = paid.answer.summary
     assert summary is not None
@@ -179,8 +225,7 @@ async def test_an_extractive_summary_is_sentences_of_the_text_in_their_order() -
     ["Ask not what your country can do for you, ask what you can do for your country.", "word " * 5000, "# a\n" * 99],
     ids=["one sentence", "no sentence", "only headers"],
 )
-async def test_every_text_has_an_extractive_summary(text: str) -> None:
-    paid = await ExtractiveSummarizer(WordLlamaModel(), Decimal(0)).summarize(text, None)
+async def test_every_text_has_an_extractive_summary(summarizer: ExtractiveSummarizer, text: str) -> None:
+    paid = await summarizer.summarize(text, None)
     assert paid.answer.summary is not None
     assert paid.answer.summary.summary
-    assert paid.cost == 0

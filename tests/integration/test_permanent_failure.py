@@ -12,8 +12,10 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import httpx
@@ -144,30 +146,33 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
-    folder, port = tmp_path_factory.mktemp("stage"), free_port()
-    async with open_stage(folder) as stage:
-        with failing_provider() as provider:
-            inherited = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
-            environment = {
-                **inherited,
-                **stage.environment(),
-                "MILLRACE_LLM_BASE_URL": provider.url,
-                "MILLRACE_LEASE_S": "2",
-                "MILLRACE_INSTANCE": "one",  # a worker that is started again has its partitions at once
-                "MILLRACE_HTTP_PORT": str(port),
-                "MILLRACE_DEAD_LEAST": str(LEAST),
-                "MILLRACE_DEAD_LAST": "10",
-            }
-            gateway = Worker("services.api_gateway", environment, folder / "gateway.log")
-            agent = Worker("services.summarize_agent", environment, folder / "agent.log")
-            try:
-                async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
-                    await _answers(http)
-                    yield Running(stage, provider, agent, http, environment)
-            finally:
-                agent.end()
-                gateway.end()
+async def running() -> AsyncIterator[Running]:
+    port = free_port()
+    # Not below pytest's own folder: every other run of pytest takes that away from the user whom PostgreSQL runs as.
+    with tempfile.TemporaryDirectory(prefix="millrace-test-", ignore_cleanup_errors=True) as made:
+        folder = Path(made)
+        async with open_stage(folder) as stage:
+            with failing_provider() as provider:
+                inherited = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
+                environment = {
+                    **inherited,
+                    **stage.environment(),
+                    "MILLRACE_LLM_BASE_URL": provider.url,
+                    "MILLRACE_LEASE_S": "2",
+                    "MILLRACE_INSTANCE": "one",  # a worker that is started again has its partitions at once
+                    "MILLRACE_HTTP_PORT": str(port),
+                    "MILLRACE_DEAD_LEAST": str(LEAST),
+                    "MILLRACE_DEAD_LAST": "10",
+                }
+                gateway = Worker("services.api_gateway", environment, folder / "gateway.log")
+                agent = Worker("services.summarize_agent", environment, folder / "agent.log")
+                try:
+                    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+                        await _answers(http)
+                        yield Running(stage, provider, agent, http, environment)
+                finally:
+                    agent.end()
+                    gateway.end()
 
 
 async def _answers(http: httpx.AsyncClient) -> None:

@@ -7,8 +7,10 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import asyncpg
+import psutil
 import pytest
 from pydantic import BaseModel
 
@@ -17,15 +19,18 @@ from millrace.contracts.events import Event, ShareCreated, ShareEvent, StageRequ
 from millrace.contracts.wire import Codec
 from millrace.errors import Denied, Poison, Refusal, Retryable, Skipped, Unavailable
 from millrace.ids import content_hash
+from millrace.models.child.pool import Care, open_children
 from millrace.money import MicroUSD
 from millrace.store.calls import CallStore
+from millrace.store.cancel import CancelStore
 from millrace.store.database import Database, Record
 from millrace.store.jobs import JobStore
 from millrace.store.pool import open_pool
 from millrace.store.waiting import WaitingStore
 from millrace.store.work import WorkStore
 from millrace.stream.acks import Partition
-from millrace.stream.endings import MAX_ATTEMPTS
+from millrace.stream.cancel import Stops
+from millrace.stream.endings import MAX_ATTEMPTS, MAX_ATTEMPTS_OVER_LIMIT
 from millrace.stream.gates import Gates
 from millrace.stream.messages import Reader, Writer
 from millrace.stream.pool import Message
@@ -36,6 +41,7 @@ from millrace.testing.registry import codec_in_memory
 from services.embed_agent.adapters.pgvector import PgVectorStore
 from services.embed_agent.domain import Chunk
 from services.embed_agent.ports import Vectors
+from tests.integration.toy_model import Order, Seen, recipe
 
 SPEC = StageSpec(
     name="summarize",
@@ -182,6 +188,9 @@ class Bench:
         spec: StageSpec = SPEC,
         clock: Clock | None = None,
         gates: Gates | None = None,
+        *,
+        stops: Stops | None = None,
+        hands_over: bool = False,
     ) -> JobRunner[Text]:
         db = database or self.database
         stores = Stores(
@@ -189,6 +198,7 @@ class Bench:
             CallStore(db),
             JobStore(db),
             gates or Gates("summarize", WaitingStore(db, "summarize")),
+            CancelStore(db, "summarize"),
             LEASE,
         )
         clock = clock or SystemClock()
@@ -201,6 +211,8 @@ class Bench:
             reader=Reader(self.codec, SPEC.inputs),
             writer=writer,
             clock=clock,
+            stops=stops,
+            hands_over=hands_over,
         )
 
     async def job(self) -> Record:
@@ -242,9 +254,7 @@ async def test_finished_work_is_emitted_with_its_cost_and_told_to_the_ledger(ben
     assert (await bench.job())["state"] == "done"
     assert list(bench.ledger.ended.values()) == ["settled 7"]
     statuses = [await bench.codec.decode("task.status", sent.value) for sent in bench.outbox.to("task.status")]
-    assert [s.state for s in statuses if isinstance(s, TaskStatus)] == ["done"], (
-        "it was over before anybody could see it run"
-    )
+    assert [s.state for s in statuses if isinstance(s, TaskStatus)] == ["running", "done"]
 
 
 async def test_a_record_delivered_again_is_neither_paid_nor_emitted_twice(bench: Bench) -> None:
@@ -457,12 +467,54 @@ async def test_a_call_that_the_limit_cuts_off_is_told_to_the_ledger_also_at_the_
 
     bench.toy.work = never  # type: ignore[method-assign]  # a model that hangs
     message = bench.message
-    for number in range(MAX_ATTEMPTS):
+    for number in range(MAX_ATTEMPTS_OVER_LIMIT):
         await bench.runner(spec=replace(SPEC, hard_limit=timedelta(seconds=0.3))).execute(message)
-        if number < MAX_ATTEMPTS - 1:
+        if number < MAX_ATTEMPTS_OVER_LIMIT - 1:
             message = await bench.wake()
     assert (await bench.job())["state"] == "failed"
-    assert list(bench.ledger.ended.values()) == ["unknown"] * MAX_ATTEMPTS
+    assert "limit of 0.3 seconds" in (await bench.job())["reason"]
+    assert list(bench.ledger.ended.values()) == ["unknown"] * MAX_ATTEMPTS_OVER_LIMIT
+
+
+async def test_work_beyond_the_soft_limit_is_said_to_be_overdue_and_goes_on(bench: Bench) -> None:
+    async def slow(plan: Plan, run: Run) -> Text:
+        async with asyncio.timeout(20):
+            while len(bench.outbox.to("task.status")) < 2:  # noqa: ASYNC110 - the outbox tells nobody
+                await asyncio.sleep(0.01)
+        assert (await bench.job())["state"] == "running"
+        return Text(text="at last")
+
+    bench.toy.work = slow  # type: ignore[method-assign]
+    await bench.runner(spec=replace(SPEC, soft_limit=timedelta(seconds=0.5))).execute(bench.message)
+    told = [await bench.codec.decode("task.status", sent.value) for sent in bench.outbox.to("task.status")]
+    assert [(one.state, one.reason) for one in told if isinstance(one, TaskStatus)] == [
+        ("running", None),
+        ("running", "takes longer than 0.5 seconds; it is ended after 2 minutes"),
+        ("done", None),
+    ]
+    assert (await bench.job())["reason"] is None
+
+
+async def test_the_child_of_a_local_model_is_killed_at_the_hard_limit_and_costs_nothing(
+    bench: Bench, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+
+    async def listen() -> Paid[Text]:
+        await children.ask(Order(do="sleep", mark=str(mark)), Seen)
+        raise AssertionError
+
+    async def work(plan: Plan, run: Run) -> Text:
+        return await run.call(0, Text, model="toy", hold=MicroUSD(10), do=listen, local=True)
+
+    bench.toy.work = work  # type: ignore[method-assign]
+    async with open_children(recipe(), Care()) as children:
+        await bench.runner(spec=replace(SPEC, hard_limit=timedelta(seconds=1))).execute(bench.message)
+        assert not psutil.pid_exists(int(mark.read_text()))
+        assert children.pids == []
+        assert (await bench.job())["state"] == "waiting"
+        assert list(bench.ledger.ended.values()) == ["released"]
+        assert (await children.ask(Order(), Seen))[0].loads == 1
 
 
 async def test_a_worker_whose_clock_is_wrong_waits_as_long_as_others(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""POST /shares, GET /shares/{id}."""
+"""POST /shares, GET /shares/{id}, POST /shares/{id}/cancel."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response, status
 
-from millrace.contracts.api import Accepted, Problem, ShareRequest, ShareView
+from millrace.contracts.api import Accepted, CancelAnswer, Problem, ShareRequest, ShareView
 from services.api_gateway.projections import share_view
 from services.api_gateway.resources import Parts
 
@@ -62,3 +62,13 @@ async def create_share(
 async def get_share(share_id: str, parts: Parts) -> ShareView:
     """A share with its stages, its results so far, and a receipt of every model call."""
     return await share_view(parts.pool, parts.blobs, share_id, parts.owner)
+
+
+@router.post("/shares/{share_id}/cancel", responses={404: {"model": Problem, "description": "No such share"}})
+async def cancel_share(share_id: str, parts: Parts) -> CancelAnswer:
+    """Let no stage of the share begin any more, and stop those that run. May be repeated.
+
+    What was paid for is kept, and results that are there stay. A call of an API that is under way ends first; local
+    models are stopped at once. `GET /shares/{share_id}` shows how a stage that is `stopping` has ended.
+    """
+    return await parts.cancel.cancel(share_id, parts.owner)

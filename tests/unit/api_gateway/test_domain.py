@@ -134,6 +134,10 @@ def test_a_filename_never_leads_anywhere(name: str) -> None:
         (["done", "parked", "queued"], "parked"),
         (["waiting", "queued"], "waiting"),
         (["parked", "waiting"], "parked"),
+        (["done", "cancelled", "skipped"], "cancelled"),
+        (["running", "cancelled"], "running"),
+        (["failed", "cancelled"], "failed"),
+        (["queued", "cancelled"], "running"),
     ],
 )
 def test_the_state_of_a_share_follows_from_its_stages(states: list[TaskState], whole: ShareState) -> None:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from millrace.cli.connection import transport
 from millrace.cli.main import app
 from millrace.contracts.api import ShareRequest, ShareView
+from millrace.contracts.events import TaskState
 from tests.unit.cli.build import ID, share, stage
 
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -77,13 +78,44 @@ def test_a_text_file_in_another_encoding_is_refused_and_nothing_is_sent(tmp_path
     assert gateway.requests == []
 
 
-@pytest.mark.parametrize(("state", "status"), [("done", 0), ("failed", 1), ("parked", 75)])
+@pytest.mark.parametrize(("state", "status"), [("done", 0), ("failed", 1), ("cancelled", 1), ("parked", 75)])
 def test_waiting_ends_with_what_became_of_the_share(state: str, status: int) -> None:
     gateway = Gateway(share(stage("embed"), state=state))  # type: ignore[arg-type] # the parameters are its words
     result = run(gateway, "share", "add", "words", "--text", "--wait", "--json")
     assert result.exit_code == status
     assert json.loads(result.stdout)["state"] == state
     assert result.stderr == ""
+
+
+def cancelling(*looks: ShareView) -> Answer:
+    """A gateway whose share's only stage runs when it is cancelled, and then is as each look at it shows."""
+    views = list(looks)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            assert request.url.path == f"/shares/{ID}/cancel"
+            stages = [{"stage": "embed", "state": "running", "outcome": "stopping"}]
+            return httpx.Response(200, json={"share_id": ID, "stages": stages})
+        view = views.pop(0) if len(views) > 1 else views[0]
+        return httpx.Response(200, content=view.model_dump_json())
+
+    return answer
+
+
+@pytest.mark.parametrize(("state", "outcome"), [("cancelled", "cancelled"), ("done", "over")])
+def test_cancelling_waits_for_what_runs_and_says_how_it_ended(state: TaskState, outcome: str) -> None:
+    looks = [share(stage("embed", "running"), state="running"), share(stage("embed", state), state="done")]
+    result = run(cancelling(*looks), "share", "cancel", ID, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["stages"] == [{"stage": "embed", "state": state, "outcome": outcome}]
+    assert result.stderr == "Stopping embed.\n"
+
+
+def test_what_does_not_stop_soon_is_said_and_ends_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millrace.cli.share.STOP_PATIENCE_S", 0.0)
+    result = run(cancelling(share(stage("embed", "running"), state="running")), "share", "cancel", ID)
+    assert result.exit_code == 75
+    assert "still being stopped" in result.stdout
 
 
 def test_what_is_no_file_is_said_with_what_could_be_given() -> None:

@@ -119,7 +119,8 @@ def test_many_are_only_counted_without_yes() -> None:
 def test_many_are_done_batch_by_batch_with_progress_and_what_cannot_be_is_told() -> None:
     refused = [{"id": "d-9", "reason": "Its bytes still cannot be read."}]
     gateway = Gateway(
-        {"matched": 3, "changed": 2, "next": "5.9"}, {"matched": 1, "changed": 0, "refused": refused, "next": None}
+        {"matched": 3, "changed": 2, "next": "5.9.0123456789abcdef0123456789abcdef"},
+        {"matched": 1, "changed": 0, "refused": refused, "next": None},
     )
     result = run(gateway, "dead", "redrive", "--stage", "summarize", "--error", "Poison", "--yes")
     assert result.exit_code == 1
@@ -129,7 +130,7 @@ def test_many_are_done_batch_by_batch_with_progress_and_what_cannot_be_is_told()
         "1 dead letter cannot be:",
         "  d-9: Its bytes still cannot be read.",
     ]
-    assert [asked[2]["cursor"] for asked in gateway.asked] == [None, "5.9"]
+    assert [asked[2]["cursor"] for asked in gateway.asked] == [None, "5.9.0123456789abcdef0123456789abcdef"]
 
     whole = Gateway({"matched": 1, "changed": 1})
     result = run(whole, "dead", "discard", "--stage", "summarize", "--yes", "--json")

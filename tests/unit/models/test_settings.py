@@ -10,6 +10,7 @@ from millrace.models.build import open_embedding
 from millrace.models.settings import EmbeddingSettings
 from services.embed_agent.settings import EmbedSettings
 from services.summarize_agent.settings import SummarizeSettings
+from services.transcribe_agent.settings import TranscribeSettings
 
 CORE = {"MILLRACE_KAFKA": "k", "MILLRACE_REGISTRY": "r", "MILLRACE_POSTGRES": "p", "MILLRACE_BLOBS": "/b"}
 
@@ -68,9 +69,30 @@ async def test_the_file_of_prices_that_the_environment_names_prices_the_model(
     environment.setenv("MILLRACE_EMBED_BASE_URL", "http://127.0.0.1:11434/v1")
     environment.setenv("MILLRACE_EMBED_MODEL", "nomic-embed-text")
     with pytest.raises(ConfigurationError, match="MILLRACE_PRICES"):
-        async with open_embedding(EmbedSettings()):
+        async with open_embedding(EmbedSettings(), care=None):
             pass
     environment.setenv("MILLRACE_PRICES", str(file))
-    async with open_embedding(EmbedSettings()) as model:
+    async with open_embedding(EmbedSettings(), care=None) as model:
         assert model.tariff.most(1_000_000) == 2
     assert SummarizeSettings().prices == file
+
+
+async def test_a_worker_for_local_models_whose_model_is_an_apis_refuses_to_start(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("MILLRACE_WORKS_ON", "local")
+    EmbedSettings().check_local(by_api=EmbedSettings().embeds_by_api)
+    environment.setenv("OPENAI_API_KEY", "sk-secret")
+    with pytest.raises(ConfigurationError, match="MILLRACE_WORKS_ON is local, but the settings choose an API"):
+        EmbedSettings().check_local(by_api=EmbedSettings().embeds_by_api)
+
+
+@pytest.mark.parametrize(("works_on", "children", "places"), [("both", 1, 1), ("local", 3, 3), ("api", 1, 4)])
+def test_as_many_recordings_are_worked_on_as_there_are_children_to_listen(
+    environment: pytest.MonkeyPatch, works_on: str, children: int, places: int
+) -> None:
+    environment.setenv("MILLRACE_WORKS_ON", works_on)
+    environment.setenv("MILLRACE_CHILDREN", str(children))
+    settings = TranscribeSettings()
+    assert settings.places == places
+    assert settings.care.warm == (works_on != "api")

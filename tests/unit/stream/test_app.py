@@ -43,6 +43,13 @@ def test_a_worker_with_a_name_is_a_static_member() -> None:
     assert build(settings()).conf.consumer_group_instance_id is None
 
 
+def test_settings_change_the_limits_and_faust_is_patient_beyond_them() -> None:
+    app = build(settings().model_copy(update={"soft_limit_s": 7.0, "hard_limit_s": 3600.0}))
+    assert (app.spec.soft_limit.total_seconds(), app.spec.hard_limit.total_seconds()) == (7, 3600)
+    assert app.conf.stream_processing_timeout == 3900
+    assert build(settings()).conf.stream_processing_timeout == 1200
+
+
 async def test_what_is_done_is_committed_before_partitions_go() -> None:
     app = build(settings())
     consumer = Consumer()

@@ -37,12 +37,13 @@ CREATE TABLE dead_letters (
 CREATE INDEX dead_letters_open ON dead_letters (stage, error, seq) WHERE state = 'open';
 CREATE INDEX dead_letters_by_share ON dead_letters (share_id);
 
--- Which rounds of tries have been given a fresh budget of attempts for a piece of work: each once, for ever.
+-- Which rounds of tries have been given a fresh budget of attempts, for a piece of work (its key) or for a job
+-- (share|stage): each once, for ever.
 CREATE TABLE fresh_rounds (
-    work_key text NOT NULL,
+    subject  text NOT NULL,
     round    text NOT NULL,
     given_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (work_key, round)
+    PRIMARY KEY (subject, round)
 );
 
 -- Whether a call uses up the attempt budget of its work.

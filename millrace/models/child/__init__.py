@@ -1,0 +1,1 @@
+"""Local models in child processes: killed when they take too long, and never the agent's own end."""

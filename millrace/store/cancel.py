@@ -1,0 +1,130 @@
+"""Cancelling a share: what the gateway writes down, and what workers make of it.
+
+queued, waiting, parked ──cancel──▶ cancelled                      at once; what would wake it is removed
+running ──cancel──▶ running, with cancelled_at ──▶ cancelled       when its worker has stopped it
+                                               ╲──▶ done, failed   when it had ended before
+cancelled ──asked for anew──▶ queued, and so are the stages after it
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, get_args
+
+from millrace.contracts.events import StageName, TaskStatus
+from millrace.ids import WorkKey
+from millrace.store import waiting
+from millrace.store.database import Connection, Database
+from millrace.store.waiting import Waiting, status_of
+
+STAGES: Final[tuple[StageName, ...]] = get_args(StageName)
+"""In the order in which a share goes through them."""
+
+# The rule of `millrace.store.waiting`: who changes what waits behind a gate locks its row before anything else.
+_LOCK_GATES = """
+SELECT FROM gates JOIN waiting ON (gates.stage, gates.name) = (waiting.stage, waiting.gate)
+ WHERE waiting.share_id = $1 ORDER BY gates.stage, gates.name FOR UPDATE OF gates
+"""
+_AT_REST = """
+WITH ended AS (
+    UPDATE jobs SET state = 'cancelled', cancelled_at = now(), status_due = true, updated_at = now(),
+           reason = CASE state WHEN 'queued' THEN 'cancelled before it began' ELSE 'cancelled while it waited' END,
+           progress = NULL, resume_at = NULL, needed_micro_usd = NULL, left_micro_usd = NULL, cap = NULL
+     WHERE share_id = $1 AND state IN ('queued', 'waiting', 'parked')
+    RETURNING share_id, stage
+)
+DELETE FROM waiting USING ended WHERE (waiting.share_id, waiting.stage) = (ended.share_id, ended.stage)
+"""
+_RUNNING = """
+UPDATE jobs SET cancelled_at = now(), reason = 'is being cancelled', updated_at = now()
+ WHERE share_id = $1 AND state = 'running' AND cancelled_at IS NULL
+"""
+
+
+async def cancel(connection: Connection, share_id: str) -> list[TaskStatus]:
+    """Cancel all jobs of a share that have not ended, in the caller's transaction; where each stands then.
+
+    One that is still `running` is being stopped.
+    """
+    await connection.execute(_LOCK_GATES, share_id)
+    await connection.execute(_AT_REST, share_id)
+    await connection.execute(_RUNNING, share_id)
+    rows = await connection.fetch("SELECT * FROM jobs WHERE share_id = $1", share_id)
+    return sorted(map(status_of, rows), key=lambda status: STAGES.index(status.stage))
+
+
+@dataclass(frozen=True)
+class Due:
+    """What a stage's workers have to do: jobs of these shares to stop, and states to tell."""
+
+    stop: list[str]
+    tell: list[TaskStatus]
+
+
+class CancelStore:
+    """What has been cancelled in `jobs`, as a stage's workers see it."""
+
+    def __init__(self, database: Database, stage: StageName) -> None:
+        self._db = database
+        self._stage = stage
+
+    async def due(self) -> Due:
+        """What is to be done; jobs of other workers are among those to stop."""
+        rows = await self._db.fetch(
+            """
+            SELECT * FROM jobs
+             WHERE stage = $1 AND (status_due OR (cancelled_at IS NOT NULL AND state = 'running')) LIMIT 1000
+            """,
+            self._stage,
+        )
+        return Due(
+            stop=[row["share_id"] for row in rows if row["state"] == "running"],
+            tell=[status_of(row) for row in rows if row["status_due"]],
+        )
+
+    async def told(self, status: TaskStatus) -> None:
+        """A state is on task.status; what it has changed to meanwhile is somebody else's to tell."""
+        await self._db.execute(
+            "UPDATE jobs SET status_due = false WHERE share_id = $1 AND stage = $2", status.share_id, status.stage
+        )
+
+    async def asked(self, share_id: str) -> bool:
+        """Whether a share's job is cancelled, or is to be."""
+        sql = "SELECT FROM jobs WHERE share_id = $1 AND stage = $2 AND cancelled_at IS NOT NULL"
+        return await self._db.fetchrow(sql, share_id, self._stage) is not None
+
+    async def ended(self, share_id: str) -> TaskStatus | None:
+        """The worker has stopped a share's job, which is to be told; None when it has ended otherwise, or was asked
+        for anew.
+        """
+        row = await self._db.fetchrow(
+            """
+            UPDATE jobs SET state = 'cancelled', reason = 'cancelled while it ran', progress = NULL,
+                   status_due = true, updated_at = now()
+             WHERE share_id = $1 AND stage = $2 AND cancelled_at IS NOT NULL AND state = 'running' RETURNING *
+            """,
+            share_id,
+            self._stage,
+        )
+        return None if row is None else status_of(row)
+
+    async def revive(self, share_id: str) -> None:
+        """Somebody has asked for the stage anew: it and those after it may go on."""
+        await self._db.execute(
+            """
+            UPDATE jobs SET state = CASE state WHEN 'cancelled' THEN 'queued' ELSE state END,
+                   reason = NULL, cancelled_at = NULL, status_due = false, updated_at = now()
+             WHERE share_id = $1 AND stage = ANY($2) AND cancelled_at IS NOT NULL
+            """,
+            share_id,
+            STAGES[STAGES.index(self._stage) :],
+        )
+
+    async def has_open_call(self, share_id: str, key: WorkKey) -> bool:
+        """Whether a call that the share's job has begun is not known to have ended."""
+        sql = "SELECT FROM calls WHERE work_key = $1 AND share_id = $2 AND state IN ('reserving', 'calling') LIMIT 1"
+        return await self._db.fetchrow(sql, key, share_id) is not None
+
+    async def come_back(self, message: Waiting) -> None:
+        """Look at a job that is being cancelled again when the message is due."""
+        await self._db.transaction(lambda connection: waiting.put(connection, message))
