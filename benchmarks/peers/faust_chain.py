@@ -78,7 +78,7 @@ def _until_ready(broker: Process, ready: Path) -> tuple[str, int]:
 
 
 def _make_topics(kafka: str) -> None:
-    admin = AdminClient({"bootstrap.servers": kafka})
+    admin = AdminClient({"bootstrap.servers": kafka, "log_level": 2})
     for made in admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in TOPICS]).values():
         made.result(30)
     records(kafka, TOPICS)  # all are led
@@ -86,7 +86,7 @@ def _make_topics(kafka: str) -> None:
 
 def _until_joined(kafka: str, workers: Sequence[Process]) -> None:
     """Faust does the last seconds' work again at a rebalance: none may come once shares do."""
-    admin = AdminClient({"bootstrap.servers": kafka})
+    admin = AdminClient({"bootstrap.servers": kafka, "log_level": 2})
     deadline = time.monotonic() + READY_WITHIN_S
     while not _joined(admin, len(workers)):
         for worker in workers:
