@@ -78,7 +78,7 @@ async def open_celery(folder: Path, pool: Pool = "solo") -> AsyncIterator[Chain]
                 versions={
                     "celery": importlib.metadata.version("celery"),
                     "kombu": importlib.metadata.version("kombu"),
-                    "rabbitmq": await asyncio.to_thread(rabbit.version),
+                    "rabbitmq": await asyncio.to_thread(rabbit.version, node),
                 },
                 parts={"rabbitmq": node.pid},
             )

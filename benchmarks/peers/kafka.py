@@ -46,7 +46,8 @@ def records(kafka: str, topics: Sequence[str]) -> dict[str, int]:
 
 
 def _consumer(kafka: str) -> Consumer:
-    return Consumer({"bootstrap.servers": kafka, "group.id": uuid.uuid4().hex, "enable.auto.commit": False})
+    settings = {"bootstrap.servers": kafka, "group.id": uuid.uuid4().hex, "enable.auto.commit": False, "log_level": 2}
+    return Consumer(settings)
 
 
 def _ends(consumer: Consumer, topic: str) -> list[TopicPartition]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -28,6 +29,7 @@ class Node:
 
     url: str
     pid: int
+    environment: dict[str, str]
 
 
 def installed() -> tuple[str, str]:
@@ -44,10 +46,11 @@ def installed() -> tuple[str, str]:
     return server, epmd
 
 
-def version() -> str:
-    """Of RabbitMQ."""
+def version(node: Node) -> str:
+    """Of RabbitMQ. Asked in the node's environment: elsewhere the command would leave a port mapper behind."""
     control = str(UNWRAPPED.with_name("rabbitmqctl")) if UNWRAPPED.exists() else "rabbitmqctl"
-    said = subprocess.run([control, "version"], capture_output=True, text=True, check=False, timeout=60)
+    env = {**os.environ, **node.environment}
+    said = subprocess.run([control, "version"], capture_output=True, text=True, check=False, timeout=60, env=env)
     return said.stdout.strip().splitlines()[-1] if said.stdout.strip() else "unknown"
 
 
@@ -77,7 +80,7 @@ def rabbit(folder: Path) -> Iterator[Node]:
     names = Process("epmd", (epmd, "-port", str(mapper), "-address", "127.0.0.1"), folder / "epmd.log", env)
     with running(names), running(Process("rabbitmq", (server,), folder / "rabbit.log", env)) as (broker,):
         _until_open(broker, port)
-        yield Node(f"amqp://guest:guest@127.0.0.1:{port}//", broker.pid)
+        yield Node(f"amqp://guest:guest@127.0.0.1:{port}//", broker.pid, env)
 
 
 def _until_open(broker: Process, port: int) -> None:
