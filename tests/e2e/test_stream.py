@@ -98,10 +98,10 @@ def test_money_that_is_not_there_is_not_spent(running: Running, client: Client, 
 def test_a_spent_hour_says_when_there_will_be_room(running: Running, client: Client, tmp_path: Path) -> None:
     """A cap that holds the first speech and not a second one: parked until the next hour."""
     first = client.upload(repeated_speech(tmp_path, 1, "a.wav"), ShareRequest(account="spent"))
+    assert client.wait(first.share_id, within_s=WITHIN_S).state == "done"
     second = client.upload(repeated_speech(tmp_path, 2, "b.wav"), ShareRequest(account="spent"))
-    one = client.wait(first.share_id, within_s=WITHIN_S)
-    two = client.wait(second.share_id, within_s=WITHIN_S)
-    parked = next(s for view in (one, two) for s in view.stages if s.state == "parked")
+    view = client.wait(second.share_id, within_s=WITHIN_S)
+    parked = next(s for s in view.stages if s.state == "parked")
     assert parked.resume_at is not None
     assert (parked.resume_at.minute, parked.resume_at.second) == (0, 0)
     assert "there will be room at" in (parked.reason or "")
