@@ -168,16 +168,17 @@ async def running() -> AsyncIterator[Running]:
                 agent = Worker("services.summarize_agent", environment, folder / "agent.log")
                 try:
                     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
-                        await _answers(http)
+                        await _answers(http, gateway)
                         yield Running(stage, provider, agent, http, environment)
                 finally:
                     agent.end()
                     gateway.end()
 
 
-async def _answers(http: httpx.AsyncClient) -> None:
+async def _answers(http: httpx.AsyncClient, gateway: Worker) -> None:
     async with asyncio.timeout(120):
         while True:
+            gateway.tend(asyncio.get_running_loop().time())  # another process may have taken its port meanwhile
             try:
                 if (await http.get("/readyz")).is_success:
                     return
