@@ -30,7 +30,10 @@ from tests.chaos.jobs_parts import DOLLARS_IN, DOLLARS_OUT, Stage, open_stage
 from tests.chaos.worker import ROOT, Worker, free_port
 from tests.integration.failing_provider import FailingProvider, failing_provider
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not os.environ.get("MILLRACE_TEST_LONG"), reason="minutes long: MILLRACE_TEST_LONG=1 runs it"),
+]
 RESTARTS = 20
 MANY = 40
 LEAST, CONCURRENCY = 4, 4
