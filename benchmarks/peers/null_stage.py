@@ -101,15 +101,15 @@ class NullHandler:
                 return EmbeddingReady(**made_by, source="transcript", dimensions=1, chunker="none", chunk_count=0)
 
 
-def build(stage: str, settings: StageSettings) -> StageApp[Nothing]:
-    """The agent's application with the null handler."""
+def build(stage: str, settings: StageSettings, new_handler: type[NullHandler] = NullHandler) -> StageApp[Nothing]:
+    """The agent's application with the null handler, or one derived from it."""
     spec = cast(StageSpec, importlib.import_module(f"services.{stage}_agent.app").SPEC)
     if stage == "embed":
         spec = dataclasses.replace(spec, inputs=("summary.ready", "share.created"))
 
     @asynccontextmanager
     async def handler(_: Resources) -> AsyncIterator[StageHandler[Nothing]]:
-        yield NullHandler(spec)
+        yield new_handler(spec)
 
     return StageApp(spec, settings, handler)
 

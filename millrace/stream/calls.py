@@ -132,6 +132,9 @@ class Calls:
         """Finish what an earlier owner, or a try that has ended, left open. Never beside a call in flight."""
         if self._first and not self._begun:
             return
+        # What is on its way to the ledger need not be told again; a message that failed is found below.
+        await asyncio.gather(*self._telling, return_exceptions=True)
+        self._telling.clear()
         for row in await self._store.of_work(self._payer.work_key):
             if row.state == "reserving" and await self._store.move(row.request_id, "reserving", "abandoned"):
                 await self._tell(row, "abandoned")

@@ -27,13 +27,10 @@ from millrace.contracts.events import StageRequested
 from millrace.money import MicroUSD
 from millrace.stream.calls import MAX_CALLS
 from tests.chaos.jobs_parts import DOLLARS_IN, DOLLARS_OUT, Stage, open_stage
-from tests.chaos.worker import ROOT, Worker, free_port
+from tests.chaos.worker import ROOT, Worker
 from tests.integration.failing_provider import FailingProvider, failing_provider
 
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(not os.environ.get("MILLRACE_TEST_LONG"), reason="minutes long: MILLRACE_TEST_LONG=1 runs it"),
-]
+pytestmark = pytest.mark.timeout(900)
 RESTARTS = 20
 MANY = 40
 LEAST, CONCURRENCY = 4, 4
@@ -84,7 +81,7 @@ class Running:
     async def unready(self) -> str | None:
         """Why the agent is not ready, as its /readyz says; None when it is."""
         async with httpx.AsyncClient(trust_env=False) as http:
-            answer = await http.get(f"http://127.0.0.1:{self.agent._port}/readyz")
+            answer = await http.get(f"{self.agent.url}/readyz")
         return None if answer.is_success else str(answer.json()["reason"])
 
     async def command(self, *arguments: str) -> dict[str, Any]:
@@ -150,7 +147,6 @@ class Running:
 
 @pytest.fixture(scope="module")
 async def running() -> AsyncIterator[Running]:
-    port = free_port()
     # Not below pytest's own folder: every other run of pytest takes that away from the user whom PostgreSQL runs as.
     with tempfile.TemporaryDirectory(prefix="millrace-test-", ignore_cleanup_errors=True) as made:
         folder = Path(made)
@@ -163,25 +159,23 @@ async def running() -> AsyncIterator[Running]:
                     "MILLRACE_LLM_BASE_URL": provider.url,
                     "MILLRACE_LEASE_S": "2",
                     "MILLRACE_INSTANCE": "one",  # a worker that is started again has its partitions at once
-                    "MILLRACE_HTTP_PORT": str(port),
                     "MILLRACE_DEAD_LEAST": str(LEAST),
                     "MILLRACE_DEAD_LAST": "10",
                 }
                 gateway = Worker("services.api_gateway", environment, folder / "gateway.log")
                 agent = Worker("services.summarize_agent", environment, folder / "agent.log")
                 try:
-                    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
-                        await _answers(http, gateway)
+                    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
+                        await _answers(http)
                         yield Running(stage, provider, agent, http, environment)
                 finally:
                     agent.end()
                     gateway.end()
 
 
-async def _answers(http: httpx.AsyncClient, gateway: Worker) -> None:
+async def _answers(http: httpx.AsyncClient) -> None:
     async with asyncio.timeout(120):
         while True:
-            gateway.tend(asyncio.get_running_loop().time())  # another process may have taken its port meanwhile
             try:
                 if (await http.get("/readyz")).is_success:
                     return
