@@ -18,6 +18,8 @@ Header = tuple[str, bytes]
 MAX_REQUEST_BYTES = 4 * 1024 * 1024 + 64 * 1024
 """Beyond the largest message of any topic (schemas/topics.yaml), with its headers; the topic's own limit decides."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
+COMPANY_S = 0.05
+"""How long a message that nobody waits for stays back, so that others go out with it in one request."""
 
 
 class Producer:
@@ -27,6 +29,7 @@ class Producer:
         self._bootstrap = bootstrap
         self._current: AIOKafkaProducer | None = None
         self._replacing = asyncio.Lock()
+        self._leaving: asyncio.Event | None = None
 
     async def start(self) -> None:
         """Connect.
@@ -47,7 +50,6 @@ class Producer:
             enable_idempotence=True,
             acks="all",
             max_request_size=MAX_REQUEST_BYTES,
-            linger_ms=5,
         )
         try:
             await producer.start()
@@ -57,12 +59,24 @@ class Producer:
         return producer
 
     async def send(
-        self, topic: str, *, key: bytes, value: bytes, headers: Sequence[Header], partition: int | None = None
+        self,
+        topic: str,
+        *,
+        key: bytes,
+        value: bytes,
+        headers: Sequence[Header],
+        partition: int | None = None,
+        hurry: bool = True,
     ) -> None:
         """Send and wait until all in-sync replicas have it, for as long as that takes.
 
+        :param hurry: False leaves with the next message that hurries, or after 50 ms; such messages keep their order.
         :raises Poison: the message is larger than the topic allows; sending it again cannot help.
         """
+        if not hurry:
+            await self._company()
+        elif self._leaving is not None:
+            self._leaving.set()
         wait = _FIRST_WAIT_S
         while True:
             current = self._current
@@ -81,6 +95,12 @@ class Producer:
                 await self._replace(current)
             else:
                 return
+
+    async def _company(self) -> None:
+        if self._leaving is None or self._leaving.is_set():
+            self._leaving = asyncio.Event()
+            asyncio.get_running_loop().call_later(COMPANY_S, self._leaving.set)
+        await self._leaving.wait()
 
     async def _replace(self, broken: AIOKafkaProducer) -> None:
         """A producer whose batch was given up may be out of sequence for good: start a fresh one."""

@@ -21,6 +21,8 @@ from millrace.ledger.topics import DECISIONS, REQUEST_ID_HEADER
 log = logging.getLogger(__name__)
 
 _POLL_MS: Final = 500
+_IDLE_S: Final = 1.0
+"""How often decisions are read past while nobody waits for one: each would wake every client of the ledger."""
 _PAUSE_S: Final = 1.0
 Answer = asyncio.Queue[CostDecision]
 
@@ -38,6 +40,7 @@ class Answers:
         self._waiting: dict[str, list[tuple[CostOp, Answer]]] = defaultdict(list)
         self._positions: dict[TopicPartition, int] = {}
         self._reading: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
 
     async def start(self) -> None:
         """Return when the reader's positions are fixed: no answer to a later request can be missed.
@@ -65,12 +68,15 @@ class Answers:
         """Collect the answers to a request while the context is open; open it before asking."""
         answers = Answer()
         self._waiting[request_id].append((op, answers))
+        self._wanted.set()
         try:
             yield answers
         finally:
             left = [waiting for waiting in self._waiting.pop(request_id) if waiting[1] is not answers]
             if left:
                 self._waiting[request_id] = left
+            if not self._waiting:
+                self._wanted.clear()
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
         """Read for ever; a consumer that fails is replaced and goes on where it was."""
@@ -97,10 +103,24 @@ class Answers:
         for tp, offset in self._positions.items():
             consumer.seek(tp, offset)
         while True:
+            if not self._wanted.is_set():
+                await self._rest(consumer)
             for tp, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
                 for record in records:
                     await self._hand_out(record)
                     self._positions[tp] = record.offset + 1
+
+    async def _rest(self, consumer: AIOKafkaConsumer) -> None:
+        """Read nothing until somebody waits for an answer.
+
+        All partitions are paused: aiokafka would go on with those whose last records were taken, and while that fetch
+        waits for records, the others would not be read.
+        """
+        consumer.pause(*self._positions)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_IDLE_S):
+                await self._wanted.wait()
+        consumer.resume(*self._positions)
 
     async def _hand_out(self, record: ConsumerRecord) -> None:
         request_id = header(record.headers, REQUEST_ID_HEADER)

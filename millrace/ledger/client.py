@@ -108,15 +108,15 @@ class LedgerClient:
         :raises Unavailable: with `confirm`, no decision within 30 s; the settlement may still be decided.
         """
         request = self._request(request_id, "settle", account, scope).model_copy(update={"amount_micro_usd": actual})
-        await (self._ask(request) if confirm else self._send(request))
+        await (self._ask(request) if confirm else self._send(request, hurry=False))
 
     async def release(self, request_id: RequestId, *, account: str, scope: str) -> None:
         """Give the hold back; returns when Kafka has it."""
-        await self._send(self._request(request_id, "release", account, scope))
+        await self._send(self._request(request_id, "release", account, scope), hurry=False)
 
     async def unknown(self, request_id: RequestId, *, account: str, scope: str) -> None:
         """Say that nobody knows whether the call was billed; returns when Kafka has it."""
-        await self._send(self._request(request_id, "unknown", account, scope))
+        await self._send(self._request(request_id, "unknown", account, scope), hurry=False)
 
     async def reconcile(self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD) -> CostDecision:
         """Say what an unconfirmed call cost after all, in micro-US-dollars; returns when the ledger has decided it.
@@ -226,7 +226,7 @@ class LedgerClient:
             }
         )
 
-    async def _send(self, request: CostRequest, partition: int | None = None) -> None:
+    async def _send(self, request: CostRequest, partition: int | None = None, *, hurry: bool = True) -> None:
         about = headers(
             REQUESTS,
             f"{request.request_id}:{request.op}",
@@ -241,6 +241,7 @@ class LedgerClient:
             value=self._codec.encode(REQUESTS, request),
             headers=about,
             partition=partition,
+            hurry=hurry,
         )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from millrace.contracts.events import StageName, TaskState, TaskStatus
-from millrace.ids import WorkKey
+from millrace.ids import RequestId, WorkKey
 from millrace.store import waiting
 from millrace.store.database import Connection, Database
 from millrace.store.grouped import Grouped
@@ -37,6 +38,13 @@ ON CONFLICT (share_id, stage) DO UPDATE
 # The conditions: what was cancelled can only turn out to have ended; a record whose turn is over changes nothing; and
 # a worker that was paused does not make unfinished again what another has finished and emitted.
 _PUT = f"{_UPSERT}RETURNING share_id AS key"
+_SETTLED = """
+WITH settled AS (
+    UPDATE calls SET told_ledger = true, settled_at = now(), state = 'settled'
+     WHERE request_id = ANY($21) AND state = 'answered'
+)
+"""
+_PUBLISH = _SETTLED + _PUT
 _GET = """
 SELECT share_id AS key, work_key, state, attempt, published, cancelled_at, asked_at, waited_at, told_at
   FROM jobs WHERE share_id = $1 AND stage = $2
@@ -117,6 +125,7 @@ class JobStore:
         self._db = database
         self._get = Grouped(database, _GET)
         self._put = Grouped(database, _PUT)
+        self._publish = Grouped(database, _PUBLISH)
 
     async def get(self, share_id: str, stage: StageName) -> JobRow | None:
         """The job of a share's stage, if any."""
@@ -134,17 +143,26 @@ class JobStore:
             row["told_at"],
         )
 
-    async def put(self, status: TaskStatus, ask: Ask = ASKED_BY_NOBODY, *, told_at: datetime | None = None) -> bool:
+    async def put(self, status: TaskStatus, ask: Ask = ASKED_BY_NOBODY) -> bool:
         """Write where the job stands.
 
-        :param told_at: the time of its event, once that is confirmed; the job is published by it.
         :param ask: what the record asks that brought the job there. Asked for anew, it may be unfinished although its
             event is out.
         :return: False when a later record has its turn, or the event of this very work is out already, or the
             share was cancelled: the job stays as it is.
         """
-        share_id, *values = _values(status, ask, told_at)
+        share_id, *values = _values(status, ask)
         return await self._put(share_id, *values) is not None
+
+    async def publish(self, status: TaskStatus, ask: Ask, *, told_at: datetime, settled: Sequence[RequestId]) -> bool:
+        """Write that the job has ended and its event is confirmed.
+
+        :param told_at: the time of the event.
+        :param settled: answered calls that the ledger has been told of.
+        :return: as in `put`.
+        """
+        share_id, *values = _values(status, ask, told_at)
+        return await self._publish(share_id, *values, settled) is not None
 
     async def progress(self, share_id: str, stage: StageName, fraction: float) -> None:
         """Show how far a running job is."""

@@ -12,11 +12,13 @@ from typing import NewType
 
 from pydantic import JsonValue
 
-from millrace.contracts.events import StageName
+from millrace.contracts.events import StageName, TaskStatus
 from millrace.ids import WorkKey
 from millrace.money import MicroUSD
 from millrace.store.database import Database, Record
 from millrace.store.grouped import Grouped
+from millrace.store.jobs import Ask
+from millrace.store.turns import NOT_WAITED
 
 Fence = NewType("Fence", int)
 
@@ -27,6 +29,26 @@ ON CONFLICT (work_key) DO UPDATE
  WHERE work.result IS NULL AND work.lease_until < now()
 RETURNING work_key AS key, fence, checkpoint,
           EXISTS (SELECT FROM calls WHERE calls.work_key = work.work_key) AS called
+"""
+# What nobody has taken up: the gateway has accepted it, or an earlier stage has just made it possible.
+_TAKE_UP = """
+WITH job AS (
+    INSERT INTO jobs (share_id, stage, account, state, work_key, model, updated_at, asked_at, waited_at)
+    VALUES ($1, $2, $5, 'running', $6, $7, $8, $9, $10)
+    ON CONFLICT (share_id, stage) DO UPDATE
+       SET account = excluded.account, state = 'running', work_key = excluded.work_key, model = excluded.model,
+           reason = NULL, updated_at = excluded.updated_at, asked_at = excluded.asked_at,
+           waited_at = excluded.waited_at
+     WHERE jobs.state = 'queued' AND jobs.work_key IS NULL AND jobs.asked_at IS NULL AND jobs.cancelled_at IS NULL
+    RETURNING share_id
+), lease AS (
+    INSERT INTO work (work_key, stage, owner, fence, lease_until) SELECT $6, $2, $3, 1, now() + $4 FROM job
+    ON CONFLICT (work_key) DO UPDATE
+       SET owner = excluded.owner, fence = work.fence + 1, lease_until = excluded.lease_until
+     WHERE work.result IS NULL AND work.lease_until < now()
+    RETURNING fence, checkpoint
+)
+SELECT $1 AS key, fence, checkpoint, EXISTS (SELECT FROM calls WHERE calls.work_key = $6) AS called FROM lease
 """
 _COMPLETE = """
 WITH done AS (
@@ -82,6 +104,7 @@ class WorkStore:
         self._owner = owner
         self._lease = lease
         self._claim = Grouped(database, _CLAIM)
+        self._take_up = Grouped(database, _TAKE_UP)
         self._complete = Grouped(database, _COMPLETE)
 
     async def claim(self, key: WorkKey, stage: StageName) -> Mine | Busy | Done:
@@ -95,6 +118,25 @@ class WorkStore:
             )
             if row is not None:  # else deleted between the two statements: claim again
                 return Busy(row["lease_until"]) if row["result"] is None else _done(row)
+
+    async def take_up(self, status: TaskStatus, ask: Ask) -> Mine | None:
+        """Take the lease for a job that is new, and write down that it runs, at once.
+
+        None when something is known of the job, or somebody else has the work: then `JobStore.get` and `claim` tell.
+        """
+        row = await self._take_up(
+            status.share_id,
+            status.stage,
+            self._owner,
+            self._lease,
+            status.account,
+            status.work_key,
+            status.model,
+            status.updated_at,
+            ask.turn and ask.turn.asked_at,
+            ask.turn.waited_at if ask.turn else NOT_WAITED,
+        )
+        return None if row is None else Mine(Fence(row["fence"]), row["called"], row["checkpoint"])
 
     async def renew(self, key: WorkKey, fence: Fence) -> bool:
         """Hold on for another lease; False when somebody else has taken over or the work is finished."""

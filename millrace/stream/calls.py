@@ -126,15 +126,19 @@ class Calls:
         self._fence = fence
         self._first = first
         self._begun: set[int] = set()
-        self._telling: set[asyncio.Task[None]] = set()
+        self._telling: dict[RequestId, asyncio.Task[None]] = {}
 
     async def recover(self) -> None:
         """Finish what an earlier owner, or a try that has ended, left open. Never beside a call in flight."""
         if self._first and not self._begun:
             return
         # What is on its way to the ledger need not be told again; a message that failed is found below.
-        await asyncio.gather(*self._telling, return_exceptions=True)
-        self._telling.clear()
+        if telling := self._telling:
+            self._telling = {}
+            await asyncio.wait(telling.values())
+            for request, task in telling.items():
+                if not task.cancelled() and task.exception() is None:
+                    await self._store.told(request, "answered")
         for row in await self._store.of_work(self._payer.work_key):
             if row.state == "reserving" and await self._store.move(row.request_id, "reserving", "abandoned"):
                 await self._tell(row, "abandoned")
@@ -263,18 +267,19 @@ class Calls:
     async def _keep(self, request: RequestId, paid: Paid[A]) -> None:
         await self._store.answered(request, paid.answer.model_dump(mode="json"), paid.cost)
         # The ledger may hear of it while the work goes on: whoever finds the answer kept but untold tells it.
-        task = asyncio.create_task(
-            self._report(request, self._payer.account, self._payer.scope, "answered", paid.cost)
-        )
-        self._telling.add(task)
+        payer = self._payer
+        settle = self._ledger.settle(request, account=payer.account, scope=payer.scope, actual=paid.cost)
+        self._telling[request] = asyncio.create_task(settle)
 
-    async def all_told(self) -> None:
-        """The ledger has heard what all answered calls have cost.
+    async def all_told(self) -> list[RequestId]:
+        """Wait until the ledger has heard what all answered calls have cost; those that it was told of meanwhile,
+        which is not written down yet.
 
         :raises Unavailable: as `Ledger.settle`; whoever owns the work next, or finds it done, tells it then.
         """
-        telling, self._telling = self._telling, set()
-        await asyncio.gather(*telling)
+        telling, self._telling = self._telling, {}
+        await asyncio.gather(*telling.values())
+        return list(telling)
 
     async def _end(self, request: RequestId, state: CallState, reason: str, *, counted: bool = True) -> None:
         await self._store.move(request, "calling", state, reason, counted=counted)

@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from millrace import ids
 from millrace.clock import Clock
 from millrace.contracts.dead import ROUND_HEADER
-from millrace.contracts.events import RequestReason, ShareEvent, TaskState
+from millrace.contracts.events import RequestReason, ShareEvent, TaskState, TaskStatus
 from millrace.errors import Denied, MillraceError, OverLimit, Paused, Poison, Refusal, Retryable, UnknownOutcome
-from millrace.money import ZERO, MicroUSD
+from millrace.ids import RequestId
+from millrace.money import MicroUSD
 from millrace.store.cancel import CancelStore
 from millrace.store.jobs import JobStore
 from millrace.store.turns import Turn
@@ -75,27 +77,49 @@ class Endings:
         self._writer = writer
         self._clock = clock
         self._ends = ends
+        self._showing: dict[str, asyncio.Task[None]] = {}
 
-    async def report(
-        self,
-        job: Job,
-        state: TaskState,
-        *,
-        reason: str | None = None,
-        cost: MicroUSD = ZERO,
-        told_at: datetime | None = None,
-    ) -> bool:
-        """The job runs, or its event is out, with the time of the latter; False when it stays as it is."""
-        status = job.status(state, self._clock.now(), reason=reason, cost=cost)
-        if told_at is not None:
-            metrics.TASKS.labels(self._spec.name, state).inc()
-            metrics.COST.labels(self._spec.name, job.plan.model).inc(cost / 1_000_000)
-        changed = await self._jobs.put(status, job.incoming.ask, told_at=told_at)
+    async def running(self, job: Job) -> bool:
+        """The job runs; False when it stays as it is."""
+        status = job.status("running", self._clock.now())
+        changed = await self._jobs.put(status, job.incoming.ask)
         if changed:
-            await self._writer.status(status)
-        if told_at is not None:
-            await self._ends.ended(job.incoming.message, dead=False)
+            self.show(status)
         return changed
+
+    async def published(
+        self, job: Job, told_at: datetime, settled: Sequence[RequestId], *, skipped: str | None, cost: MicroUSD
+    ) -> None:
+        """The job's event is out.
+
+        :param settled: calls that the ledger has been told of.
+        :param skipped: why there is no result to speak of, if so.
+        """
+        state: TaskState = "skipped" if skipped else "done"
+        status = job.status(state, self._clock.now(), reason=skipped, cost=cost)
+        metrics.TASKS.labels(self._spec.name, state).inc()
+        metrics.COST.labels(self._spec.name, job.plan.model).inc(cost / 1_000_000)
+        if await self._jobs.publish(status, job.incoming.ask, told_at=told_at, settled=settled):
+            await self._tell(status)
+        await self._ends.ended(job.incoming.message, dead=False)
+
+    def show(self, status: TaskStatus) -> None:
+        """Tell that a job runs while it does: should that never be told, its end will be."""
+        showing = self._showing[status.share_id] = asyncio.create_task(self._writer.status(status))
+
+        def over(task: asyncio.Task[None]) -> None:
+            if self._showing.get(status.share_id) is task:
+                del self._showing[status.share_id]
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.warning("%s %s: not told that it runs: %s", status.stage, status.share_id, error)
+
+        showing.add_done_callback(over)
+
+    async def _tell(self, status: TaskStatus) -> None:
+        """Tell where a job stands, after everything that was told of it before."""
+        if (showing := self._showing.get(status.share_id)) is not None:
+            await asyncio.wait([showing])
+        await self._writer.status(status)
 
     async def cancelled(self, job: Job) -> None:
         """The job was stopped because its share was cancelled, unless it was asked for anew meanwhile."""
@@ -103,7 +127,7 @@ class Endings:
         if status is not None:
             log.info("%s %s: cancelled", self._spec.name, job.event.share_id)
             metrics.TASKS.labels(self._spec.name, "cancelled").inc()
-            await self._writer.status(status)
+            await self._tell(status)
             await self._cancel.told(status)
 
     async def look_again(self, job: Job, after: timedelta) -> None:
@@ -134,7 +158,7 @@ class Endings:
         log.warning("%s %s has been running for %s; it is ended after %s", stage, share_id, soft, hard)
         status = await self._jobs.remark(share_id, stage, f"takes longer than {soft}; it is ended after {hard}")
         if status is not None:
-            await self._writer.status(status)
+            await self._tell(status)
 
     async def park(self, job: Job, denied: Denied) -> None:
         """The ledger refused: wait for the window that has room. Who needs as much and waits, too, waits as long."""
@@ -196,7 +220,7 @@ class Endings:
         told = await self._jobs.wait(status, message, ask, shut=shut)
         if shut is not None:
             await self._gates.look()
-        await asyncio.gather(*map(self._writer.status, told))
+        await asyncio.gather(*map(self._tell, told))
         if status not in told:
             await self.cancelled(job)  # it stays as it is because of that, or has ended
 
@@ -239,7 +263,7 @@ class Endings:
         )
         status = failed_status(event, stage, now, reason=sentence(error, stage), attempt=attempt, work_key=work_key)
         if await self._jobs.put(status, incoming.ask):
-            await self._writer.status(status)
+            await self._tell(status)
         await self._ends.ended(incoming.message, dead=True)
 
     async def bury(self, message: Message, error: Poison) -> None:

@@ -130,9 +130,16 @@ class Sender(Protocol):
     """Delivers messages, as `millrace.kafka.producer.Producer` does."""
 
     async def send(
-        self, topic: str, *, key: bytes, value: bytes, headers: Sequence[Header], partition: int | None = None
+        self,
+        topic: str,
+        *,
+        key: bytes,
+        value: bytes,
+        headers: Sequence[Header],
+        partition: int | None = None,
+        hurry: bool = True,
     ) -> None:
-        """Return when the message is durable.
+        """Return when the message is durable; one that does not hurry waits a moment for company.
 
         :raises Poison: it is larger than the topic takes.
         """
@@ -234,6 +241,7 @@ class Writer:
             value=self._codec.encode(topic, status),
             headers=self._headers(topic, ids.event_id(topic, status.share_id, moment), key, continue_trace(None)),
             partition=partition_for(partition_key(key), self._partitions[topic]),
+            hurry=False,
         )
 
     def command(

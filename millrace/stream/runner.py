@@ -149,6 +149,14 @@ class JobRunner(Generic[R]):
             return
         key = plan.work_key(self._spec.name)
         stage, jobs = self._spec.name, self._stores.jobs
+        if not incoming.is_command and not (plan.local and self._hands_over):
+            job = Job(stage, incoming, plan, key, attempt=0)
+            status = job.status("running", self._clock.now())
+            mine = await self._stores.work.take_up(status, incoming.ask)
+            if mine is not None:
+                self._end.show(status)
+                await self._attempt_or_fail(job, passage, mine)
+                return
         row = await jobs.get(event.share_id, stage)
         if had_its_turn(incoming, row):
             await self._ends.unused(incoming.message)
@@ -168,22 +176,25 @@ class JobRunner(Generic[R]):
         same = row if row is not None and row.work_key == key else None
         attempt = same.attempt if same else 0
         job = Job(stage, incoming, plan, key, attempt, same.told_at if same else None)
+        await self._attempt_or_fail(job, passage)
+
+    async def _attempt_or_fail(self, job: Job, passage: Passage, taken: Mine | None = None) -> None:
         try:
-            if plan.local and self._hands_over:
-                await self._end.hand_over(incoming, event)
+            if job.plan.local and self._hands_over:
+                await self._end.hand_over(job.incoming, job.event)
                 passage.handed_over()
             else:
-                await self._attempt(job, passage)
+                await self._attempt(job, passage, taken)
         except Poison as exc:
-            await self._end.fail(incoming, event, exc, attempt=attempt + 1, work_key=key)
+            await self._end.fail(job.incoming, job.event, exc, attempt=job.attempt + 1, work_key=job.work_key)
 
-    async def _attempt(self, job: Job, passage: Passage) -> None:
+    async def _attempt(self, job: Job, passage: Passage, taken: Mine | None) -> None:
         """Work, and let the job wait where its error asks for that.
 
         :raises Poison: trying again cannot help; also when what would be waited with is too large to be written.
         """
         try:
-            await self._work(job, passage)
+            await self._work(job, passage, taken)
         except Poison:
             raise
         except Cancelled:
@@ -200,8 +211,8 @@ class JobRunner(Generic[R]):
         except Exception as exc:  # noqa: BLE001 - Retryable, UnknownOutcome and what nobody foresaw: bounded tries
             await self._end.retry(job, exc)
 
-    async def _work(self, job: Job, passage: Passage) -> None:
-        claim = await self._stores.work.claim(job.work_key, self._spec.name)
+    async def _work(self, job: Job, passage: Passage, taken: Mine | None) -> None:
+        claim = taken or await self._stores.work.claim(job.work_key, self._spec.name)
         fence = claim.fence if isinstance(claim, Mine) else None
         first = isinstance(claim, Mine) and not claim.called
         calls = Calls(self._stores.calls, self._ledger, self._payer(job), fence, first=first, way=passage)
@@ -214,7 +225,7 @@ class JobRunner(Generic[R]):
                 await self._end.wait(job, "waiting", Wait("lease", why, LEASE_WAIT))
             case Mine():
                 with self._stops.running(job.event.share_id) as stop:
-                    done = await self._do(job, claim, calls, stop)
+                    done = await self._do(job, claim, calls, stop, shown=taken is not None)
                 if done is None:
                     raise LeaseLost
                 await self._finish(job, done, calls, paid_now=True)
@@ -235,8 +246,11 @@ class JobRunner(Generic[R]):
                 await self._stores.work.give_back(job.work_key, fence)
         await self._end.cancelled(job)
 
-    async def _do(self, job: Job, mine: Mine, calls: Calls, stop: Stop) -> Done | None:
-        """Work under the lease; None when somebody else has taken over before the result was stored."""
+    async def _do(self, job: Job, mine: Mine, calls: Calls, stop: Stop, *, shown: bool) -> Done | None:
+        """Work under the lease; None when somebody else has taken over before the result was stored.
+
+        :param shown: it is written down already that the job runs.
+        """
         work, key = self._stores.work, job.work_key
         checkpoints = Checkpoints(work, key, mine, self._clock)
 
@@ -246,7 +260,8 @@ class JobRunner(Generic[R]):
 
         try:
             async with stop.cuts_off(), kept_lease(work, key, mine.fence, self._stores.lease):
-                if not await self._end.report(job, "running") and await self._stores.cancel.asked(job.event.share_id):
+                stays = not shown and not await self._end.running(job)
+                if stays and await self._stores.cancel.asked(job.event.share_id):
                     stop.ask()
                     stop.check()
                 await calls.recover()
@@ -282,18 +297,13 @@ class JobRunner(Generic[R]):
         finished = Finished(job.work_key, result, done.cost, done.finished_at)
         event = self._handler.event(job.plan, finished)
         told_at = job.tells_at(done.finished_at)
-        await asyncio.gather(
+        _, settled = await asyncio.gather(
             self._writer.result(self._spec.output, event, job.work_key, job.incoming.traceparent, told_at),
             calls.all_told(),
         )
         skipped = getattr(event, "skipped_reason", None)  # media.ready has none: media are there or fail
-        await self._end.report(
-            job,
-            "skipped" if skipped else "done",
-            reason=skipped,
-            cost=done.cost if paid_now else ZERO,
-            told_at=told_at,
-        )
+        cost = done.cost if paid_now else ZERO
+        await self._end.published(job, told_at, settled, skipped=skipped, cost=cost)
 
     def _payer(self, job: Job) -> Payer:
         return Payer(job.event.account, self._spec.name, job.event.share_id, job.work_key, self._spec.hold_for)

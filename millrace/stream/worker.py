@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
 from typing import Any, NoReturn, Protocol, cast
 
 import faust
+import uvloop
 
 from millrace.errors import MillraceError
 from millrace.settings import WorkerSettings
@@ -65,6 +67,8 @@ class StageWorker(faust.Worker):
 
 def run(app: Any) -> NoReturn:
     """Run an application as `python -m services.<name>` does."""
+    # A job is a few dozen short waits: uvloop makes each of them cheaper, in Faust's consumer thread, too.
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     worker = app.conf.Worker(app, loglevel=app.settings.log_level, daemon=True)
     worker.execute_from_commandline()
     raise SystemExit(0)

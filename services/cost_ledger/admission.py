@@ -25,7 +25,7 @@ from millrace.contracts.wire import Codec
 from millrace.telemetry.logs import LIBRDKAFKA
 from services.cost_ledger import metrics
 from services.cost_ledger.budgets import Cap, differences
-from services.cost_ledger.intake import Intake
+from services.cost_ledger.intake import Intake, is_waited_for
 from services.cost_ledger.log import LogSetup, PartitionLog
 from services.cost_ledger.own import OwnRequests
 from services.cost_ledger.partition import Delivery, PartitionLedger
@@ -39,6 +39,7 @@ STALLED: Final = timedelta(seconds=15)
 ASK_AGAIN: Final = timedelta(seconds=30)
 """Caps that were asked for and are not decided are asked for again after this."""
 _POLL_S: Final = 0.1
+_COMPANY_S: Final = 0.02
 _HOUSEKEEPING: Final = timedelta(seconds=1)
 _HOLE_ATTEMPTS: Final = 3
 _GROUP: Final[Mapping[str, str | int | bool]] = {
@@ -175,13 +176,23 @@ class Admission:
         return True
 
     def _fetch(self) -> dict[int, list[Message]]:
-        """What has arrived, by partition. One first: `consume` alone would wait for a full batch."""
-        first = self._consumer.poll(_POLL_S)
+        """What has arrived, by partition; what nobody waits for alone waits a moment for company."""
         found: dict[int, list[Message]] = defaultdict(list)
+        messages = self._poll(_POLL_S)
+        if messages and not any(map(is_waited_for, messages)):
+            messages += self._poll(_COMPANY_S)
+        for message in messages:
+            found[message.partition() or 0].append(message)
+        return found
+
+    def _poll(self, timeout_s: float) -> list[Message]:
+        """One first: `consume` alone would wait for a full batch."""
+        first = self._consumer.poll(timeout_s)
+        found = []
         for message in [] if first is None else [first, *self._consumer.consume(MAX_BATCH - 1, 0)]:
             error = message.error()
             if error is None:
-                found[message.partition() or 0].append(message)
+                found.append(message)
             elif error.fatal():
                 raise KafkaException(error)
             else:

@@ -18,6 +18,7 @@ from services.cost_ledger.state import Logged
 log = logging.getLogger(__name__)
 
 _REGISTRY_AWAY_S: Final = 1.0
+_UNHURRIED: Final = (b":settle", b":release", b":unknown")
 
 
 class Intake:
@@ -55,6 +56,16 @@ class Intake:
                 if not isinstance(request, CostRequest):
                     raise TypeError(f"{REQUESTS} carries {type(request).__name__}")
                 return Logged(offset, at_ms, account, request, trace)
+
+
+def is_waited_for(message: Message) -> bool:
+    """Whether somebody waits for the decision, as far as can be told without decoding: the id of a request ends in
+    what it asks for.
+    """
+    for name, value in list(message.headers() or ()):
+        if name == "ce_id" and isinstance(value, bytes):
+            return not value.endswith(_UNHURRIED)
+    return True
 
 
 def _traceparent(message: Message) -> str | None:

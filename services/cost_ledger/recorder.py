@@ -134,7 +134,7 @@ class Recorder(Service):
         *,
         fatal: Callable[[str], None],
         pause_s: float = 1.0,
-        gather_s: float = 0.2,
+        gather_s: float = 0.05,
     ) -> None:
         super().__init__()
         self._books = books

@@ -21,6 +21,8 @@ from millrace.stream.faust_app import SafeConsumer, SafeTransport
 from services.cost_ledger.spend import Decided, Home, JsonRow, Rows, partition_of
 
 _CHUNK: Final = 1000
+_FETCH_BYTES: Final = 256 * 1024
+_FETCH_WAIT_MS: Final = 200
 Ends: TypeAlias = Callable[[Iterable[int]], Awaitable[dict[int, int]]]
 
 
@@ -34,9 +36,12 @@ class ReadCommittedThread(AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:  # noqa: ANN401  # Faust's transport
         self.consumer.in_transaction = True
         try:
-            return super()._create_worker_consumer(transport)
+            consumer = super()._create_worker_consumer(transport)
         finally:
             self.consumer.in_transaction = False
+        # Nobody waits for the tables: decisions are fetched a few times a second together, not each alone.
+        consumer._fetch_min_bytes, consumer._fetch_max_wait_ms = _FETCH_BYTES, _FETCH_WAIT_MS  # noqa: SLF001
+        return consumer
 
 
 class ReadCommittedConsumer(SafeConsumer):

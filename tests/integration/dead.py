@@ -33,8 +33,9 @@ class DeadToKafka(Outbox):
         value: bytes,
         headers: Sequence[tuple[str, bytes]],
         partition: int | None = None,
+        hurry: bool = True,
     ) -> None:
-        await super().send(topic, key=key, value=value, headers=headers, partition=partition)
+        await super().send(topic, key=key, value=value, headers=headers, partition=partition, hurry=hurry)
         if topic.endswith(".dead"):
             await self.producer.send(topic, key=key, value=value, headers=headers)
 

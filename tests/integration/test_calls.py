@@ -108,7 +108,7 @@ async def owner(database: Database, books: FakeLedger, who: Payer) -> Calls:
 
 async def ask(calls: Calls, do: Callable[[], Awaitable[Paid[Answer]]], hold: int = 100) -> Answer:
     answer = await calls.call(0, Answer, model="m", hold=MicroUSD(hold), do=do)
-    await calls.all_told()
+    await calls.recover()
     return answer
 
 
@@ -360,7 +360,7 @@ async def test_a_paid_answer_is_kept_although_the_job_is_cancelled_meanwhile(dat
     job.cancel()
     with pytest.raises(asyncio.CancelledError):
         await job
-    await calls.all_told()
+    await calls.recover()
     assert await states(database, who) == ["settled"]
 
 

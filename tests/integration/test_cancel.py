@@ -230,11 +230,12 @@ async def test_a_cancel_between_a_look_and_the_start_calls_nothing(bench: Bench)
     class Between(Database):
         async def many(self, sql: str, of: Sequence[tuple[object, ...]]) -> Sequence[Record]:
             rows = await super().many(sql, of)
-            if "INSERT INTO work" in sql:
+            if sql.startswith("\nINSERT INTO work"):
                 await cancelled(bench)
             return rows
 
     await queue(bench, "summarize")
+    await bench.database.execute("UPDATE jobs SET work_key = 'earlier' WHERE share_id = $1", bench.share)
     await bench.runner(Between(bench.database.pool)).execute(bench.message)
     assert bench.ledger.asked == []
     assert (await bench.job())["state"] == "cancelled"

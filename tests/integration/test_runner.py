@@ -126,6 +126,7 @@ class Outbox:
         value: bytes,
         headers: Sequence[tuple[str, bytes]],
         partition: int | None = None,
+        hurry: bool = True,
     ) -> None:
         self.step()
         self.sent.append(Sent(topic, key, value, dict(headers)))
@@ -253,6 +254,8 @@ async def test_finished_work_is_emitted_with_its_cost_and_told_to_the_ledger(ben
     assert (event.summary, event.cost_micro_usd) == ("short", 7)
     assert (await bench.job())["state"] == "done"
     assert list(bench.ledger.ended.values()) == ["settled 7"]
+    calls = await bench.database.fetch("SELECT state, told_ledger FROM calls WHERE share_id = $1", bench.share)
+    assert [tuple(call) for call in calls] == [("settled", True)]
     statuses = [await bench.codec.decode("task.status", sent.value) for sent in bench.outbox.to("task.status")]
     assert [s.state for s in statuses if isinstance(s, TaskStatus)] == ["running", "done"]
 
