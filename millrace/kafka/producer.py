@@ -40,6 +40,7 @@ class Producer:
 
     async def stop(self) -> None:
         """Flush and close."""
+        await self._leave()
         current, self._current = self._current, None
         if current is not None:
             await current.stop()
@@ -70,13 +71,13 @@ class Producer:
     ) -> None:
         """Send and wait until all in-sync replicas have it, for as long as that takes.
 
-        :param hurry: False leaves with the next message that hurries, or after 50 ms; such messages keep their order.
+        :param hurry: False leaves just before the next message that hurries, or after 50 ms; order is kept.
         :raises Poison: the message is larger than the topic allows; sending it again cannot help.
         """
         if not hurry:
             await self._company()
-        elif self._leaving is not None:
-            self._leaving.set()
+        else:
+            await self._leave()
         wait = _FIRST_WAIT_S
         while True:
             current = self._current
@@ -101,6 +102,15 @@ class Producer:
             self._leaving = asyncio.Event()
             asyncio.get_running_loop().call_later(COMPANY_S, self._leaving.set)
         await self._leaving.wait()
+
+    async def _leave(self) -> None:
+        """Let go of what waits for company: it is on its way when this returns, before whatever comes next.
+
+        The ledger decides in this order: a cost that was told must have made room for the next request.
+        """
+        if self._leaving is not None and not self._leaving.is_set():
+            self._leaving.set()
+            await asyncio.sleep(0)
 
     async def _replace(self, broken: AIOKafkaProducer) -> None:
         """A producer whose batch was given up may be out of sequence for good: start a fresh one."""

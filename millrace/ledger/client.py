@@ -101,22 +101,31 @@ class LedgerClient:
         )
 
     async def settle(
-        self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD, confirm: bool = False
+        self,
+        request_id: RequestId,
+        *,
+        account: str,
+        scope: str,
+        actual: MicroUSD,
+        hurry: bool = True,
+        confirm: bool = False,
     ) -> None:
         """Tell what the call really cost; returns when Kafka has it, with `confirm` when the ledger has decided it.
+
+        :param hurry: False: nobody waits for it, and it may wait a moment for company.
 
         :raises Unavailable: with `confirm`, no decision within 30 s; the settlement may still be decided.
         """
         request = self._request(request_id, "settle", account, scope).model_copy(update={"amount_micro_usd": actual})
-        await (self._ask(request) if confirm else self._send(request, hurry=False))
+        await (self._ask(request) if confirm else self._send(request, hurry=hurry))
 
     async def release(self, request_id: RequestId, *, account: str, scope: str) -> None:
         """Give the hold back; returns when Kafka has it."""
-        await self._send(self._request(request_id, "release", account, scope), hurry=False)
+        await self._send(self._request(request_id, "release", account, scope))
 
     async def unknown(self, request_id: RequestId, *, account: str, scope: str) -> None:
         """Say that nobody knows whether the call was billed; returns when Kafka has it."""
-        await self._send(self._request(request_id, "unknown", account, scope), hurry=False)
+        await self._send(self._request(request_id, "unknown", account, scope))
 
     async def reconcile(self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD) -> CostDecision:
         """Say what an unconfirmed call cost after all, in micro-US-dollars; returns when the ledger has decided it.

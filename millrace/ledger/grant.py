@@ -31,8 +31,13 @@ from millrace.money import MicroUSD
 class Ends(Protocol):
     """The ways in which a hold ends."""
 
-    async def settle(self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD) -> None:
-        """Tell what the call really cost; returns when Kafka has confirmed the message."""
+    async def settle(
+        self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD, hurry: bool = True
+    ) -> None:
+        """Tell what the call really cost; returns when Kafka has confirmed the message.
+
+        :param hurry: False: nobody waits for it, and it may wait a moment for company.
+        """
         ...
 
     async def release(self, request_id: RequestId, *, account: str, scope: str) -> None:
@@ -91,12 +96,12 @@ class Granted:
     ) -> None:
         """Tell the ledger how the call ended."""
         del kind, trace
-        about = {"account": self.account, "scope": self.scope}
+        request, account, scope = self.request_id, self.account, self.scope
         if self._actual is not None:
-            message = self.ends.settle(self.request_id, actual=self._actual, **about)
+            message = self.ends.settle(request, account=account, scope=scope, actual=self._actual)
         elif isinstance(error, Retryable | Poison):
-            message = self.ends.release(self.request_id, **about)
+            message = self.ends.release(request, account=account, scope=scope)
         else:
-            message = self.ends.unknown(self.request_id, **about)
+            message = self.ends.unknown(request, account=account, scope=scope)
         lost = f"{self.request_id}: the ledger was not told the end of a call; the hold counts until it runs out"
         await self.telling.send(message, f"{lost}, then as unconfirmed")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NewType
+from typing import Final, NewType
 
 from pydantic import JsonValue
 
@@ -21,20 +21,20 @@ from millrace.store.jobs import Ask
 from millrace.store.turns import NOT_WAITED
 
 Fence = NewType("Fence", int)
+_FIRST: Final = 1
 
 _CLAIM = """
 INSERT INTO work (work_key, stage, owner, fence, lease_until) VALUES ($1, $2, $3, 1, now() + $4)
 ON CONFLICT (work_key) DO UPDATE
    SET owner = excluded.owner, fence = work.fence + 1, lease_until = excluded.lease_until
  WHERE work.result IS NULL AND work.lease_until < now()
-RETURNING work_key AS key, fence, checkpoint,
-          EXISTS (SELECT FROM calls WHERE calls.work_key = work.work_key) AS called
+RETURNING work_key AS key, fence, checkpoint
 """
 # What nobody has taken up: the gateway has accepted it, or an earlier stage has just made it possible.
 _TAKE_UP = """
 WITH job AS (
     INSERT INTO jobs (share_id, stage, account, state, work_key, model, updated_at, asked_at, waited_at)
-    VALUES ($1, $2, $5, 'running', $6, $7, $8, $9, $10)
+    VALUES ($5, $2, $6, 'running', $1, $7, $8, $9, $10)
     ON CONFLICT (share_id, stage) DO UPDATE
        SET account = excluded.account, state = 'running', work_key = excluded.work_key, model = excluded.model,
            reason = NULL, updated_at = excluded.updated_at, asked_at = excluded.asked_at,
@@ -42,13 +42,13 @@ WITH job AS (
      WHERE jobs.state = 'queued' AND jobs.work_key IS NULL AND jobs.asked_at IS NULL AND jobs.cancelled_at IS NULL
     RETURNING share_id
 ), lease AS (
-    INSERT INTO work (work_key, stage, owner, fence, lease_until) SELECT $6, $2, $3, 1, now() + $4 FROM job
+    INSERT INTO work (work_key, stage, owner, fence, lease_until) SELECT $1, $2, $3, 1, now() + $4 FROM job
     ON CONFLICT (work_key) DO UPDATE
        SET owner = excluded.owner, fence = work.fence + 1, lease_until = excluded.lease_until
      WHERE work.result IS NULL AND work.lease_until < now()
     RETURNING fence, checkpoint
 )
-SELECT $1 AS key, fence, checkpoint, EXISTS (SELECT FROM calls WHERE calls.work_key = $6) AS called FROM lease
+SELECT $1 AS key, fence, checkpoint FROM lease
 """
 _COMPLETE = """
 WITH done AS (
@@ -69,11 +69,17 @@ SELECT work_key AS key, result, cost_micro_usd, finished_at FROM done
 
 @dataclass(frozen=True)
 class Mine:
-    """The lease is ours; `called`: an earlier owner has written down calls; with its checkpoint, if there is one."""
+    """The lease is ours; with the checkpoint of an earlier owner, if there is one."""
 
     fence: Fence
-    called: bool
     checkpoint: JsonValue = None
+
+    @property
+    def first(self) -> bool:
+        """Nobody has owned the work before. Only then is it sure that no call of it is written down: a statement does
+        not see what an owner writes while it waits for that owner's lock.
+        """
+        return self.fence == _FIRST
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ class WorkStore:
         while True:
             row = await self._claim(key, stage, self._owner, self._lease)
             if row is not None:
-                return Mine(Fence(row["fence"]), row["called"], row["checkpoint"])
+                return Mine(Fence(row["fence"]), row["checkpoint"])
             row = await self._db.fetchrow(
                 "SELECT result, cost_micro_usd, finished_at, lease_until FROM work WHERE work_key = $1", key
             )
@@ -120,23 +126,24 @@ class WorkStore:
                 return Busy(row["lease_until"]) if row["result"] is None else _done(row)
 
     async def take_up(self, status: TaskStatus, ask: Ask) -> Mine | None:
-        """Take the lease for a job that is new, and write down that it runs, at once.
+        """Write down that a new job runs, and take the lease on its work, at once.
 
-        None when something is known of the job, or somebody else has the work: then `JobStore.get` and `claim` tell.
+        None when something was known of the job, or when somebody else has or had the work, although it is written
+        down that the job runs: then `JobStore.get` and `claim` tell.
         """
         row = await self._take_up(
-            status.share_id,
+            status.work_key or "",  # the key of the statement: groups lock works in their order, as `claim` does
             status.stage,
             self._owner,
             self._lease,
+            status.share_id,
             status.account,
-            status.work_key,
             status.model,
             status.updated_at,
             ask.turn and ask.turn.asked_at,
             ask.turn.waited_at if ask.turn else NOT_WAITED,
         )
-        return None if row is None else Mine(Fence(row["fence"]), row["called"], row["checkpoint"])
+        return None if row is None else Mine(Fence(row["fence"]), row["checkpoint"])
 
     async def renew(self, key: WorkKey, fence: Fence) -> bool:
         """Hold on for another lease; False when somebody else has taken over or the work is finished."""

@@ -133,12 +133,7 @@ class Calls:
         if self._first and not self._begun:
             return
         # What is on its way to the ledger need not be told again; a message that failed is found below.
-        if telling := self._telling:
-            self._telling = {}
-            await asyncio.wait(telling.values())
-            for request, task in telling.items():
-                if not task.cancelled() and task.exception() is None:
-                    await self._store.told(request, "answered")
+        await self.note_told()
         for row in await self._store.of_work(self._payer.work_key):
             if row.state == "reserving" and await self._store.move(row.request_id, "reserving", "abandoned"):
                 await self._tell(row, "abandoned")
@@ -148,6 +143,14 @@ class Calls:
                 await self._tell(row, "unconfirmed")
             elif not row.told_ledger and row.state not in ("reserving", "calling"):
                 await self._tell(row, row.state)
+
+    async def note_told(self) -> None:
+        """Write down which answered calls the ledger has heard of, where `all_told` has no end to be written with."""
+        if self._telling:
+            await asyncio.wait(self._telling.values())
+        for request, task in self._telling.items():
+            if not task.cancelled() and task.exception() is None:
+                await self._store.told(request, "answered")
 
     async def _tell(self, row: CallRow, state: CallState) -> None:
         await self._report(row.request_id, row.account, row.scope, state, row.actual)
@@ -268,18 +271,17 @@ class Calls:
         await self._store.answered(request, paid.answer.model_dump(mode="json"), paid.cost)
         # The ledger may hear of it while the work goes on: whoever finds the answer kept but untold tells it.
         payer = self._payer
-        settle = self._ledger.settle(request, account=payer.account, scope=payer.scope, actual=paid.cost)
+        settle = self._ledger.settle(request, account=payer.account, scope=payer.scope, actual=paid.cost, hurry=False)
         self._telling[request] = asyncio.create_task(settle)
 
     async def all_told(self) -> list[RequestId]:
-        """Wait until the ledger has heard what all answered calls have cost; those that it was told of meanwhile,
-        which is not written down yet.
+        """Wait until the ledger has heard what all answered calls have cost: those that it was told of, which is for
+        the caller to write down.
 
         :raises Unavailable: as `Ledger.settle`; whoever owns the work next, or finds it done, tells it then.
         """
-        telling, self._telling = self._telling, {}
-        await asyncio.gather(*telling.values())
-        return list(telling)
+        await asyncio.gather(*self._telling.values())
+        return list(self._telling)
 
     async def _end(self, request: RequestId, state: CallState, reason: str, *, counted: bool = True) -> None:
         await self._store.move(request, "calling", state, reason, counted=counted)

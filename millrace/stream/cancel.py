@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from millrace.contracts.events import TaskStatus
 from millrace.errors import Cancelled
 from millrace.store.cancel import CancelStore
 from millrace.stream.messages import Writer
@@ -105,11 +106,14 @@ class Stops:
 
 async def watch_cancelled(store: CancelStore, stops: Stops, writer: Writer) -> None:
     """Run until cancelled: one look a second for all jobs of a worker."""
+
+    async def tell(status: TaskStatus) -> None:
+        await writer.status(status)
+        await store.told(status)
+
     while True:
         due = await store.due()
         for share_id in due.stop:
             stops.ask(share_id)
-        for status in due.tell:
-            await writer.status(status)
-            await store.told(status)
+        await asyncio.gather(*map(tell, due.tell))
         await asyncio.sleep(LOOK_EVERY_S)

@@ -214,7 +214,7 @@ class JobRunner(Generic[R]):
     async def _work(self, job: Job, passage: Passage, taken: Mine | None) -> None:
         claim = taken or await self._stores.work.claim(job.work_key, self._spec.name)
         fence = claim.fence if isinstance(claim, Mine) else None
-        first = isinstance(claim, Mine) and not claim.called
+        first = isinstance(claim, Mine) and claim.first
         calls = Calls(self._stores.calls, self._ledger, self._payer(job), fence, first=first, way=passage)
         match claim:
             case Done():
@@ -227,6 +227,7 @@ class JobRunner(Generic[R]):
                 with self._stops.running(job.event.share_id) as stop:
                     done = await self._do(job, claim, calls, stop, shown=taken is not None)
                 if done is None:
+                    await calls.note_told()
                     raise LeaseLost
                 await self._finish(job, done, calls, paid_now=True)
 
@@ -297,10 +298,14 @@ class JobRunner(Generic[R]):
         finished = Finished(job.work_key, result, done.cost, done.finished_at)
         event = self._handler.event(job.plan, finished)
         told_at = job.tells_at(done.finished_at)
-        _, settled = await asyncio.gather(
-            self._writer.result(self._spec.output, event, job.work_key, job.incoming.traceparent, told_at),
-            calls.all_told(),
-        )
+        try:
+            _, settled = await asyncio.gather(
+                self._writer.result(self._spec.output, event, job.work_key, job.incoming.traceparent, told_at),
+                calls.all_told(),
+            )
+        except Exception:
+            await calls.note_told()
+            raise
         skipped = getattr(event, "skipped_reason", None)  # media.ready has none: media are there or fail
         cost = done.cost if paid_now else ZERO
         await self._end.published(job, told_at, settled, skipped=skipped, cost=cost)

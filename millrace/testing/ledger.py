@@ -86,9 +86,11 @@ class FakeLedger:
         self.step()
         return Granted(request_id, account, scope, amount, self.warning, ends=self, telling=self.telling)
 
-    async def settle(self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD) -> None:
+    async def settle(
+        self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD, hurry: bool = True
+    ) -> None:
         """See `Ledger.settle`."""
-        del account, scope
+        del account, scope, hurry
         self._end(request_id, "settle", f"settled {actual}", actual)
 
     async def release(self, request_id: RequestId, *, account: str, scope: str) -> None:

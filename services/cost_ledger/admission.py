@@ -178,18 +178,18 @@ class Admission:
     def _fetch(self) -> dict[int, list[Message]]:
         """What has arrived, by partition; what nobody waits for alone waits a moment for company."""
         found: dict[int, list[Message]] = defaultdict(list)
-        messages = self._poll(_POLL_S)
-        if messages and not any(map(is_waited_for, messages)):
-            messages += self._poll(_COMPANY_S)
+        messages = self._poll(_POLL_S, MAX_BATCH)
+        if 0 < len(messages) < MAX_BATCH and not any(map(is_waited_for, messages)):
+            messages += self._poll(_COMPANY_S, MAX_BATCH - len(messages))
         for message in messages:
             found[message.partition() or 0].append(message)
         return found
 
-    def _poll(self, timeout_s: float) -> list[Message]:
+    def _poll(self, timeout_s: float, most: int) -> list[Message]:
         """One first: `consume` alone would wait for a full batch."""
         first = self._consumer.poll(timeout_s)
         found = []
-        for message in [] if first is None else [first, *self._consumer.consume(MAX_BATCH - 1, 0)]:
+        for message in [] if first is None else [first, *self._consumer.consume(most - 1, 0)]:
             error = message.error()
             if error is None:
                 found.append(message)

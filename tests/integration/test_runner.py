@@ -602,3 +602,49 @@ async def test_whenever_the_process_dies_the_next_one_finishes_the_job(bench: Be
     assert bench.toy.billed <= 1 + ends.count("unknown")
     if steps == STEPS - 1:
         assert not died, "there are more steps than are tried"
+
+
+async def test_that_it_ran_is_told_before_its_end_however_slowly(bench: Bench) -> None:
+    class Slow(Outbox):
+        async def send(
+            self,
+            topic: str,
+            *,
+            key: bytes,
+            value: bytes,
+            headers: Sequence[tuple[str, bytes]],
+            partition: int | None = None,
+            hurry: bool = True,
+        ) -> None:
+            if topic == "task.status" and not self.to("task.status"):
+                while not self.to("summary.ready"):  # noqa: ASYNC110  # the job does not wait for it
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.1)
+            await super().send(topic, key=key, value=value, headers=headers, partition=partition, hurry=hurry)
+
+    bench.outbox = Slow()
+    await bench.runner().execute(bench.message)
+    statuses = [await bench.codec.decode("task.status", sent.value) for sent in bench.outbox.to("task.status")]
+    assert [s.state for s in statuses if isinstance(s, TaskStatus)] == ["running", "done"]
+
+
+async def test_a_status_that_cannot_be_told_while_it_runs_does_not_stop_it(bench: Bench) -> None:
+    class Refuses(Outbox):
+        async def send(
+            self,
+            topic: str,
+            *,
+            key: bytes,
+            value: bytes,
+            headers: Sequence[tuple[str, bytes]],
+            partition: int | None = None,
+            hurry: bool = True,
+        ) -> None:
+            if topic == "task.status" and not self.to("summary.ready"):
+                raise Unavailable("the producer is closed")
+            await super().send(topic, key=key, value=value, headers=headers, partition=partition, hurry=hurry)
+
+    bench.outbox = Refuses()
+    await bench.runner().execute(bench.message)
+    assert (await bench.job())["state"] == "done"
+    assert len(bench.outbox.to("task.status")) == 1

@@ -61,7 +61,7 @@ async def test_a_new_job_runs_under_a_lease_of_its_own(database: Database, uniqu
     work, status = WorkStore(database, "one", LEASE), running(unique)
     mine = await work.take_up(status, ASK)
     assert mine is not None
-    assert not mine.called
+    assert mine.first
     row = await JobStore(database).get(unique, "embed")
     assert row is not None
     assert (row.state, row.work_key, row.turn, row.attempt) == ("running", status.work_key, ASK.turn, 0)
@@ -90,10 +90,15 @@ async def test_work_of_somebody_else_is_not_taken_but_what_was_given_back_is(dat
     assert isinstance(theirs, Mine)
     assert await two.take_up(running(unique), ASK) is None
     assert await one.renew(key, theirs.fence)
+    row = await JobStore(database).get(unique, "embed")
+    assert row is not None
+    assert (row.state, row.work_key) == ("running", key)
+    assert isinstance(await two.claim(key, "embed"), Busy)
 
     await database.execute("DELETE FROM jobs WHERE share_id = $1", unique)
     await one.give_back(key, theirs.fence)
     mine = await two.take_up(running(unique), ASK)
     assert mine is not None
     assert mine.fence == theirs.fence + 1
+    assert not mine.first
     assert not await one.renew(key, theirs.fence)

@@ -34,7 +34,9 @@ class SlowLedger(FakeLedger):
         super().__init__()
         self.kafka, self.told_something = asyncio.Event(), asyncio.Event()
 
-    async def settle(self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD) -> None:
+    async def settle(
+        self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD, hurry: bool = True
+    ) -> None:
         await self._wait()
         await super().settle(request_id, account=account, scope=scope, actual=actual)
 
@@ -50,7 +52,9 @@ class SlowLedger(FakeLedger):
 class BrokenLedger(FakeLedger):
     """Whatever it is told is lost."""
 
-    async def settle(self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD) -> None:
+    async def settle(
+        self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD, hurry: bool = True
+    ) -> None:
         raise Unavailable("the producer is closed")
 
     async def unknown(self, request_id: RequestId, *, account: str, scope: str) -> None:
