@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Final
+from typing import Final, cast
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
 from millrace.contracts.events import CostRequest
+from millrace.contracts.headers import header
 from millrace.contracts.wire import Codec
 from millrace.errors import Poison, Unavailable
 from millrace.ledger.topics import REQUESTS
@@ -18,7 +19,7 @@ from services.cost_ledger.state import Logged
 log = logging.getLogger(__name__)
 
 _REGISTRY_AWAY_S: Final = 1.0
-_UNHURRIED: Final = (b":settle", b":release", b":unknown")
+_UNHURRIED: Final = (":settle", ":release", ":unknown")
 
 
 class Intake:
@@ -62,10 +63,8 @@ def is_waited_for(message: Message) -> bool:
     """Whether somebody waits for the decision, as far as can be told without decoding: the id of a request ends in
     what it asks for.
     """
-    for name, value in list(message.headers() or ()):
-        if name == "ce_id" and isinstance(value, bytes):
-            return not value.endswith(_UNHURRIED)
-    return True
+    asked = header(cast("list[tuple[str, bytes]]", message.headers() or []), "ce_id")
+    return asked is None or not asked.endswith(_UNHURRIED)
 
 
 def _traceparent(message: Message) -> str | None:
