@@ -97,7 +97,7 @@ class NullHandler:
                 return TranscriptReady(**made_by, text="", duration_ms=1000, billed_ms=1000)
             case "summarize":
                 return SummaryReady(**made_by, source="transcript", summary="")
-            case "embed":
+            case _:  # embed
                 return EmbeddingReady(**made_by, source="transcript", dimensions=1, chunker="none", chunk_count=0)
 
 

@@ -14,6 +14,7 @@ from millrace.cli.client import Client
 from millrace.cli.connection import GatewayOption, connect
 from millrace.cli.console import compact, plain, print_json, show
 from millrace.cli.exits import one_sentence
+from millrace.cli.names import a_scope
 from millrace.contracts.api import (
     AccountName,
     Answer,
@@ -53,7 +54,8 @@ class CapChanges(Answer):
 
 def set_caps(
     scope: Annotated[
-        BudgetScope, typer.Argument(help="What the caps are about; total is an account's scopes together")
+        BudgetScope,
+        typer.Argument(callback=a_scope, help="A stage that spends, search, or total: an account's scopes together"),
     ],
     account: Annotated[
         str, typer.Option(callback=an_account, help="Whose; those of default hold for every account without its own")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,8 +13,9 @@ import typer
 from millrace.cli import exits
 from millrace.cli.exits import one_sentence
 from millrace.contracts import compat
-from millrace.contracts.catalog import Catalog, schemas_root
+from millrace.contracts.catalog import Catalog
 from millrace.contracts.drift import changes
+from millrace.contracts.folders import contracts_folders, schemas_root
 from millrace.contracts.provision import apply_topics, check_schemas, describe_topics, register_schemas
 from millrace.contracts.registry import without_credentials
 from millrace.contracts.topics import TopicSpec
@@ -107,12 +109,20 @@ def freeze(as_json: JsonOption = False) -> None:
         catalog = Catalog.load()
         hashes = compat.freeze(catalog)
         new = sorted(hashes.keys() - catalog.frozen.keys())
-        file = schemas_root() / "frozen.json"
-        try:
-            file.write_text(json.dumps(hashes, indent=2) + "\n")
-        except OSError as exc:
-            raise ConfigurationError(f"{file} cannot be written: {exc.strerror}.") from exc
+        for folder in (schemas_root(), *contracts_folders()):
+            _write_frozen(folder, hashes)
     typer.echo(json.dumps({"frozen": new}) if as_json else f"Frozen: {', '.join(new) or 'nothing new'}.")
+
+
+def _write_frozen(folder: Path, hashes: Mapping[str, str]) -> None:
+    file = folder / "frozen.json"
+    try:
+        known = set(json.loads(file.read_text())) if file.exists() else set()
+        here = {name for name in hashes if name in known or (folder / "avro" / f"{name}.avsc").exists()}
+        own = {name: value for name, value in hashes.items() if name in here}
+        file.write_text(json.dumps(own, indent=2) + "\n")
+    except OSError as exc:
+        raise ConfigurationError(f"{file} cannot be written: {exc.strerror}.") from exc
 
 
 class _Lines:

@@ -14,6 +14,7 @@ from millrace.cli.connection import GatewayOption, connect
 from millrace.cli.console import Report, print_json, reporter, show
 from millrace.cli.dead_view import Verb, decided_report, letter_report, letters_report
 from millrace.cli.exits import FAILED, one_sentence
+from millrace.cli.names import a_stage
 from millrace.cli.since import HELP, since_option
 from millrace.contracts.dead_api import (
     MOST_AT_ONCE,
@@ -43,7 +44,7 @@ def _an_error(name: str | None) -> str | None:
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
-StageOption = Annotated[StageName | None, typer.Option("--stage", help="Of this stage")]
+StageOption = Annotated[StageName | None, typer.Option("--stage", callback=a_stage, help="Of this stage")]
 ErrorOption = Annotated[
     str | None, typer.Option("--error", callback=_an_error, help="Of this error, as the list names it")
 ]

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 from pydantic import AwareDatetime, BaseModel
@@ -17,6 +17,8 @@ from rich.text import Text
 from millrace.cli.books import addresses
 from millrace.cli.console import compact, plain, print_json, show
 from millrace.cli.exits import one_sentence
+from millrace.cli.names import a_stage
+from millrace.contracts.catalog import Catalog
 from millrace.contracts.events import StageName
 from millrace.embedded.paths import StackPaths, default_data
 from millrace.embedded.services import isolation
@@ -49,7 +51,9 @@ class Replays(BaseModel):
 
 
 def replay(
-    stage: Annotated[StageName | None, typer.Argument(help="The stage that shall work again")] = None,
+    stage: Annotated[
+        StageName | None, typer.Argument(callback=a_stage, help="The stage that shall work again")
+    ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="T", help="Only events since then: 2026-11-27T14:30 (UTC), or 24h ago")
     ] = None,
@@ -93,7 +97,8 @@ def replay(
 
 def program(stage: StageName, options: Sequence[str]) -> list[str]:
     """The command line of the stage's own program."""
-    return [sys.executable, *isolation(Path.cwd()), "-m", f"services.{stage}_agent.replay", *options]
+    module = Catalog.load().stages[stage].module
+    return [sys.executable, *isolation(Path.cwd()), "-m", f"{module}.replay", *options]
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -102,14 +107,13 @@ def _environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _stage(stage: StageName | None, resume: str | None) -> StageName:
-    named = stage if resume is None else resume.rpartition("-")[0]
-    for one in get_args(StageName):
-        if named == one:
-            found: StageName = one
-            return found
+    named = stage or "" if resume is None else resume.rpartition("-")[0]
+    stages = Catalog.load().stages
+    if named in stages:
+        return named
     if resume is not None:
         raise ConfigurationError(f"There is no replay {resume}: `millrace replay --list` shows those there are.")
-    raise ConfigurationError(f"Name the stage that shall work again: {', '.join(get_args(StageName))}.")
+    raise ConfigurationError(f"Name the stage that shall work again: {', '.join(stages)}.")
 
 
 def _option(name: str, value: object) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ CancelOutcome = Literal["cancelled", "stopping", "over"]
 """Of a stage: it does not begin, or go on; it runs, and is being stopped; it had ended before and stays so."""
 SearchMode = Literal["hybrid", "semantic", "keyword"]
 MatchedBy = Literal["semantic", "keyword"]
-BudgetScope = Literal["transcribe", "summarize", "embed", "search", "total"]
-"""What a cap is about: one use of models, or an account's uses together."""
+BudgetScope = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,31}$", examples=["transcribe", "total"])]
+"""What a cap is about: a stage that spends, `search`, or `total` for an account's uses together."""
 CapSource = Literal["budgets-file", "request"]
 ContentType = Literal["video", "audio", "article", "caption", "comment", "tweet", "post"]
 

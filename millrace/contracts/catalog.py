@@ -1,58 +1,19 @@
-"""The catalogue: every topic, schema and golden example of `schemas/`, read once and checked as a whole."""
+"""The catalogue: every topic, stage, schema and golden example of `schemas/`, read once and checked as a whole."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
-from fastavro import parse_schema
 from fastavro.schema import SchemaParseException
-from fastavro.types import Schema
-from pydantic import ValidationError
 
-import millrace
-from millrace.contracts.events import EVENT_TYPES, Event
+from millrace.contracts.events import EVENT_TYPES, Event, StageName
+from millrace.contracts.folders import contracts_folders, read, schemas_root
+from millrace.contracts.schemas import Example, SchemaSpec
+from millrace.contracts.stages import SEARCH_SCOPE, TOTAL_SCOPE, StageEntry, dead_topic
 from millrace.contracts.topics import SchemaRef, TopicSpec
 from millrace.errors import ConfigurationError
-
-_SCHEMA_FILE = re.compile(r"(?P<name>[a-z0-9.]+)\.v(?P<version>[1-9][0-9]*)\.avsc")
-_PACKAGE = Path(millrace.__file__).parent
-
-
-@dataclass(frozen=True)
-class SchemaSpec:
-    """One version of an Avro schema; `text` is its JSON without white space, as the registry gets it."""
-
-    name: str
-    version: int
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.name}.v{self.version}"
-
-    @cached_property
-    def parsed(self) -> Schema:
-        """As fastavro wants it; names are resolved within this schema alone."""
-        return parse_schema(json.loads(self.text), named_schemas={})
-
-    @property
-    def event_type(self) -> type[Event]:
-        """The record that its messages become."""
-        return EVENT_TYPES[self.name]
-
-
-@dataclass(frozen=True)
-class Example:
-    """A golden example: `text` is a record as JSON (ISO 8601 times, base64 bytes)."""
-
-    schema: SchemaRef
-    file: Path
-    text: str
 
 
 class Catalog:
@@ -64,32 +25,58 @@ class Catalog:
         schemas: Mapping[str, tuple[SchemaSpec, ...]],
         examples: tuple[Example, ...] = (),
         frozen: Mapping[str, str] | None = None,
+        stages: Mapping[StageName, StageEntry] | None = None,
     ) -> None:
         self.topics = topics
         self.schemas = schemas
         self.examples = examples
         self.frozen: Mapping[str, str] = frozen or {}
+        self.stages: Mapping[StageName, StageEntry] = stages or {}
+        """In the order in which a share goes through them."""
 
     @classmethod
-    def load(cls, root: Path | None = None) -> Catalog:
-        """Read a `schemas` folder; by default the one packaged with Millrace, or that of the checkout.
+    def load(
+        cls,
+        root: Path | None = None,
+        *,
+        more: Sequence[Path] | None = None,
+        records: Mapping[str, type[Event]] | None = None,
+    ) -> Catalog:
+        """Read the `schemas` folder, and those that add to it.
 
-        :raises ConfigurationError: with everything that is wrong in it.
+        :param root: by default the one packaged with Millrace, or that of the checkout.
+        :param more: further folders; by default those that MILLRACE_CONTRACTS names.
+        :param records: what messages become, by schema name, for schemas that are not Millrace's own.
+        :raises ConfigurationError: with everything that is wrong in them.
         """
-        root = root or schemas_root()
+        folders = (root or schemas_root(), *(contracts_folders() if more is None else more))
+        where = " and ".join(map(str, folders))
         try:
-            catalog = cls(
-                _read_topics(root / "topics.yaml"),
-                _read_schemas(root / "avro"),
-                _read_examples(root / "examples"),
-                json.loads((root / "frozen.json").read_text()) if (root / "frozen.json").exists() else {},
-            )
+            catalog = cls(**vars(read(folders, {**EVENT_TYPES, **(records or {})})))
         except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, SchemaParseException) as exc:
-            raise ConfigurationError(f"The contracts in {root} cannot be read: {exc}") from exc
+            raise ConfigurationError(f"The contracts in {where} cannot be read: {exc}") from exc
         problems = list(catalog.problems())
         if problems:
-            raise ConfigurationError(f"The contracts in {root} are not sound: {'; '.join(problems)}.")
+            raise ConfigurationError(f"The contracts in {where} are not sound: {'; '.join(problems)}.")
         return catalog
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What a budget can be about: stages that spend, queries, and all of an account together."""
+        return (*(stage for stage, entry in self.stages.items() if entry.spends), SEARCH_SCOPE, TOTAL_SCOPE)
+
+    def place_of(self, stage: StageName) -> int:
+        """Where a stage stands in the order of stages; behind all of them when it is none of these."""
+        return list(self.stages).index(stage) if stage in self.stages else len(self.stages)
+
+    def later(self, stage: StageName) -> list[StageName]:
+        """A stage and those after it."""
+        return list(self.stages)[self.place_of(stage) :]
+
+    @property
+    def dead_topics(self) -> tuple[str, ...]:
+        """The topics of dead letters."""
+        return tuple(map(dead_topic, self.stages))
 
     def topic(self, name: str) -> TopicSpec:
         """The topic of that name.
@@ -143,7 +130,7 @@ class Catalog:
         return max(topic.max_message_bytes for topic in self.topics.values())
 
     def problems(self) -> Iterator[str]:
-        """What does not fit together: missing schemas, orphans, gaps between versions, schemas without a record."""
+        """What does not fit together: missing schemas, orphans, gaps between versions, records without a schema."""
         used = {str(t.schema_ref) for t in self.topics.values() if isinstance(t.schema_ref, SchemaRef)}
         existing = {str(spec) for versions in self.schemas.values() for spec in versions}
         for name in sorted(used - existing):
@@ -154,52 +141,8 @@ class Catalog:
                 yield f"no topic carries the schema {name}"
             if [spec.version for spec in versions] != list(range(1, len(versions) + 1)):
                 yield f"the versions of {name} are not 1, 2, 3 and so on"
-            if name not in EVENT_TYPES:
-                yield f"no record in millrace.contracts.events belongs to the schema {name}"
+        for name in sorted(EVENT_TYPES.keys() - self.schemas.keys()):
+            yield f"no schema belongs to the record {EVENT_TYPES[name].__name__}"
         for example in self.examples:
             if str(example.schema) not in existing:
                 yield f"the example {example.file} belongs to no schema"
-
-
-def schemas_root() -> Path:
-    """The `schemas` folder: inside an installed package, else beside it in a checkout.
-
-    :raises ConfigurationError: there is neither.
-    """
-    for folder in (_PACKAGE / "_schemas", _PACKAGE.parent / "schemas"):
-        if (folder / "topics.yaml").is_file():
-            return folder
-    raise ConfigurationError("This installation of Millrace has no schemas; install it again.")
-
-
-def _read_topics(file: Path) -> dict[str, TopicSpec]:
-    document = yaml.safe_load(file.read_text())
-    topics = {}
-    for name, entry in document["topics"].items():
-        try:
-            topics[name] = TopicSpec.model_validate({**document["defaults"], **entry, "name": name})
-        except ValidationError as exc:
-            what = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'name'}: {e['msg']}" for e in exc.errors())
-            raise ValueError(f"topic {name}: {what}") from exc
-    return topics
-
-
-def _read_schemas(folder: Path) -> dict[str, tuple[SchemaSpec, ...]]:
-    schemas: dict[str, list[SchemaSpec]] = {}
-    for file in sorted(folder.iterdir()):
-        named = _SCHEMA_FILE.fullmatch(file.name)
-        if named is None:
-            raise ValueError(f"{file.name} is not named <schema>.v<N>.avsc")
-        text = json.dumps(json.loads(file.read_text()), separators=(",", ":"), ensure_ascii=False)
-        spec = SchemaSpec(named["name"], int(named["version"]), text)
-        parse_schema(json.loads(text), named_schemas={})
-        schemas.setdefault(spec.name, []).append(spec)
-    return {name: tuple(sorted(specs, key=lambda s: s.version)) for name, specs in schemas.items()}
-
-
-def _read_examples(folder: Path) -> tuple[Example, ...]:
-    examples = []
-    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
-        schema = SchemaRef.model_validate(f"{file.parent.parent.name}.{file.parent.name}")
-        examples.append(Example(schema, file.relative_to(folder), file.read_text()))
-    return tuple(examples)

@@ -17,7 +17,8 @@ from fastavro import schemaless_reader, schemaless_writer
 from fastavro.read import SchemaResolutionError
 
 from millrace import ids
-from millrace.contracts.catalog import Catalog, Example, SchemaSpec
+from millrace.contracts.catalog import Catalog
+from millrace.contracts.schemas import Example, SchemaSpec
 
 
 def problems(catalog: Catalog) -> Iterator[str]:

@@ -11,12 +11,12 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import get_args
 
 from pydantic import TypeAdapter, ValidationError
 
 from millrace import ids
 from millrace.contracts.events import StageName
+from millrace.contracts.stages import stage_of_dead_topic
 
 RESERVED = "millrace-"
 """Begins the names of headers that are ours: evidence, and what a command carries along."""
@@ -25,7 +25,6 @@ ROUND_HEADER = "millrace-round"
 ORIGIN_HEADER = "millrace-origin"
 """On a command and a dead letter: where the original bytes lie."""
 
-STAGE_OF_TOPIC: Mapping[str, StageName] = {f"{stage}.dead": stage for stage in get_args(StageName)}
 DEAD_GATE = "dead-letters"
 """Gate (table `gates`) in front of a stage of which too many jobs end as dead letters."""
 UNKNOWN_ERROR = "Unknown"
@@ -146,7 +145,7 @@ def read(
     :param written_at: when Kafka has it from; counts where the evidence names no time.
     :raises KeyError: the topic is none of dead letters.
     """
-    stage = STAGE_OF_TOPIC[at.topic]
+    stage = stage_of_dead_topic(at.topic)
     given = {name: raw or b"" for name, raw in headers}
     evidence = {name: _text(raw) for name, raw in given.items() if name.startswith(RESERVED)}
     return DeadLetter(

@@ -14,7 +14,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from millrace.money import ZERO, MicroUSD
 
 SourceKind = Literal["url", "upload", "text"]
-StageName = Literal["media", "transcribe", "summarize", "embed"]
+StageName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,31}$", examples=["transcribe"])]
+"""A stage of `schemas/topics.yaml`, or of a folder that adds to it."""
 TaskState = Literal["queued", "running", "waiting", "parked", "done", "skipped", "failed", "cancelled"]
 RequestReason = Literal["api", "replay", "redrive", "retry", "budget", "lease", "local"]
 CostOp = Literal["reserve", "settle", "release", "unknown", "expire", "reconcile", "set-cap"]

@@ -17,9 +17,10 @@ from fastavro.schema import SchemaParseException
 from fastavro.types import Schema
 from pydantic import ValidationError
 
-from millrace.contracts.catalog import Catalog, SchemaSpec
+from millrace.contracts.catalog import Catalog
 from millrace.contracts.events import Event
 from millrace.contracts.registry import SchemaSource
+from millrace.contracts.schemas import SchemaSpec
 from millrace.errors import ConfigurationError, Poison
 
 _FRAME = struct.Struct(">bI")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from millrace.contracts.catalog import Catalog
 from millrace.embedded.ports import LOOPBACK
 from millrace.embedded.probe import answers_ok
 from millrace.embedded.process import Command
@@ -15,17 +16,25 @@ from millrace.embedded.readyfile import Addresses, RunningPart
 from millrace.embedded.supervise import Report, Supervised
 
 GATEWAY = "api_gateway"
-SERVICES = ("cost_ledger", "media_agent", "transcribe_agent", "summarize_agent", "embed_agent", GATEWAY)
 READY_WITHIN_S = 120.0
 # A service drains for up to 20 s (MILLRACE_DRAIN_S) and then needs a moment to leave its groups.
 STOP_WITHIN_S = 30.0
 
 
+def programs(catalog: Catalog) -> dict[str, str]:
+    """Every service by its name, with its program as `python -m` takes it: ledger, agents of the stages, gateway."""
+    agents = {f"{stage}_agent": entry.module for stage, entry in catalog.stages.items()}
+    return {"cost_ledger": "services.cost_ledger", **agents, GATEWAY: "services.api_gateway"}
+
+
 @dataclass(frozen=True)
 class ServicePlan:
-    """One service: the port of its ops endpoints (the gateway serves them beside its API), log and environment."""
+    """One service: its program, the port of its ops endpoints (the gateway serves them beside its API), log and
+    environment.
+    """
 
     name: str
+    module: str
     port: int
     log: Path
     environment: Mapping[str, str]
@@ -39,7 +48,7 @@ class ServicePlan:
         """The service, to be started; for the arguments see `Supervised`."""
         command = Command(
             name=self.name,
-            argv=(sys.executable, *isolation(Path.cwd()), "-m", f"services.{self.name}"),
+            argv=(sys.executable, *isolation(Path.cwd()), "-m", self.module),
             environment=self.environment,
             log=self.log,
             stop_within_s=STOP_WITHIN_S,

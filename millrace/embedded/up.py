@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from millrace.contracts.catalog import Catalog
 from millrace.embedded.errors import EmbeddedError
 from millrace.embedded.paths import default_data
 from millrace.embedded.ports import choose_ports, load_ports, port_is_free, save_ports
 from millrace.embedded.provision import provision
 from millrace.embedded.readyfile import Ready
-from millrace.embedded.services import GATEWAY, SERVICES, ServicePlan, service_environment
+from millrace.embedded.services import GATEWAY, ServicePlan, programs, service_environment
 from millrace.embedded.stack import EmbeddedStack
 from millrace.embedded.supervise import Report, Supervised, all_or_none, log_shown
 
@@ -23,13 +24,14 @@ from millrace.embedded.supervise import Report, Supervised, all_or_none, log_sho
 class UpOptions:
     """What to run and where.
 
-    `port` is the gateway's (None: the last one, or a free one). `services` are names out of `SERVICES`.
+    `port` is the gateway's (None: the last one, or a free one). `services` are names out of `programs`
+    (None: all).
     """
 
     data: Path = field(default_factory=default_data)
     ready_file: Path | None = None
     port: int | None = None
-    services: Sequence[str] = SERVICES
+    services: Sequence[str] | None = None
 
 
 @asynccontextmanager
@@ -42,12 +44,13 @@ async def everything(options: UpOptions, report: Report) -> AsyncIterator[Ready]
     :raises EmbeddedError: something does not start; the sentence says what to do, and nothing is left running.
     :raises MillraceError: topics, schemas or tables cannot be brought to what the catalogue says.
     """
-    unknown = sorted(set(options.services) - set(SERVICES))
-    if unknown:
-        raise EmbeddedError(f"There is no service {', '.join(unknown)}: the services are {', '.join(SERVICES)}.")
+    known = programs(Catalog.load())
+    modules = known if options.services is None else {name: known.get(name, "") for name in options.services}
+    if unknown := sorted(modules.keys() - known):
+        raise EmbeddedError(f"There is no service {', '.join(unknown)}: the services are {', '.join(known)}.")
     async with EmbeddedStack(options.data, ready_file=options.ready_file, report=report) as stack:
         await provision(stack.addresses, report)
-        plans = _plans(options, stack)
+        plans = _plans(options, modules, stack)
         services = [plan.supervised(report, stack.refresh) for plan in plans]
         try:
             await _start(services, report)
@@ -59,10 +62,10 @@ async def everything(options: UpOptions, report: Report) -> AsyncIterator[Ready]
             await asyncio.gather(*(service.stop() for service in services))
 
 
-def _plans(options: UpOptions, stack: EmbeddedStack) -> list[ServicePlan]:
+def _plans(options: UpOptions, modules: Mapping[str, str], stack: EmbeddedStack) -> list[ServicePlan]:
     remembered = load_ports(stack.paths.ports)
     ports = choose_ports(
-        options.services,
+        tuple(modules),
         given={} if options.port is None else {GATEWAY: options.port},
         remembered=remembered,
         is_free=port_is_free,
@@ -72,6 +75,7 @@ def _plans(options: UpOptions, stack: EmbeddedStack) -> list[ServicePlan]:
     return [
         ServicePlan(
             name=name,
+            module=modules[name],
             port=port,
             log=stack.paths.log(name),
             environment=service_environment(

@@ -8,17 +8,14 @@ cancelled ──asked for anew──▶ queued, and so are the stages after it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, get_args
 
 from millrace.contracts.events import StageName, TaskStatus
 from millrace.ids import WorkKey
 from millrace.store import waiting
 from millrace.store.database import Connection, Database
 from millrace.store.waiting import Waiting, status_of
-
-STAGES: Final[tuple[StageName, ...]] = get_args(StageName)
-"""In the order in which a share goes through them."""
 
 # The rule of `millrace.store.waiting`: who changes what waits behind a gate locks its row before anything else.
 _LOCK_GATES = """
@@ -49,8 +46,7 @@ async def cancel(connection: Connection, share_id: str) -> list[TaskStatus]:
     await connection.execute(_LOCK_GATES, share_id)
     await connection.execute(_AT_REST, share_id)
     await connection.execute(_RUNNING, share_id)
-    rows = await connection.fetch("SELECT * FROM jobs WHERE share_id = $1", share_id)
-    return sorted(map(status_of, rows), key=lambda status: STAGES.index(status.stage))
+    return [status_of(row) for row in await connection.fetch("SELECT * FROM jobs WHERE share_id = $1", share_id)]
 
 
 @dataclass(frozen=True)
@@ -62,11 +58,15 @@ class Due:
 
 
 class CancelStore:
-    """What has been cancelled in `jobs`, as a stage's workers see it."""
+    """What has been cancelled in `jobs`, as a stage's workers see it.
 
-    def __init__(self, database: Database, stage: StageName) -> None:
+    :param later: the stage and those after it, which go on with it when it is asked for anew.
+    """
+
+    def __init__(self, database: Database, stage: StageName, later: Sequence[StageName]) -> None:
         self._db = database
         self._stage = stage
+        self._later = later
 
     async def due(self) -> Due:
         """What is to be done; jobs of other workers are among those to stop."""
@@ -117,7 +117,7 @@ class CancelStore:
              WHERE share_id = $1 AND stage = ANY($2) AND cancelled_at IS NOT NULL
             """,
             share_id,
-            STAGES[STAGES.index(self._stage) :],
+            self._later,
         )
 
     async def has_open_call(self, share_id: str, key: WorkKey) -> bool:

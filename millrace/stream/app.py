@@ -192,7 +192,7 @@ class StageApp(FaustApp, Generic[R]):
         await gates.look()  # what is closed stays closed over a restart
         limit = DeadLimit(settings.dead_share, settings.dead_last, settings.dead_least)
         intake = self._intake = Intake(gates, IntakeStore(database, spec.name), limit)
-        cancel, stops = CancelStore(database, spec.name), Stops()
+        cancel, stops = CancelStore(database, spec.name, catalog.later(spec.name)), Stops()
         stores = Stores(WorkStore(database, owner, lease), CallStore(database), jobs, gates, cancel, lease)
         partitions = {STATUS_TOPIC: catalog.topic(STATUS_TOPIC).partitions}
         writer = Writer(producer, codec, self._clock, source=source, partitions=partitions)

@@ -32,6 +32,10 @@ def events(record: type[Event]) -> st.SearchStrategy[Event]:
     required: dict[str, st.SearchStrategy[Any]] = {}
     optional: dict[str, st.SearchStrategy[Any]] = {}
     for name, field in record.model_fields.items():
+        pattern = next((one.pattern for one in field.metadata if getattr(one, "pattern", None)), None)
+        if pattern is not None:
+            (required if field.is_required() else optional)[name] = st.from_regex(pattern, fullmatch=True)
+            continue
         bounded = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
         (required if field.is_required() else optional)[name] = _values(bounded)
     return st.fixed_dictionaries(required, optional=optional).map(record.model_validate)

@@ -78,7 +78,9 @@ async def serve(settings: GatewaySettings) -> None:
         say(NAME, f"listening on http://{settings.http_host}:{bound.getsockname()[1]} (documentation: /docs)")
         async with asyncio.TaskGroup() as tasks:  # a drainer that breaks takes the server with it, and is seen
             draining = tasks.create_task(parts.drainer.run())
-            reading = tasks.create_task(DeadLetterProjection(parts.pool, settings.kafka).run())
+            reading = tasks.create_task(
+                DeadLetterProjection(parts.pool, settings.kafka, parts.catalog.dead_topics).run()
+            )
             await _Server(config).serve(sockets=[bound])
             await _stop(parts.drainer, draining)
             await stop(reading)

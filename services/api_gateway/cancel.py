@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncpg
 
 from millrace.contracts.api import CancelAnswer, CancelledStage
+from millrace.contracts.catalog import Catalog
 from millrace.store.cancel import cancel
 from services.api_gateway.errors import NotFound
 
@@ -12,8 +13,9 @@ from services.api_gateway.errors import NotFound
 class CancelDesk:
     """Cancels shares."""
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], catalog: Catalog) -> None:
         self._pool = pool
+        self._catalog = catalog
 
     async def cancel(self, share_id: str, owner: str) -> CancelAnswer:
         """Let no stage of a share begin any more, and stop those that run; may be repeated.
@@ -27,4 +29,5 @@ class CancelDesk:
             if await connection.fetchrow(sql, share_id, owner) is None:
                 raise NotFound("There is no share with this id.")
             jobs = await cancel(connection, share_id)
+        jobs.sort(key=lambda job: self._catalog.place_of(job.stage))
         return CancelAnswer(share_id=share_id, stages=[CancelledStage.of(job.stage, job.state) for job in jobs])

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from millrace.clock import SystemClock
 from millrace.contracts.catalog import Catalog
-from millrace.contracts.dead import STAGE_OF_TOPIC
 from millrace.contracts.provision import verify_topics
 from millrace.contracts.registry import Registry
 from millrace.contracts.wire import Codec
@@ -36,8 +35,6 @@ from services.api_gateway.shares import TOPIC, ShareDesk
 from services.api_gateway.unconfirmed import UnconfirmedDesk
 
 NAME = "api_gateway"
-_WRITTEN = (TOPIC, "cost.requests", *(f"{stage}.requested" for stage in STAGE_OF_TOPIC.values()))
-_READ = ("cost.decisions", *STAGE_OF_TOPIC)
 _POOL_SIZE = 10  # one of them is the drainer's, for good
 _ABANDONED_AFTER_S = 24 * 3600
 
@@ -50,11 +47,12 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
     :raises Unavailable: Kafka, the registry or PostgreSQL does not answer.
     """
     catalog = Catalog.load()
-    await verify_topics(settings.kafka, catalog, (*_WRITTEN, *_READ))
+    written = (TOPIC, "cost.requests", *(f"{stage}.requested" for stage in catalog.stages))
+    await verify_topics(settings.kafka, catalog, (*written, "cost.decisions", *catalog.dead_topics))
     await asyncio.to_thread(prepare_folder, settings.uploads)
     clock = SystemClock()
     with Registry(settings.registry) as registry:
-        codec = await Codec.connect(registry, catalog, _WRITTEN)
+        codec = await Codec.connect(registry, catalog, written)
         async with (
             open_pool(settings.postgres.get_secret_value(), size=_POOL_SIZE) as pool,
             open_producer(settings.kafka) as producer,
@@ -71,6 +69,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
             try:
                 yield Resources(
                     owner=settings.owner,
+                    catalog=catalog,
                     clock=clock,
                     pool=pool,
                     blobs=blobs,
@@ -81,7 +80,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                     ),
                     desk=ShareDesk(pool, codec, clock, drainer.wake),
                     search=search,
-                    cancel=CancelDesk(pool),
+                    cancel=CancelDesk(pool, catalog),
                     caps=CapDesk(pool, ledger),
                     unconfirmed=UnconfirmedDesk(pool, ledger),
                     dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake, settings.owner),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -14,7 +14,7 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import KafkaError
 
-from millrace.contracts.dead import STAGE_OF_TOPIC, DeadLetter, Place, read
+from millrace.contracts.dead import DeadLetter, Place, read
 from millrace.store.pool import OUTAGES
 
 log = logging.getLogger(__name__)
@@ -43,9 +43,10 @@ class DeadLetterProjection:
     gateways do the same work side by side and the result is the same; dead letters are few.
     """
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], kafka: str) -> None:
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], kafka: str, topics: Collection[str]) -> None:
         self._pool = pool
         self._kafka = kafka
+        self._topics = topics
 
     async def run(self) -> None:
         """Read until cancelled; outages of Kafka and PostgreSQL are waited for."""
@@ -60,7 +61,7 @@ class DeadLetterProjection:
 
     async def _read(self) -> None:
         consumer = AIOKafkaConsumer(
-            *STAGE_OF_TOPIC,
+            *self._topics,
             bootstrap_servers=self._kafka,
             group_id=None,
             enable_auto_commit=False,

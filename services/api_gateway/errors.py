@@ -2,6 +2,7 @@
 
 RequestRefused
 ├── BadRequest    422: it can be read, but makes no sense
+├── Unknown       422: it names a stage, or a scope of budgets, that there is not
 ├── Unreadable    400: it cannot be read at all
 ├── WrongType     415: neither JSON nor a form
 ├── TooLarge      413
@@ -31,6 +32,13 @@ class BadRequest(RequestRefused):
 
     status = 422
     title = "Not a share that can be taken"
+
+
+class Unknown(RequestRefused):
+    """The request names what this installation does not have."""
+
+    status = 422
+    title = "Not a name that is known here"
 
 
 class Unreadable(RequestRefused):

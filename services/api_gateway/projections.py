@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import get_args
 
 import asyncpg
 from pydantic import BaseModel, ConfigDict
 
 from millrace.contracts.api import EmbeddingView, Receipt, ShareView, StageView, SummaryView, TranscriptView
-from millrace.contracts.events import StageName
+from millrace.contracts.catalog import Catalog
 from millrace.errors import Poison
 from millrace.money import MicroUSD
 from millrace.store.blobs import BlobStore
@@ -30,7 +29,6 @@ SELECT j.stage, c.*, e.actual_micro_usd AS reconciled_micro_usd
     ON (e.request_id, e.account, e.outcome, e.previous) = (c.request_id, c.account, 'reconciled', 'unconfirmed')
  WHERE j.share_id = $1 ORDER BY c.created_at, c.call_no, c.attempt
 """
-_ORDER: tuple[StageName, ...] = get_args(StageName)
 
 
 class _Large(BaseModel):
@@ -41,7 +39,9 @@ class _Large(BaseModel):
     segments_ref: str | None = None
 
 
-async def share_view(pool: asyncpg.Pool[asyncpg.Record], blobs: BlobStore, share_id: str, owner: str) -> ShareView:
+async def share_view(
+    pool: asyncpg.Pool[asyncpg.Record], blobs: BlobStore, catalog: Catalog, share_id: str, owner: str
+) -> ShareView:
     """Everything about one share, from one snapshot of the database.
 
     :raises NotFound: there is no such share, or it is somebody else's.
@@ -52,7 +52,7 @@ async def share_view(pool: asyncpg.Pool[asyncpg.Record], blobs: BlobStore, share
         share = await connection.fetchrow(_SHARE, share_id, owner)
         if share is None:
             raise NotFound("There is no share with this id.")
-        jobs = sorted(await connection.fetch(_STAGES, share_id), key=lambda job: _ORDER.index(job["stage"]))
+        jobs = sorted(await connection.fetch(_STAGES, share_id), key=lambda job: catalog.place_of(job["stage"]))
         calls = await connection.fetch(_CALLS, share_id)
     results = {job["stage"]: job["result"] for job in jobs if job["result"] is not None}
     stages = _stages(jobs)

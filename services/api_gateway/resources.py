@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -9,10 +10,12 @@ import asyncpg
 from fastapi import Depends, Request
 
 from millrace.clock import Clock
+from millrace.contracts.catalog import Catalog
 from millrace.store.blobs import BlobStore
 from services.api_gateway.cancel import CancelDesk
 from services.api_gateway.caps import CapDesk
 from services.api_gateway.dead_letters import DeadLetterDesk
+from services.api_gateway.errors import Unknown
 from services.api_gateway.flight import OneFlight
 from services.api_gateway.intake import Intake
 from services.api_gateway.outbox import Drainer
@@ -31,6 +34,7 @@ class Resources:
     """
 
     owner: str
+    catalog: Catalog
     clock: Clock
     pool: asyncpg.Pool[asyncpg.Record]
     blobs: BlobStore
@@ -53,6 +57,15 @@ def resources(request: Request) -> Resources:
     if not isinstance(parts, Resources):
         raise TypeError("the application was started without its resources")
     return parts
+
+
+def known(name: str, names: Collection[str], parameter: str) -> None:
+    """Check what a request calls a stage or a scope.
+
+    :raises Unknown: it is none of `names`.
+    """
+    if name not in names:
+        raise Unknown(f"The parameter {parameter} is not valid: it is one of {', '.join(names)}.")
 
 
 Parts = Annotated[Resources, Depends(resources)]

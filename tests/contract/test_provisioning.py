@@ -13,11 +13,12 @@ import pytest
 from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from millrace.contracts.catalog import Catalog, SchemaSpec
+from millrace.contracts.catalog import Catalog
 from millrace.contracts.drift import Alter, Create
 from millrace.contracts.partitions import partition_for
 from millrace.contracts.provision import apply_topics, check_schemas, register_schemas, verify_topics
 from millrace.contracts.registry import FULL_TRANSITIVE, Registry
+from millrace.contracts.schemas import SchemaSpec
 from millrace.contracts.wire import Codec
 from millrace.embedded.readyfile import Addresses
 from millrace.errors import ConfigurationError, Poison, Unavailable

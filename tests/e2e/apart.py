@@ -19,9 +19,10 @@ import psycopg.rows
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from millrace.contracts.catalog import Catalog
 from millrace.embedded.provision import provision
 from millrace.embedded.readyfile import Addresses
-from millrace.embedded.services import GATEWAY, SERVICES
+from millrace.embedded.services import GATEWAY, programs
 from tests.chaos.worker import Worker
 from tests.conftest import own_stack
 from tests.e2e.harness import until
@@ -52,10 +53,11 @@ class Apart:
         """Its URL; another one after each start."""
         return self.workers[GATEWAY].url
 
-    def start(self, services: Sequence[str] = SERVICES) -> None:
-        """Start services, and wait until each says that it makes progress."""
-        for name in services:
-            self.workers[name] = Worker(f"services.{name}", self.environment, self.folder / f"{name}.log")
+    def start(self, services: Sequence[str] | None = None) -> None:
+        """Start services (all by default), and wait until each says that it makes progress."""
+        known = programs(Catalog.load())
+        for name in known if services is None else services:
+            self.workers[name] = Worker(known[name], self.environment, self.folder / f"{name}.log")
         until(self._working, "all services to be ready", _START_WITHIN_S)
 
     def _working(self) -> bool:

@@ -114,6 +114,7 @@ async def open_gateway(
         search = Search(Passages(pool), model, ledger)
         parts = Resources(
             owner=f"owner-{uuid.uuid4().hex[:8]}",
+            catalog=catalog,
             clock=clock,
             pool=pool,
             blobs=blobs,
@@ -122,7 +123,7 @@ async def open_gateway(
             intake=Intake(blobs, folder, Limits(upload=MAX_UPLOAD, text=512 << 10)),
             desk=ShareDesk(pool, codec, clock, drainer.wake),
             search=search,
-            cancel=CancelDesk(pool),
+            cancel=CancelDesk(pool, catalog),
             caps=CapDesk(pool, deciding),
             unconfirmed=UnconfirmedDesk(pool, deciding),
             dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake, "the-operator"),

@@ -69,7 +69,9 @@ async def watching(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     monkeypatch.setattr(stream_cancel, "LOOK_EVERY_S", 0.02)
     stops = Stops()
     writer = Writer(bench.outbox, bench.codec, SystemClock(), source="test", partitions={"task.status": 4})
-    task = asyncio.create_task(watch_cancelled(CancelStore(bench.database, "summarize"), stops, writer))
+    task = asyncio.create_task(
+        watch_cancelled(CancelStore(bench.database, "summarize", ["summarize", "embed"]), stops, writer)
+    )
     try:
         yield stops
     finally:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from millrace.contracts.api import Problem
+from millrace.contracts.catalog import Catalog
 from millrace.contracts.events import ShareEvent, StageRequested
 from millrace.embedded.readyfile import Addresses
 from millrace.errors import Poison, Retryable, UnknownOutcome
@@ -30,6 +31,8 @@ from tests.integration.dead import STAGE, DeadLetters
 from tests.integration.gateway import open_gateway, provision
 from tests.integration.test_runner import Bench, Died, Text
 
+CATALOG = Catalog.load()
+
 
 @pytest.fixture(scope="module")
 async def dead(
@@ -41,7 +44,7 @@ async def dead(
         open_producer(stack.kafka) as producer,
         open_gateway(stack, migrated, folder, WordLlamaModel()) as gateway,
     ):
-        reading = asyncio.create_task(DeadLetterProjection(gateway.pool, stack.kafka).run())
+        reading = asyncio.create_task(DeadLetterProjection(gateway.pool, stack.kafka, CATALOG.dead_topics).run())
         yield DeadLetters(gateway, producer)
         await dead_projection.stop(reading)
 
@@ -114,7 +117,7 @@ async def test_what_was_decided_stays_when_the_topics_are_read_again_from_their_
     before = await pool.fetchval("SELECT count(*) FROM dead_letters")
     await pool.execute("DELETE FROM dead_letters WHERE id NOT IN ($1, $2)", one, other)
     monkeypatch.setattr(dead_projection, "_READ", f"{dead_projection._READ} LIMIT 0")
-    again = asyncio.create_task(DeadLetterProjection(pool, stack.kafka).run())
+    again = asyncio.create_task(DeadLetterProjection(pool, stack.kafka, CATALOG.dead_topics).run())
     async with asyncio.timeout(20):
         while await pool.fetchval("SELECT count(*) FROM dead_letters") < before:  # noqa: ASYNC110  # rows have no events
             await asyncio.sleep(0.05)

@@ -11,12 +11,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
 
 import asyncpg
 import pytest
 
-from millrace.contracts.api import BudgetScope, CapRequest
+from millrace.contracts.api import CapRequest
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.events import CostDecision, ShareCreated
 from millrace.contracts.registry import Registry
@@ -219,7 +218,7 @@ async def _a_raised_cap_wakes_all_at_once(parked: Parked) -> tuple[datetime, dat
     raised_at = datetime.now(UTC)
     for stage in STAGES:
         wish = CapRequest(account="crowd", window="day", cap=f"0.000{DAY_CAP}")
-        woken = (await parked.caps.change(cast(BudgetScope, stage), wish)).woken
+        woken = (await parked.caps.change(stage, wish)).woken
         assert woken >= CROWD - 2 * DAY_S
     assert isinstance(due, datetime)
     return raised_at, due

@@ -203,7 +203,7 @@ class Bench:
             CallStore(db),
             JobStore(db),
             gates or Gates("summarize", WaitingStore(db, "summarize")),
-            CancelStore(db, "summarize"),
+            CancelStore(db, "summarize", ["summarize", "embed"]),
             LEASE,
         )
         clock = clock or SystemClock()

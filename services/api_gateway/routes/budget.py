@@ -19,11 +19,12 @@ from millrace.contracts.api import (
 )
 from services.api_gateway.budget import budget
 from services.api_gateway.errors import NotFound
-from services.api_gateway.resources import Parts
+from services.api_gateway.resources import Parts, known
 
 router = APIRouter(tags=["budget"])
 
 _Account = Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+_UNKNOWN = {"model": Problem, "description": "Not a cap that can be set"}
 _SILENT = {"model": Problem, "description": "The ledger or the database does not answer; asking again is safe"}
 
 
@@ -39,13 +40,14 @@ async def show_caps(parts: Parts, account: Annotated[str, _Account] = "default")
     return await parts.caps.in_force(account)
 
 
-@router.put("/budget/caps/{scope}", responses={503: _SILENT})
+@router.put("/budget/caps/{scope}", responses={422: _UNKNOWN, 503: _SILENT})
 async def change_cap(scope: BudgetScope, wish: CapRequest, parts: Parts) -> CapChange:
     """Set a cap; answers once the ledger has decided.
 
     A lowered cap takes back nothing that was granted. Work that waits for a cap which is raised goes on at once. The
     cap stays until it is set again or the budgets file says something new about it.
     """
+    known(scope, parts.catalog.scopes, "scope")
     return await parts.caps.change(scope, wish)
 
 

@@ -15,7 +15,7 @@ from millrace.contracts.dead_api import (
     ManyChanged,
     Selection,
 )
-from services.api_gateway.resources import Parts
+from services.api_gateway.resources import Parts, known
 
 router = APIRouter(prefix="/dead", tags=["dead letters"])
 
@@ -27,6 +27,8 @@ _SILENT = {"model": Problem, "description": "The database or the registry does n
 @router.get("")
 async def list_dead_letters(which: Annotated[DeadFilter, Query()], parts: Parts) -> DeadLettersAnswer:
     """Messages that a stage gave up on, newest first."""
+    if which.stage is not None:
+        known(which.stage, parts.catalog.stages, "stage")
     return await parts.dead_letters.page(which)
 
 
@@ -39,12 +41,14 @@ async def show_dead_letter(letter_id: str, parts: Parts) -> DeadLetter:
 @router.post("/redrive", responses={503: _SILENT})
 async def redrive_dead_letters(which: Selection, parts: Parts) -> ManyChanged:
     """Redrive the open dead letters of a stage, or with `dry_run` count them."""
+    known(which.stage, parts.catalog.stages, "stage")
     return await parts.dead_letters.redrive_many(which)
 
 
 @router.post("/discard", responses={503: _SILENT})
 async def discard_dead_letters(which: Selection, parts: Parts) -> ManyChanged:
     """Discard the open dead letters of a stage, or with `dry_run` count them."""
+    known(which.stage, parts.catalog.stages, "stage")
     return await parts.dead_letters.discard_many(which)
 
 

@@ -61,7 +61,7 @@ async def create_share(
 @router.get("/shares/{share_id}", responses={404: {"model": Problem, "description": "No such share"}})
 async def get_share(share_id: str, parts: Parts) -> ShareView:
     """A share with its stages, its results so far, and a receipt of every model call."""
-    return await share_view(parts.pool, parts.blobs, share_id, parts.owner)
+    return await share_view(parts.pool, parts.blobs, parts.catalog, share_id, parts.owner)
 
 
 @router.post("/shares/{share_id}/cancel", responses={404: {"model": Problem, "description": "No such share"}})

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from millrace.contracts.catalog import Catalog, schemas_root
+from millrace.contracts.catalog import Catalog
 from millrace.contracts.events import EVENT_TYPES
+from millrace.contracts.folders import schemas_root
 from millrace.errors import ConfigurationError
 
 STAGES = ("media", "transcribe", "summarize", "embed")

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from millrace.contracts import compat
-from millrace.contracts.catalog import Catalog, Example, SchemaSpec
+from millrace.contracts.catalog import Catalog
+from millrace.contracts.schemas import Example, SchemaSpec
 from millrace.contracts.topics import SchemaRef
 
 CATALOG = Catalog.load()
@@ -23,7 +24,7 @@ def _second_version(name: str, change: Callable[[Fields], object]) -> Catalog:
     first = CATALOG.schema(name)
     schema = json.loads(first.text)
     change(schema["fields"])
-    second = SchemaSpec(name, 2, json.dumps(schema))
+    second = SchemaSpec(name, 2, json.dumps(schema), first.record)
     example = Example(SchemaRef(name=name, version=2), Path("v2.json"), _examples(name)[0].text)
     frozen = {**compat.freeze(CATALOG), str(second): compat.fingerprint(second)}
     return Catalog(CATALOG.topics, {**CATALOG.schemas, name: (first, second)}, (*CATALOG.examples, example), frozen)

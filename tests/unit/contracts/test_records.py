@@ -8,8 +8,9 @@ from typing import Any, get_args
 import pytest
 
 from millrace.contracts import compat
-from millrace.contracts.catalog import Catalog, Example
+from millrace.contracts.catalog import Catalog
 from millrace.contracts.events import EVENT_TYPES, Event, Segment, Word
+from millrace.contracts.schemas import Example
 
 CATALOG = Catalog.load()
 NESTED: dict[str, type[Event]] = {"Segment": Segment, "Word": Word}

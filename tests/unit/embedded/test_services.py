@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from millrace.contracts.catalog import Catalog
 from millrace.embedded.readyfile import Addresses, Ready, RunningPart
-from millrace.embedded.services import GATEWAY, SERVICES, ServicePlan, service_environment
+from millrace.embedded.services import GATEWAY, ServicePlan, programs, service_environment
 
 ADDRESSES = Addresses("127.0.0.1:9092", "http://127.0.0.1:8081", "postgresql://millrace:secret@127.0.0.1/millrace")
 
@@ -30,8 +31,8 @@ def test_the_gateway_serves_its_readiness_beside_its_api() -> None:
 
 
 def test_no_command_line_holds_the_databases_password() -> None:
-    for name in SERVICES:
-        plan = ServicePlan(name, 25_001, Path("/d/logs/x.log"), environment(name))
+    for name, module in programs(Catalog.load()).items():
+        plan = ServicePlan(name, module, 25_001, Path("/d/logs/x.log"), environment(name))
         command = plan.supervised(lambda _: None, lambda: None).command
         assert not any("secret" in argument for argument in command.argv)
         assert "secret" in command.environment["MILLRACE_POSTGRES"]
