@@ -32,7 +32,7 @@ from millrace.embedded.readyfile import Addresses
 from millrace.ids import WorkKey
 from millrace.kafka.producer import open_producer
 from millrace.store.migrate import migrate
-from millrace.stream.messages import Writer
+from millrace.stream.writer import Writer
 from tests.chaos.worker import free_port
 from tests.conftest import own_stack
 

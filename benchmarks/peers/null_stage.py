@@ -20,17 +20,20 @@ from millrace.contracts.events import (
     EmbeddingReady,
     Event,
     MediaReady,
+    ResultEvent,
     ShareCreated,
     ShareEvent,
     SummaryReady,
     TranscriptReady,
 )
 from millrace.ids import content_hash
+from millrace.models.port import Paid
 from millrace.money import MicroUSD
 from millrace.settings import StageSettings
 from millrace.startup import settings_or_exit
-from millrace.stream.app import Resources, StageApp
-from millrace.stream.stage import Finished, Paid, Plan, Run, StageHandler, StageSpec
+from millrace.stream.app import StageApp
+from millrace.stream.connect import Resources
+from millrace.stream.stage import Finished, Plan, Run, StageHandler, StageSpec
 from millrace.stream.worker import run
 
 MODEL = "null"
@@ -49,22 +52,22 @@ class Nothing(BaseModel):
     text: str = ""
 
 
-class NullHandler:
-    """Implements `StageHandler`."""
+class NullHandler(StageHandler[ShareEvent, Nothing]):
+    """One call for each share."""
 
     result_type = Nothing
 
     def __init__(self, spec: StageSpec) -> None:
         self._stage = spec.name
 
-    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:
+    def plan(self, event: Event, options: Mapping[str, str]) -> Plan[ShareEvent] | None:
         """No two shares have the same content."""
         del options
         if not isinstance(event, ShareEvent) or not isinstance(event, READS[self._stage]):
             return None
         return Plan(event, content_hash(event.share_id), MODEL)
 
-    async def work(self, plan: Plan, run: Run) -> Nothing:
+    async def work(self, plan: Plan[ShareEvent], run: Run) -> Nothing:
         """One call."""
         del plan
 
@@ -73,12 +76,12 @@ class NullHandler:
 
         return await run.call(0, Nothing, model=MODEL, hold=PRICE, do=do)
 
-    def skipped(self, plan: Plan, reason: str) -> Nothing:
+    def skipped(self, plan: Plan[ShareEvent], reason: str) -> Nothing:
         """Never, here."""
         del plan
         return Nothing(text=reason)
 
-    def event(self, plan: Plan, done: Finished[Nothing]) -> ShareEvent:
+    def event(self, plan: Plan[ShareEvent], done: Finished[Nothing]) -> ResultEvent:
         """The smallest event of the stage."""
         common: dict[str, Any] = {
             "share_id": plan.event.share_id,
@@ -101,14 +104,16 @@ class NullHandler:
                 return EmbeddingReady(**made_by, source="transcript", dimensions=1, chunker="none", chunk_count=0)
 
 
-def build(stage: str, settings: StageSettings, new_handler: type[NullHandler] = NullHandler) -> StageApp[Nothing]:
+def build(
+    stage: str, settings: StageSettings, new_handler: type[NullHandler] = NullHandler
+) -> StageApp[ShareEvent, Nothing]:
     """The agent's application with the null handler, or one derived from it."""
-    spec = cast(StageSpec, importlib.import_module(f"services.{stage}_agent.app").SPEC)
+    spec = cast(StageSpec, importlib.import_module(f"services.{stage}_agent.app").AGENT.spec)
     if stage == "embed":
         spec = dataclasses.replace(spec, inputs=("summary.ready", "share.created"))
 
     @asynccontextmanager
-    async def handler(_: Resources) -> AsyncIterator[StageHandler[Nothing]]:
+    async def handler(_: Resources) -> AsyncIterator[NullHandler]:
         yield new_handler(spec)
 
     return StageApp(spec, settings, handler)

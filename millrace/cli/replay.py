@@ -98,7 +98,7 @@ def replay(
 def program(stage: StageName, options: Sequence[str]) -> list[str]:
     """The command line of the stage's own program."""
     module = Catalog.load().stages[stage].module
-    return [sys.executable, *isolation(Path.cwd()), "-m", f"{module}.replay", *options]
+    return [sys.executable, *isolation(Path.cwd()), "-m", module, "replay", *options]
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:

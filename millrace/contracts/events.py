@@ -81,6 +81,12 @@ class ResultEvent(ShareEvent):
     produced_at: AwareDatetime
 
 
+class SkippableEvent(ResultEvent):
+    """A result of a stage that may have had nothing to do: then `skipped_reason` says why."""
+
+    skipped_reason: str | None = None
+
+
 class MediaReady(ResultEvent):
     """The share's media is in the media store and was probed."""
 
@@ -117,10 +123,9 @@ class Segment(Event):
     words: list[Word] | None = None
 
 
-class TranscriptReady(ResultEvent):
+class TranscriptReady(SkippableEvent):
     """What was said in the share, or why there is no transcript."""
 
-    skipped_reason: str | None = None
     language: str | None = None
     text: str
     segments: list[Segment] = []
@@ -132,10 +137,9 @@ class TranscriptReady(ResultEvent):
     model: str
 
 
-class SummaryReady(ResultEvent):
+class SummaryReady(SkippableEvent):
     """The summary of a share, or why there is none."""
 
-    skipped_reason: str | None = None
     source: Literal["transcript", "text"]
     summary: str
     key_points: list[str] = []
@@ -149,10 +153,9 @@ class SummaryReady(ResultEvent):
     tokens_out: int = 0
 
 
-class EmbeddingReady(ResultEvent):
+class EmbeddingReady(SkippableEvent):
     """The share can be found by meaning."""
 
-    skipped_reason: str | None = None
     source: Literal["transcript", "text"]
     types: list[str] = []
     backend: str

@@ -11,9 +11,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from millrace.errors import Poison, Unavailable
+from millrace.kafka.records import Header
 
 log = logging.getLogger(__name__)
-Header = tuple[str, bytes]
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024 + 64 * 1024
 """Beyond the largest message of any topic (schemas/topics.yaml), with its headers; the topic's own limit decides."""

@@ -8,13 +8,11 @@ from contextlib import asynccontextmanager
 
 from millrace.clock import SystemClock
 from millrace.models.child.pool import Care, open_children
+from millrace.models.choice import Models
 from millrace.models.lookup import token_tariff
 from millrace.models.port import EmbeddingModel
 from millrace.models.settings import EmbeddingSettings
 from millrace.models.wordllama import RECIPE, WordLlamaChildren, WordLlamaModel
-
-Make = Callable[[str], EmbeddingModel]
-"""Makes another model by its name; raises ConfigurationError where nobody knows what it costs."""
 
 
 @asynccontextmanager
@@ -25,15 +23,13 @@ async def open_embedding(settings: EmbeddingSettings, care: Care | None) -> Asyn
         are embedded in this process, in less than a millisecond.
     :raises ConfigurationError: nobody knows what the API's model costs.
     """
-    async with open_embeddings(settings, care) as (model, _):
-        yield model
+    async with open_embeddings(settings, care) as models:
+        yield models.of(None)
 
 
 @asynccontextmanager
-async def open_embeddings(
-    settings: EmbeddingSettings, care: Care | None
-) -> AsyncIterator[tuple[EmbeddingModel, Make | None]]:
-    """The embedding model, and a maker of others behind the same API; None for a local model.
+async def open_embeddings(settings: EmbeddingSettings, care: Care | None) -> AsyncIterator[Models[EmbeddingModel]]:
+    """The embedding model, and others behind the same API.
 
     :param care: as in `open_embedding`.
     :raises ConfigurationError: nobody knows what the API's model costs.
@@ -41,16 +37,18 @@ async def open_embeddings(
     price = settings.embed_price_per_second
     if settings.embeds_by_api:
         async with _open_api(settings) as make:
-            yield make(settings.embed_model), make
+            yield Models(settings.embed_model, make(settings.embed_model), make)
     elif care is None:
-        yield await asyncio.to_thread(WordLlamaModel, price), None
+        model = await asyncio.to_thread(WordLlamaModel, price)
+        yield Models(model.name, model)
     else:
         async with open_children(RECIPE, care) as children:
-            yield await asyncio.to_thread(WordLlamaChildren, children, price), None
+            child = await asyncio.to_thread(WordLlamaChildren, children, price)
+            yield Models(child.name, child)
 
 
 @asynccontextmanager
-async def _open_api(settings: EmbeddingSettings) -> AsyncIterator[Make]:
+async def _open_api(settings: EmbeddingSettings) -> AsyncIterator[Callable[[str], EmbeddingModel]]:
     # 120 MB and three seconds that processes with a local model do without.
     from millrace.models.openai_api import OpenAIEmbeddings, open_client  # noqa: PLC0415 - memory and seconds that only its users pay
 

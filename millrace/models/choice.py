@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from millrace.errors import ConfigurationError, Poison
 
 M = TypeVar("M")
+N = TypeVar("N")
 
 
 class Models(Generic[M]):
@@ -20,6 +21,11 @@ class Models(Generic[M]):
         self._own = name
         self._made = {name: own}
         self._make = make
+
+    def map(self, wrap: Callable[[M], N]) -> Models[N]:
+        """The same models, each inside something."""
+        make = self._make
+        return Models(self._own, wrap(self._made[self._own]), None if make is None else lambda name: wrap(make(name)))
 
     def of(self, name: str | None) -> M:
         """The model of a name, the stage's own for None.

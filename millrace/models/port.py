@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Generic, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel
 
 from millrace.money import MicroUSD
 
 Backend = Literal["local", "api"]
+A = TypeVar("A", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,14 @@ class Use:
     tokens_out: int = 0
     seconds: float = 0.0
     audio_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Paid(Generic[A]):
+    """A model's answer and what it really cost."""
+
+    answer: A
+    cost: MicroUSD
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,27 @@ class ApiSettings(BaseModel):
     )
 
 
+class ChatSettings(ApiSettings):
+    """A language model behind an API. Mixed into a service's settings."""
+
+    llm_base_url: str | None = Field(
+        default=None, description="Base URL of an OpenAI-compatible API; OpenAI's own by default"
+    )
+    llm_model: str = Field(default="gpt-4o-mini", description="Model of the API")
+    llm_max_tokens: int = Field(default=1500, ge=100, description="Most tokens that the API may write")
+    llm_timeout_s: float = Field(default=120.0, gt=0, description="Longest that the API may take for an answer")
+    llm_price_in: Decimal | None = Field(
+        default=None,
+        ge=0,
+        description="US dollars a million tokens read by the API; filed or published prices by default",
+    )
+    llm_price_out: Decimal | None = Field(
+        default=None,
+        ge=0,
+        description="US dollars a million tokens written by the API; goes with MILLRACE_LLM_PRICE_IN",
+    )
+
+
 class ChildSettings(BaseModel):
     """The child processes that a local model runs in. Mixed into a service's settings."""
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
-from millrace.contracts.events import StageName, TaskState, TaskStatus
+from millrace.contracts.events import StageName, TaskStatus
 from millrace.ids import RequestId, WorkKey
 from millrace.store import waiting
+from millrace.store.ask import ASKED_BY_NOBODY, Ask, JobRow
 from millrace.store.database import Connection, Database
 from millrace.store.grouped import Grouped
 from millrace.store.turns import NOT_WAITED, Turn
@@ -64,33 +63,6 @@ WITH work_given AS (
 UPDATE jobs SET attempt = 0, state = CASE state WHEN 'failed' THEN 'queued' ELSE state END
   FROM job_given WHERE jobs.share_id = $1 AND jobs.stage = $2
 """
-
-
-@dataclass(frozen=True)
-class JobRow:
-    """What is known of a job when a record about it arrives.
-
-    `turn` is None until one has brought it on; `told_at` is when the share got the result of this work.
-    """
-
-    work_key: WorkKey | None
-    state: TaskState
-    attempt: int
-    published: bool
-    cancelled_at: datetime | None = None
-    turn: Turn | None = None
-    told_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What a record asks: its turn, None when it does not say; `anew` when a person or a replay asked for it."""
-
-    turn: Turn | None = None
-    anew: bool = False
-
-
-ASKED_BY_NOBODY: Final = Ask()
 
 
 def _values(status: TaskStatus, ask: Ask, told_at: datetime | None = None) -> tuple[str, *tuple[object, ...]]:

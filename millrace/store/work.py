@@ -15,9 +15,9 @@ from pydantic import JsonValue
 from millrace.contracts.events import StageName, TaskStatus
 from millrace.ids import WorkKey
 from millrace.money import MicroUSD
+from millrace.store.ask import Ask
 from millrace.store.database import Database, Record
 from millrace.store.grouped import Grouped
-from millrace.store.jobs import Ask
 from millrace.store.turns import NOT_WAITED
 
 Fence = NewType("Fence", int)

@@ -8,16 +8,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
+
+from millrace.kafka.records import Partition
 
 E = TypeVar("E")
-
-
-class Partition(NamedTuple):
-    """A topic's partition; equal to the tuples that Faust and aiokafka use."""
-
-    topic: str
-    partition: int
 
 
 class OrderedAcks(Generic[E]):

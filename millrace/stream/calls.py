@@ -18,11 +18,11 @@ from pydantic import BaseModel
 from millrace.errors import Cancelled, Denied, Paused, Poison, Refusal, Retryable, Unavailable, UnknownOutcome
 from millrace.ids import RequestId, WorkKey
 from millrace.ledger.port import Ledger
+from millrace.models.port import Paid
 from millrace.money import MicroUSD
 from millrace.store.calls import CallRow, CallState, CallStore
 from millrace.store.work import Fence
 from millrace.stream.gates import refusal_sentence
-from millrace.stream.stage import Paid
 
 log = logging.getLogger(__name__)
 A = TypeVar("A", bound=BaseModel)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from millrace.contracts.events import TaskStatus
 from millrace.errors import Cancelled
 from millrace.store.cancel import CancelStore
-from millrace.stream.messages import Writer
+from millrace.stream.statuses import Statuses
 
 LOOK_EVERY_S = 1.0
 
@@ -104,11 +104,11 @@ class Stops:
             stop.ask()
 
 
-async def watch_cancelled(store: CancelStore, stops: Stops, writer: Writer) -> None:
+async def watch_cancelled(store: CancelStore, stops: Stops, statuses: Statuses) -> None:
     """Run until cancelled: one look a second for all jobs of a worker."""
 
     async def tell(status: TaskStatus) -> None:
-        await writer.status(status)
+        await statuses.tell(status)
         await store.told(status)
 
     while True:

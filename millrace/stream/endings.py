@@ -15,22 +15,23 @@ from datetime import UTC, datetime, timedelta
 from millrace import ids
 from millrace.clock import Clock
 from millrace.contracts.dead import ROUND_HEADER
-from millrace.contracts.events import RequestReason, ShareEvent, TaskState, TaskStatus
+from millrace.contracts.events import RequestReason, ShareEvent, TaskState
 from millrace.errors import Denied, MillraceError, OverLimit, Paused, Poison, Refusal, Retryable, UnknownOutcome
 from millrace.ids import RequestId
+from millrace.kafka.records import Message
 from millrace.money import MicroUSD
-from millrace.store.cancel import CancelStore
-from millrace.store.jobs import JobStore
 from millrace.store.turns import Turn
 from millrace.store.waiting import Shut, Waiting
 from millrace.stream.backoff import backoff
-from millrace.stream.gates import Gates, budget_gate, what_is_left
+from millrace.stream.core import Stores
+from millrace.stream.gates import budget_gate, what_is_left
+from millrace.stream.incoming import Incoming, Original, place_of, round_of
 from millrace.stream.intake import Ends
-from millrace.stream.job import Job, failed_status, sentence
+from millrace.stream.job import AnyJob, failed_status, sentence
 from millrace.stream.limits import in_words
-from millrace.stream.messages import Incoming, Original, Writer, place_of, round_of
-from millrace.stream.pool import Message
 from millrace.stream.stage import StageSpec
+from millrace.stream.statuses import Statuses
+from millrace.stream.writer import Writer
 from millrace.telemetry import metrics
 
 log = logging.getLogger(__name__)
@@ -62,33 +63,32 @@ class Endings:
     def __init__(
         self,
         spec: StageSpec,
-        jobs: JobStore,
-        gates: Gates,
-        cancel: CancelStore,
+        stores: Stores,
         *,
         writer: Writer,
+        statuses: Statuses,
         clock: Clock,
         ends: Ends,
     ) -> None:
-        self._cancel = cancel
         self._spec = spec
-        self._jobs = jobs
-        self._gates = gates
+        self._cancel = stores.cancel
+        self._jobs = stores.jobs
+        self._gates = stores.gates
         self._writer = writer
         self._clock = clock
         self._ends = ends
-        self._showing: dict[str, asyncio.Task[None]] = {}
+        self._statuses = statuses
 
-    async def running(self, job: Job) -> bool:
+    async def running(self, job: AnyJob) -> bool:
         """The job runs; False when it stays as it is."""
         status = job.status("running", self._clock.now())
         changed = await self._jobs.put(status, job.incoming.ask)
         if changed:
-            self.show(status)
+            self._statuses.show(status)
         return changed
 
     async def published(
-        self, job: Job, told_at: datetime, settled: Sequence[RequestId], *, skipped: str | None, cost: MicroUSD
+        self, job: AnyJob, told_at: datetime, settled: Sequence[RequestId], *, skipped: str | None, cost: MicroUSD
     ) -> None:
         """The job's event is out.
 
@@ -100,37 +100,19 @@ class Endings:
         metrics.TASKS.labels(self._spec.name, state).inc()
         metrics.COST.labels(self._spec.name, job.plan.model).inc(cost / 1_000_000)
         if await self._jobs.publish(status, job.incoming.ask, told_at=told_at, settled=settled):
-            await self._tell(status)
+            await self._statuses.tell(status)
         await self._ends.ended(job.incoming.message, dead=False)
 
-    def show(self, status: TaskStatus) -> None:
-        """Tell that a job runs while it does: should that never be told, its end will be."""
-        showing = self._showing[status.share_id] = asyncio.create_task(self._writer.status(status))
-
-        def over(task: asyncio.Task[None]) -> None:
-            if self._showing.get(status.share_id) is task:
-                del self._showing[status.share_id]
-            if not task.cancelled() and (error := task.exception()) is not None:
-                log.warning("%s %s: not told that it runs: %s", status.stage, status.share_id, error)
-
-        showing.add_done_callback(over)
-
-    async def _tell(self, status: TaskStatus) -> None:
-        """Tell where a job stands, after everything that was told of it before."""
-        if (showing := self._showing.get(status.share_id)) is not None:
-            await asyncio.wait([showing])
-        await self._writer.status(status)
-
-    async def cancelled(self, job: Job) -> None:
+    async def cancelled(self, job: AnyJob) -> None:
         """The job was stopped because its share was cancelled, unless it was asked for anew meanwhile."""
         status = await self._cancel.ended(job.event.share_id)
         if status is not None:
             log.info("%s %s: cancelled", self._spec.name, job.event.share_id)
             metrics.TASKS.labels(self._spec.name, "cancelled").inc()
-            await self._tell(status)
+            await self._statuses.tell(status)
             await self._cancel.told(status)
 
-    async def look_again(self, job: Job, after: timedelta) -> None:
+    async def look_again(self, job: AnyJob, after: timedelta) -> None:
         """A job that is being cancelled is looked at again; its state stays as it is."""
         await self._cancel.come_back(
             self._message(job, Wait("lease", "is being cancelled", after), job.incoming.turn)
@@ -150,7 +132,7 @@ class Endings:
         await self._writer.forward(topic, message.key, value, list(about.items()))
         await self._ends.unused(message)
 
-    async def overdue(self, job: Job) -> None:
+    async def overdue(self, job: AnyJob) -> None:
         """The job has reached the stage's soft limit, and still runs."""
         stage, share_id = self._spec.name, job.event.share_id
         soft, hard = in_words(self._spec.soft_limit), in_words(self._spec.hard_limit)
@@ -158,9 +140,9 @@ class Endings:
         log.warning("%s %s has been running for %s; it is ended after %s", stage, share_id, soft, hard)
         status = await self._jobs.remark(share_id, stage, f"takes longer than {soft}; it is ended after {hard}")
         if status is not None:
-            await self._tell(status)
+            await self._statuses.tell(status)
 
-    async def park(self, job: Job, denied: Denied) -> None:
+    async def park(self, job: AnyJob, denied: Denied) -> None:
         """The ledger refused: wait for the window that has room. Who needs as much and waits, too, waits as long."""
         refusal = denied.refusal
         metrics.BUDGET_EXCEEDED.labels(self._spec.name, refusal.cap).inc()
@@ -178,12 +160,12 @@ class Endings:
             ),
         )
 
-    async def hold_back(self, job: Job, paused: Paused) -> None:
+    async def hold_back(self, job: AnyJob, paused: Paused) -> None:
         """The model fails for everybody: wait until it is tried again."""
         shut = Shut(str(paused)) if paused.shuts else None
         await self.wait(job, "waiting", Wait("retry", str(paused), paused.wait, gate=paused.gate, shut=shut))
 
-    async def retry(self, job: Job, error: Exception) -> None:
+    async def retry(self, job: AnyJob, error: Exception) -> None:
         """One try is used up: wait with growing delay, or give up after the last one."""
         attempt = job.attempt + 1
         if attempt >= (MAX_ATTEMPTS_OVER_LIMIT if isinstance(error, OverLimit) else MAX_ATTEMPTS):
@@ -202,7 +184,7 @@ class Endings:
             wait = Wait("retry", why, due, attempt)
         await self.wait(job, "waiting", wait)
 
-    async def wait(self, job: Job, state: TaskState, wait: Wait) -> None:
+    async def wait(self, job: AnyJob, state: TaskState, wait: Wait) -> None:
         """The job waits; what wakes it is written with its state, in one transaction.
 
         :raises Poison: the command that would wake it is larger than its topic takes.
@@ -220,11 +202,11 @@ class Endings:
         told = await self._jobs.wait(status, message, ask, shut=shut)
         if shut is not None:
             await self._gates.look()
-        await asyncio.gather(*map(self._tell, told))
+        await asyncio.gather(*map(self._statuses.tell, told))
         if status not in told:
             await self.cancelled(job)  # it stays as it is because of that, or has ended
 
-    def _message(self, job: Job, wait: Wait, turn: Turn | None) -> Waiting:
+    def _message(self, job: AnyJob, wait: Wait, turn: Turn | None) -> Waiting:
         """What brings the job back."""
         event, spec = job.event, self._spec
         return Waiting(
@@ -263,7 +245,7 @@ class Endings:
         )
         status = failed_status(event, stage, now, reason=sentence(error, stage), attempt=attempt, work_key=work_key)
         if await self._jobs.put(status, incoming.ask):
-            await self._tell(status)
+            await self._statuses.tell(status)
         await self._ends.ended(incoming.message, dead=True)
 
     async def bury(self, message: Message, error: Poison) -> None:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import faust
 from faust.transport.drivers.aiokafka import Consumer, Transport
 
-from millrace.stream.acks import Partition
+from millrace.kafka.records import Partition
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from millrace.clock import Clock
 from millrace.contracts.events import StageName
 from millrace.errors import Unavailable
-from millrace.stream.acks import Partition
+from millrace.kafka.records import Partition
 from millrace.stream.liveness import Liveness, Standing
 from millrace.stream.pool import JobPool
 from millrace.stream.stage import StageSpec

@@ -12,11 +12,11 @@ from collections import deque
 from typing import Protocol
 
 from millrace.contracts.dead import DEAD_GATE
+from millrace.kafka.records import Message
 from millrace.store.intake import IntakeStore
 from millrace.stream.breaker import pause
 from millrace.stream.dead_ratio import DeadLimit, too_many
 from millrace.stream.gates import Gates
-from millrace.stream.pool import Message
 
 log = logging.getLogger(__name__)
 LOOK_EVERY_S = 1.0

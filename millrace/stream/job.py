@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Generic
 
 from millrace import ids
 from millrace.contracts.events import ShareEvent, StageName, TaskState, TaskStatus
 from millrace.errors import MillraceError, Refusal
 from millrace.money import ZERO, MicroUSD
-from millrace.store.jobs import JobRow
-from millrace.stream.messages import Incoming
-from millrace.stream.stage import Plan
+from millrace.store.ask import JobRow
+from millrace.stream.incoming import Incoming
+from millrace.stream.stage import E_co, Plan
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(Generic[E_co]):
     """Everything that is decided about a job before it is worked on; `told_at`: its share has the result already."""
 
     stage: StageName
     incoming: Incoming
-    plan: Plan
+    plan: Plan[E_co]
     work_key: ids.WorkKey
     attempt: int
     told_at: datetime | None = None
+
+    def known(self, row: JobRow) -> Job[E_co]:
+        """The same job with the work and the tries that its row knows of."""
+        return replace(self, work_key=row.work_key or self.work_key, attempt=row.attempt)
 
     def tells_at(self, finished_at: datetime) -> datetime:
         """When the share got the result of this work: the same however often it is told, and never before it was
@@ -33,7 +38,7 @@ class Job:
         return self.told_at or max(finished_at, turn.asked_at if turn else finished_at)
 
     @property
-    def event(self) -> ShareEvent:
+    def event(self) -> E_co:
         """The event that the job is about."""
         return self.plan.event
 
@@ -68,25 +73,8 @@ class Job:
         )
 
 
-def had_its_turn(incoming: Incoming, row: JobRow | None) -> bool:
-    """Kafka delivered again what was brought to an end, or what something later has replaced.
-
-    Then it waits, too: the command that brings it back has a later turn.
-    """
-    if row is None or row.turn is None or incoming.turn is None:
-        return False
-    return incoming.turn < row.turn or (incoming.turn == row.turn and (row.published or row.state == "failed"))
-
-
-def known_already(incoming: Incoming, row: JobRow | None, key: ids.WorkKey) -> bool:
-    """Given up on, with a dead letter: only a new round of tries goes on with it. Or an event about work that is
-    finished and emitted; or that waits: then a command will come, and this would be a try too many.
-    """
-    if row is None or row.work_key != key:
-        return False
-    if row.state == "failed" or incoming.asked_for:
-        return row.state == "failed"
-    return row.published or (incoming.reason is None and row.state in ("waiting", "parked"))
+AnyJob = Job[ShareEvent]
+"""A job of whatever event."""
 
 
 def failed_status(

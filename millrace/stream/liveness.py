@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from millrace.stream.acks import Partition
+from millrace.kafka.records import Partition
 
 STANDSTILL: Final = timedelta(seconds=60)
 """As long as a takeover may last: a rebalance and a commit every second are well within it."""

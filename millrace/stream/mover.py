@@ -14,7 +14,8 @@ from datetime import timedelta
 from millrace.errors import Poison
 from millrace.store.waiting import Waiting, WaitingStore
 from millrace.stream.gates import Gates
-from millrace.stream.messages import GATE_HEADER, PLACE_HEADER, Writer
+from millrace.stream.incoming import GATE_HEADER, PLACE_HEADER
+from millrace.stream.writer import Writer
 
 log = logging.getLogger(__name__)
 

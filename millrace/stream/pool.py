@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 from millrace.clock import Clock
-from millrace.stream.acks import OrderedAcks, Partition
+from millrace.kafka.records import Message, Partition
+from millrace.stream.acks import OrderedAcks
+from millrace.stream.ports import Source, Stream, StreamEvent
 from millrace.stream.positions import Arrival, Positions
 
 log = logging.getLogger(__name__)
@@ -24,75 +25,11 @@ EXIT_GAP = 70
 """Exit status when records were skipped: nothing after the gap was acknowledged, so a restart fetches them again."""
 
 
-@dataclass(frozen=True)
-class Message:
-    """A record as it came from Kafka."""
-
-    at: Partition
-    offset: int
-    key: bytes
-    value: bytes
-    headers: Mapping[str, bytes]
-
-
 Execute = Callable[[Message], Awaitable[None]]
 
 
 async def at_once(_: Message) -> None:
     """Holds no record back."""
-
-
-class RawMessage(Protocol):
-    """The part of Faust's message that the pool reads."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: Mapping[str, bytes | None] | list[tuple[str, bytes | None]] | None
-    generation_id: int
-
-
-class StreamEvent(Protocol):
-    """The part of Faust's event that the pool uses."""
-
-    @property
-    def message(self) -> RawMessage:
-        """The record."""
-        ...
-
-    def ack(self) -> object:
-        """Let the offset be committed."""
-        ...
-
-
-class Stream(Protocol):
-    """The part of Faust's stream that the pool uses."""
-
-    def noack(self) -> Stream:
-        """Leave acknowledging to us."""
-        ...
-
-    def events(self) -> AsyncIterator[StreamEvent]:
-        """Events as they are delivered."""
-        ...
-
-
-class Source(Protocol):
-    """What the pool needs to know of the consumer."""
-
-    def generation(self) -> int:
-        """Number of the present assignment."""
-        ...
-
-    def flowing(self) -> bool:
-        """Records are being delivered: no rebalance is under way."""
-        ...
-
-    def starts(self) -> Mapping[Partition, int]:
-        """First offset of each partition in the present assignment."""
-        ...
 
 
 def die_of_gap(at: Partition, expected: int, got: int) -> NoReturn:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 
-from millrace.stream.acks import Partition
+from millrace.kafka.records import Partition
 
 
 class Arrival(Enum):

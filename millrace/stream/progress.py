@@ -10,12 +10,12 @@ from pydantic import BaseModel
 
 from millrace.clock import Clock
 from millrace.contracts.events import StageName
+from millrace.models.port import Paid
 from millrace.money import MicroUSD
 from millrace.store.jobs import JobStore
 from millrace.stream.calls import Calls
 from millrace.stream.cancel import Stop
 from millrace.stream.checkpoints import Checkpoints
-from millrace.stream.stage import Paid
 
 A = TypeVar("A", bound=BaseModel)
 

@@ -1,24 +1,32 @@
 """What a stage is: the port between the job core and a service's own work.
 
-A service brings a `StageSpec` (which topics, which limits) and a `StageHandler` (what the work is). The core does
-the rest: decoding, leases, money, delivery, acknowledgement, dead letters.
+A service brings a `StageSpec` (which topics, which limits) and a `StageHandler` (what the work is), and makes an
+`Agent` of them. The core does the rest: decoding, leases, money, delivery, acknowledgement, dead letters, replay.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final, Generic, Protocol, TypeVar, runtime_checkable
+from typing import ClassVar, Final, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
 from millrace import ids
-from millrace.contracts.events import Event, ShareEvent, StageName
+from millrace.contracts.events import Event, ResultEvent, ShareEvent, StageName
+from millrace.errors import Poison
+from millrace.models.port import Paid
 from millrace.money import MicroUSD
 
 R = TypeVar("R", bound=BaseModel)
+"""Result of a stage's work, whoever shared what it is about."""
 A = TypeVar("A", bound=BaseModel)
+E = TypeVar("E", bound=ShareEvent)
+"""Events that a stage works on."""
+E_co = TypeVar("E_co", bound=ShareEvent, covariant=True)
+T = TypeVar("T", bound=ResultEvent)
 
 MODEL_OPTION: Final = "model"
 """Option of a command: the model to use instead of the stage's own."""
@@ -30,9 +38,10 @@ GENERATION_OPTION: Final = "generation"
 class StageSpec:
     """Topics and limits of one stage.
 
-    `inputs` are event topics; the stage also reads its own `<name>.requested`. Its local part reads only what such
-    workers have handed over, `<name>.requested.local`, in a group of its own. Limits bound one piece of work: at the
-    soft one it is said to be overdue, at the hard one it is ended.
+    `inputs` are event topics, `output` is the one of its results; `records` says, by schema name, what their messages
+    become where that is not one of Millrace's own records. The stage also reads its own `<name>.requested`. Its local
+    part reads only what such workers have handed over, `<name>.requested.local`, in a group of its own. Limits bound
+    one piece of work: at the soft one it is said to be overdue, at the hard one it is ended.
     """
 
     name: StageName
@@ -41,6 +50,7 @@ class StageSpec:
     soft_limit: timedelta
     hard_limit: timedelta
     local: bool = False
+    records: Mapping[str, type[Event]] = field(default_factory=dict)
 
     def limited(self, *, soft_s: float | None, hard_s: float | None) -> StageSpec:
         """The stage with other limits, in seconds, where they are given. A soft one is never beyond the hard one."""
@@ -80,14 +90,14 @@ class StageSpec:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Generic[E_co]):
     """What a stage would do about an event: which work, for which share. Equal work keys are paid once.
 
     `local`: it needs a model of this machine's own.
     `generation` tells work that was asked for once more from what was done before; it is empty at first.
     """
 
-    event: ShareEvent
+    event: E_co
     content_hash: str
     model: str
     parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
@@ -101,14 +111,6 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Paid(Generic[A]):
-    """A provider's (or local model's) answer and what it really cost."""
-
-    answer: A
-    cost: MicroUSD
-
-
-@dataclass(frozen=True)
 class Finished(Generic[R]):
     """A piece of work that is done: its result does not depend on the share that caused it."""
 
@@ -116,6 +118,12 @@ class Finished(Generic[R]):
     result: R
     cost: MicroUSD
     finished_at: datetime
+
+    def as_event(self, kind: type[T], share: ShareEvent, **more: object) -> T:
+        """The result as an event about a share: the result's own fields, what every result has, and `more`."""
+        about = {"share_id": share.share_id, "account": share.account, "work_key": self.work_key}
+        cost = {"cost_micro_usd": self.cost, "produced_at": self.finished_at}
+        return kind.model_validate({**dict(self.result), **about, **cost, **more})
 
 
 class Run(Protocol):
@@ -162,56 +170,71 @@ class Run(Protocol):
         ...
 
 
-class StageHandler(Protocol[R]):
+class StageHandler(ABC, Generic[E, R]):
     """A stage's own work. Everything but `work` is pure."""
 
     result_type: type[R]
+    """What `work` comes to, kept as JSON."""
+    event_type: ClassVar[type[ResultEvent]]
+    """What goes out about a share: the result's fields and those of `ResultEvent`, unless `event` says otherwise."""
 
-    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:
+    @abstractmethod
+    def plan(self, event: Event, options: Mapping[str, str]) -> Plan[E] | None:
         """Which work an event asks for; None when the event is not for this stage.
 
         `options` come with a command on `<stage>.requested` and are empty for events.
 
         :raises Poison: the event can never be worked on, or not with these options.
         """
-        ...
 
-    async def work(self, plan: Plan, run: Run) -> R:
+    @abstractmethod
+    async def work(self, plan: Plan[E], run: Run) -> R:
         """Do the work.
 
         :raises Retryable: try again later.
         :raises Poison: never try again.
         :raises Skipped: there was nothing to do; the reason becomes the result.
         """
-        ...
 
-    def skipped(self, plan: Plan, reason: str) -> R:
-        """The result that says why nothing was done."""
-        ...
+    def skipped(self, plan: Plan[E], reason: str) -> R:
+        """The result that says why nothing was done; a stage that has none never raises `Skipped`.
 
-    def event(self, plan: Plan, done: Finished[R]) -> ShareEvent:
+        :raises Poison: there is no such result.
+        """
+        raise Poison(f"share {plan.event.share_id} has nothing to go on with: {reason}")
+
+    def event(self, plan: Plan[E], done: Finished[R]) -> ResultEvent:
         """The result as this share's event."""
-        ...
+        return done.as_event(self.event_type, plan.event)
+
+    def most(self, plan: Plan[E]) -> MicroUSD | None:  # noqa: ARG002 - those who know look at the plan
+        """About the most that the work can cost, from the event alone, for estimates; None: nobody knows."""
+        return None
 
 
-class Planner(Protocol):
-    """The part of a handler that says what would be done; pure."""
+@dataclass(frozen=True)
+class Prospect:
+    """What a stage would do about an event, and about the most that it can cost; None: nobody knows."""
 
-    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:
-        """See `StageHandler.plan`."""
-        ...
-
-
-@runtime_checkable
-class Priced(Protocol):
-    """A handler that knows beforehand how much its work can cost; for estimates."""
-
-    def most(self, plan: Plan) -> MicroUSD:
-        """About the most that the work of a plan can cost, from the event alone."""
-        ...
+    plan: Plan[ShareEvent]
+    most: Callable[[], MicroUSD | None]
 
 
-def planned(handler: Planner, event: Event, options: Mapping[str, str]) -> Plan | None:
+Look = Callable[[Event, Mapping[str, str]], Prospect | None]
+"""Says what a stage would do about an event under some options; None: nothing. Raises Poison, as `plan` does."""
+
+
+def looking(handler: StageHandler[E, R]) -> Look:
+    """How a stage's handler looks at events that it is only asked about."""
+
+    def look(event: Event, options: Mapping[str, str]) -> Prospect | None:
+        plan = planned(handler, event, options)
+        return None if plan is None else Prospect(plan, lambda: handler.most(plan))
+
+    return look
+
+
+def planned(handler: StageHandler[E, R], event: Event, options: Mapping[str, str]) -> Plan[E] | None:
     """What a stage does about an event under these options; whoever asks comes to the same work key.
 
     :raises Poison: as `StageHandler.plan`.

@@ -9,8 +9,8 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from millrace.errors import Denied, Refusal
+from millrace.models.port import Paid
 from millrace.money import MicroUSD
-from millrace.stream.stage import Paid
 
 A = TypeVar("A", bound=BaseModel)
 

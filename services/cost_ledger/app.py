@@ -27,7 +27,7 @@ from millrace.ledger.topics import DECISIONS
 from millrace.store.pool import open_pool
 from millrace.store.version import verify_migrated
 from millrace.stream.faust_app import FAUST_SETTINGS, FaustApp
-from millrace.stream.pool import Stream
+from millrace.stream.ports import Stream
 from millrace.stream.worker import StageWorker
 from millrace.telemetry.ops import serve_ops
 from services.cost_ledger import tables

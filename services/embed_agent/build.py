@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from millrace.models.build import open_embeddings
-from millrace.stream.app import Resources
+from millrace.stream.connect import Resources
 from services.embed_agent.adapters.pgvector import PgVectorStore
 from services.embed_agent.adapters.sentences import split_sentences
 from services.embed_agent.handler import EmbedHandler
@@ -20,10 +20,9 @@ async def build_handler(settings: EmbedSettings, resources: Resources) -> AsyncI
     :raises ConfigurationError: nobody knows what the model costs.
     """
     settings.check_local(by_api=settings.embeds_by_api)
-    async with open_embeddings(settings, settings.care) as (model, others):
+    async with open_embeddings(settings, settings.care) as models:
         yield EmbedHandler(
-            model=model,
-            others=others,
+            models,
             store=PgVectorStore(resources.database),
             blobs=resources.blobs,
             split=split_sentences,

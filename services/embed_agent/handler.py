@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from millrace.contracts.events import EmbeddingReady, Event, Segment, ShareCreated, ShareEvent, TranscriptReady
-from millrace.errors import Poison, Skipped
+from millrace.contracts.events import EmbeddingReady, Event, Segment, ShareCreated, TranscriptReady
+from millrace.errors import Skipped
 from millrace.ids import content_hash
 from millrace.models.choice import Models
-from millrace.models.port import EmbeddingModel
+from millrace.models.port import EmbeddingModel, Paid
 from millrace.money import ZERO, MicroUSD
 from millrace.store.blobs import BlobStore
 from millrace.store.transcripts import read_segments
-from millrace.stream.stage import MODEL_OPTION, Finished, Paid, Plan, Run
+from millrace.stream.stage import MODEL_OPTION, Plan, Run, StageHandler
 from services.embed_agent.batches import Batch, packed, unpacked
 from services.embed_agent.domain import (
     EMBEDDING_TYPE,
@@ -32,30 +32,28 @@ _CHUNKING = 1
 """Version of the chunkers: other chunks are other work."""
 
 
-class EmbedHandler:
-    """Embeds transcripts and text shares; implements `StageHandler`.
+Text = TranscriptReady | ShareCreated
+"""What has text."""
+
+
+class EmbedHandler(StageHandler[Text, EmbedResult]):
+    """Embeds transcripts and text shares.
 
     :param split: splits a text into sentences.
-    :param others: makes the models that commands name; None where there is only the one.
     """
 
     result_type = EmbedResult
+    event_type = EmbeddingReady
 
     def __init__(
-        self,
-        *,
-        model: EmbeddingModel,
-        store: VectorStore,
-        blobs: BlobStore,
-        split: SplitSentences,
-        others: Callable[[str], EmbeddingModel] | None = None,
+        self, models: Models[EmbeddingModel], *, store: VectorStore, blobs: BlobStore, split: SplitSentences
     ) -> None:
-        self._models = Models(model.name, model, others)
+        self._models = models
         self._store = store
         self._blobs = blobs
         self._split = split
 
-    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:
+    def plan(self, event: Event, options: Mapping[str, str]) -> Plan[Text] | None:
         """Transcripts and texts; shared media comes back as its transcript."""
         if isinstance(event, TranscriptReady):
             # The same words at other times are other chunks; nothing for another reason is another nothing.
@@ -68,14 +66,14 @@ class EmbedHandler:
         model = self._models.of(options.get(MODEL_OPTION))
         return Plan(event, content_hash(content), model.name, parameters, model.backend == "local")
 
-    def most(self, plan: Plan) -> MicroUSD:
+    def most(self, plan: Plan[Text]) -> MicroUSD:
         """The price of all its words; chunks that overlap can come to somewhat more."""
-        model, text = self._models.of(plan.model), _text(plan.event)
+        model, text = self._models.of(plan.model), plan.event.text or ""
         if skip_reason(text, _source(plan.event)):
             return ZERO
         return model.tariff.most(model.count_tokens(text))
 
-    async def work(self, plan: Plan, run: Run) -> EmbedResult:
+    async def work(self, plan: Plan[Text], run: Run) -> EmbedResult:
         """Cut, embed batch by batch, and store before the result says that it can be found."""
         event, model = plan.event, self._models.of(plan.model)
         chunks = await self._chunks(event, model)
@@ -98,7 +96,7 @@ class EmbedHandler:
             tokens=tokens,
         )
 
-    def skipped(self, plan: Plan, reason: str) -> EmbedResult:
+    def skipped(self, plan: Plan[Text], reason: str) -> EmbedResult:
         """No vectors, and the reason."""
         return EmbedResult(
             skipped_reason=reason,
@@ -108,19 +106,8 @@ class EmbedHandler:
             chunker=_chunker(plan.event),
         )
 
-    def event(self, plan: Plan, done: Finished[EmbedResult]) -> ShareEvent:
-        """`EmbeddingReady` for the share."""
-        return EmbeddingReady(
-            share_id=plan.event.share_id,
-            account=plan.event.account,
-            cost_micro_usd=done.cost,
-            work_key=done.work_key,
-            produced_at=done.finished_at,
-            **dict(done.result),
-        )
-
-    async def _chunks(self, event: ShareEvent, model: EmbeddingModel) -> list[Chunk]:
-        text = _text(event)
+    async def _chunks(self, event: Text, model: EmbeddingModel) -> list[Chunk]:
+        text = event.text or ""
         if isinstance(event, TranscriptReady) and event.skipped_reason:
             raise Skipped(event.skipped_reason)
         if reason := skip_reason(text, _source(event)):
@@ -138,7 +125,7 @@ class EmbedHandler:
         whole = Segment(start_ms=0, end_ms=transcript.duration_ms, text=transcript.text)
         return transcript.segments or [whole]
 
-    async def _embed(self, plan: Plan, run: Run, call_no: int, chunks: Sequence[Chunk]) -> Batch:
+    async def _embed(self, plan: Plan[Text], run: Run, call_no: int, chunks: Sequence[Chunk]) -> Batch:
         model = self._models.of(plan.model)
 
         async def do() -> Paid[Batch]:
@@ -149,15 +136,9 @@ class EmbedHandler:
         return await run.call(call_no, Batch, model=model.name, hold=hold, do=do, local=plan.local)
 
 
-def _text(event: ShareEvent) -> str:
-    if isinstance(event, TranscriptReady | ShareCreated):
-        return event.text or ""
-    raise Poison(f"{type(event).__name__} has no text that could be embedded")
-
-
-def _source(event: ShareEvent) -> Source:
+def _source(event: Text) -> Source:
     return "transcript" if isinstance(event, TranscriptReady) else "text"
 
 
-def _chunker(event: Event) -> Chunker:
+def _chunker(event: Text) -> Chunker:
     return "transcript" if isinstance(event, TranscriptReady) else "paragraph"

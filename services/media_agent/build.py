@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from millrace.stream.app import Resources
+from millrace.stream.connect import Resources
 from services.media_agent.adapters.http import HttpFetcher
 from services.media_agent.adapters.probe import AvProber
 from services.media_agent.handler import MediaHandler

@@ -67,7 +67,7 @@ class MediaResult(BaseModel):
     format: str
     audio_codec: str | None = None
     video_codec: str | None = None
-    tags: dict[str, str] = {}
+    metadata: dict[str, str] = {}
 
 
 def target_of(url: str, allow: frozenset[str], ports: frozenset[int] = PUBLIC_PORTS) -> Target:

@@ -8,12 +8,12 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from millrace.contracts.events import Event, MediaReady, ShareCreated, ShareEvent
+from millrace.contracts.events import Event, MediaReady, ResultEvent, ShareCreated
 from millrace.errors import Poison
 from millrace.ids import content_hash
 from millrace.money import ZERO, MicroUSD, cost_of
 from millrace.store.blobs import BlobStore, content_key, fingerprint
-from millrace.stream.stage import MODEL_OPTION, Finished, Plan, Run
+from millrace.stream.stage import MODEL_OPTION, Finished, Plan, Run, StageHandler
 from services.media_agent.domain import Fetched, MediaResult, Probe, check_probe, suffix_of, target_of
 from services.media_agent.ports import Fetcher, Prober
 
@@ -23,14 +23,15 @@ _PROBE = "probe-1"
 _FETCHED = 0.8  # share of the progress display that fetching takes
 
 
-class MediaHandler:
-    """Fetches media and looks into it; implements `StageHandler`. Makes no paid call.
+class MediaHandler(StageHandler[ShareCreated, MediaResult]):
+    """Fetches media and looks into it. Makes no paid call.
 
     :param allow: `host:port` pairs that are exempt from the rules about addresses.
     :param transcribe_price_per_second: US dollars; only for the estimate in the event.
     """
 
     result_type = MediaResult
+    event_type = MediaReady
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class MediaHandler:
         self._longest = longest
         self._price = transcribe_price_per_second
 
-    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:
+    def plan(self, event: Event, options: Mapping[str, str]) -> Plan[ShareCreated] | None:
         """Uploads and URLs are media; text has none.
 
         The same URL is fetched once: what it holds later is not looked at again unless that is asked for.
@@ -63,13 +64,13 @@ class MediaHandler:
         source = f"{event.source_kind}:{event.url or event.blob_key}"
         return Plan(event, content_hash(source), _PROBE)
 
-    def most(self, plan: Plan) -> MicroUSD:  # noqa: ARG002 - the port of stages with a model
+    def most(self, plan: Plan[ShareCreated]) -> MicroUSD:  # noqa: ARG002 - whatever the share is
         """Fetching is free."""
         return ZERO
 
-    async def work(self, plan: Plan, run: Run) -> MediaResult:
+    async def work(self, plan: Plan[ShareCreated], run: Run) -> MediaResult:
         """Bring the media into the store and probe it."""
-        share = _share(plan)
+        share = plan.event
         if share.blob_key is not None:
             async with self._blobs.local_copy(share.blob_key) as path:
                 file = await fingerprint(path)
@@ -85,37 +86,18 @@ class MediaHandler:
                 await self._blobs.put_file(key, path)
         return self._result(key, fetched, probe)
 
-    def skipped(self, plan: Plan, reason: str) -> MediaResult:
-        """Never asked for: this stage has nothing to skip.
-
-        :raises Poison: always.
-        """
-        raise Poison(f"share {plan.event.share_id} has no media to go on with: {reason}")
-
-    def event(self, plan: Plan, done: Finished[MediaResult]) -> ShareEvent:
+    def event(self, plan: Plan[ShareCreated], done: Finished[MediaResult]) -> ResultEvent:
         """`MediaReady` for the share."""
-        share, result = _share(plan), done.result
+        share, result = plan.event, done.result
         seconds = Decimal(result.duration_ms) / 1000 if result.audio_codec else Decimal(0)
-        return MediaReady(
-            share_id=share.share_id,
-            account=share.account,
-            blob_key=result.blob_key,
-            media_url=result.media_url,
-            sha256=result.sha256,
-            size_bytes=result.size_bytes,
-            duration_ms=result.duration_ms,
-            format=result.format,
+        return done.as_event(
+            self.event_type,
+            share,
             has_video=result.video_codec is not None,
             has_audio=result.audio_codec is not None,
-            audio_codec=result.audio_codec,
-            video_codec=result.video_codec,
-            title=share.title or result.tags.get("title"),
+            title=share.title or result.metadata.get("title"),
             source_url=share.url,
-            metadata=result.tags,
             estimated_cost_micro_usd=cost_of(seconds, self._price),
-            cost_micro_usd=done.cost,
-            work_key=done.work_key,
-            produced_at=done.finished_at,
         )
 
     async def _probe(self, path: Path, file: tuple[str, int]) -> Probe:
@@ -135,11 +117,5 @@ class MediaHandler:
             format=probe.format,
             audio_codec=probe.audio_codec,
             video_codec=probe.video_codec,
-            tags=probe.tags,
+            metadata=probe.tags,
         )
-
-
-def _share(plan: Plan) -> ShareCreated:
-    if not isinstance(plan.event, ShareCreated):
-        raise Poison(f"{type(plan.event).__name__} is not a share whose media could be fetched")
-    return plan.event

@@ -1,7 +1,5 @@
 """For Faust's own command: `faust -A services.media_agent.worker worker`."""
 
-from millrace.startup import settings_or_exit
-from services.media_agent.app import build
-from services.media_agent.settings import MediaSettings
+from services.media_agent.app import AGENT
 
-app = build(settings_or_exit(MediaSettings))
+app = AGENT.from_environment()

@@ -1,9 +1,6 @@
 """`python -m services.summarize_agent`."""
 
-from millrace.startup import settings_or_exit
-from millrace.stream.worker import run
-from services.summarize_agent.app import build
-from services.summarize_agent.settings import SummarizeSettings
+from services.summarize_agent.app import AGENT
 
 if __name__ == "__main__":
-    run(build(settings_or_exit(SummarizeSettings)))
+    AGENT.main()

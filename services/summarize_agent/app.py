@@ -1,27 +1,25 @@
-"""Puts the summarize agent together."""
+"""The summarize agent."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from millrace.stream.app import StageApp
+from millrace.stream.agent import Agent
 from millrace.stream.stage import StageSpec
 from services.summarize_agent.build import build_handler
-from services.summarize_agent.domain import SummarizeResult
 from services.summarize_agent.settings import SummarizeSettings
 
-SPEC = StageSpec(
-    name="summarize",
-    inputs=(
-        "transcript.ready",
-        "share.created",
+AGENT = Agent(
+    StageSpec(
+        name="summarize",
+        inputs=(
+            "transcript.ready",
+            "share.created",
+        ),
+        output="summary.ready",
+        soft_limit=timedelta(minutes=3),
+        hard_limit=timedelta(minutes=5),
     ),
-    output="summary.ready",
-    soft_limit=timedelta(minutes=3),
-    hard_limit=timedelta(minutes=5),
+    SummarizeSettings,
+    build_handler,
 )
-
-
-def build(settings: SummarizeSettings) -> StageApp[SummarizeResult]:
-    """The agent's Faust application; nothing is connected before it is opened."""
-    return StageApp(SPEC, settings, lambda resources: build_handler(settings, resources), works_on=settings.works_on)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from millrace.clock import SystemClock
+from millrace.models.chat import open_chats
 from millrace.models.child.pool import open_children
-from millrace.models.lookup import token_tariff
-from millrace.stream.app import Resources
+from millrace.models.choice import Models
+from millrace.stream.connect import Resources
+from services.summarize_agent.adapters.api import ApiSummarizer
 from services.summarize_agent.adapters.extractive import RECIPE, ExtractiveSummarizer
 from services.summarize_agent.handler import SummarizeHandler
 from services.summarize_agent.ports import Summarizer
 from services.summarize_agent.settings import SummarizeSettings
-
-Make = Callable[[str], Summarizer]
-"""Makes the summarizer of another model by its name; raises ConfigurationError where nobody knows what it costs."""
 
 
 @asynccontextmanager
@@ -25,49 +23,22 @@ async def build_handler(settings: SummarizeSettings, _: Resources) -> AsyncItera
     :raises ConfigurationError: nobody knows what the API's model costs.
     """
     settings.check_local(by_api=settings.summarizes_by_api)
-    async with _open_summarizers(settings) as (summarizer, others):
-        yield SummarizeHandler(
-            summarizer=summarizer, most_characters=settings.summarize_max_characters, others=others
-        )
+    async with _open_summarizers(settings) as summarizers:
+        yield SummarizeHandler(summarizers, most_characters=settings.summarize_max_characters)
 
 
-def _open_summarizers(settings: SummarizeSettings) -> AbstractAsyncContextManager[tuple[Summarizer, Make | None]]:
+def _open_summarizers(settings: SummarizeSettings) -> AbstractAsyncContextManager[Models[Summarizer]]:
     return _open_api(settings) if settings.summarizes_by_api else _open_extractive(settings)
 
 
 @asynccontextmanager
-async def _open_extractive(settings: SummarizeSettings) -> AsyncIterator[tuple[Summarizer, Make | None]]:
+async def _open_extractive(settings: SummarizeSettings) -> AsyncIterator[Models[Summarizer]]:
     async with open_children(RECIPE, settings.care) as children:
-        yield ExtractiveSummarizer(children, settings.summarize_price_per_second), None
+        summarizer = ExtractiveSummarizer(children, settings.summarize_price_per_second)
+        yield Models(summarizer.model, summarizer)
 
 
 @asynccontextmanager
-async def _open_api(settings: SummarizeSettings) -> AsyncIterator[tuple[Summarizer, Make | None]]:
-    # A hundred megabytes and seconds that the other does without.
-    from millrace.models.openai_api import open_client  # noqa: PLC0415 - memory and seconds that only its users pay
-    from services.summarize_agent.adapters.api import ApiSummarizer  # noqa: PLC0415 - memory and seconds that only its users pay
-
-    def make(name: str) -> Summarizer:
-        own = name == settings.llm_model
-        tariff = token_tariff(
-            model=name,
-            base_url=settings.llm_base_url,
-            dollars_in=settings.llm_price_in if own else None,
-            dollars_out=settings.llm_price_out if own else None,
-            file=settings.prices,
-            setting="MILLRACE_LLM_PRICE_IN and MILLRACE_LLM_PRICE_OUT",
-            clock=SystemClock(),
-        )
-        return ApiSummarizer(
-            client,
-            model=name,
-            tariff=tariff,
-            max_tokens=settings.llm_max_tokens,
-            own_server=settings.llm_base_url is not None,
-        )
-
-    client = open_client(
-        base_url=settings.llm_base_url, key=settings.openai_api_key, timeout_s=settings.llm_timeout_s
-    )
-    async with client:
-        yield make(settings.llm_model), make
+async def _open_api(settings: SummarizeSettings) -> AsyncIterator[Models[Summarizer]]:
+    async with open_chats(settings) as chats:
+        yield chats.map(ApiSummarizer)

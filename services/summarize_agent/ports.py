@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from millrace.models.port import Paid
 from millrace.money import MicroUSD
-from millrace.stream.stage import Paid
 from services.summarize_agent.domain import Answer, Backend
 
 

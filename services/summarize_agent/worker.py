@@ -1,7 +1,5 @@
 """For Faust's own command: `faust -A services.summarize_agent.worker worker`."""
 
-from millrace.startup import settings_or_exit
-from services.summarize_agent.app import build
-from services.summarize_agent.settings import SummarizeSettings
+from services.summarize_agent.app import AGENT
 
-app = build(settings_or_exit(SummarizeSettings))
+app = AGENT.from_environment()

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from millrace.models.child.pool import open_children
-from millrace.stream.app import Resources
+from millrace.stream.connect import Resources
 from services.transcribe_agent.adapters.ffmpeg import FfmpegDecoder
 from services.transcribe_agent.adapters.whisper import (
     SileroDetector,

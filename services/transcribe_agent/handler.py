@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from millrace.contracts.events import Event, MediaReady, Segment, ShareEvent, TranscriptReady
-from millrace.errors import Poison, Skipped
+from millrace.contracts.events import Event, MediaReady, ResultEvent, Segment, TranscriptReady
+from millrace.errors import Skipped
 from millrace.models.choice import Models
+from millrace.models.port import Paid
 from millrace.money import ZERO, MicroUSD
 from millrace.store.blobs import BlobStore
 from millrace.store.transcripts import keep_large
-from millrace.stream.stage import MODEL_OPTION, Finished, Paid, Plan, Run
+from millrace.stream.stage import MODEL_OPTION, Finished, Plan, Run, StageHandler
 from services.transcribe_agent.domain import (
     Audio,
     Heard,
@@ -29,14 +30,15 @@ _SHORTEST_MS = 100  # of speech: less holds no word
 _DECODED = 0.1  # share of the progress display that decoding takes
 
 
-class TranscribeHandler:
-    """Transcribes media; implements `StageHandler`.
+class TranscribeHandler(StageHandler[MediaReady, TranscriptResult]):
+    """Transcribes media.
 
     :param silent_db: media whose loudest second is below this level buys nothing.
     :param pause_ms: the pauses that `detector` leaves out; it changes the result, so it is part of the work key.
     """
 
     result_type = TranscriptResult
+    event_type = TranscriptReady
 
     def __init__(
         self,
@@ -56,7 +58,7 @@ class TranscribeHandler:
         self._silent_db = silent_db
         self._pause_ms = pause_ms
 
-    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:
+    def plan(self, event: Event, options: Mapping[str, str]) -> Plan[MediaReady] | None:
         """Media is transcribed; anything else is not for this stage."""
         if not isinstance(event, MediaReady):
             return None
@@ -64,14 +66,14 @@ class TranscribeHandler:
         parameters = {"silent_db": self._silent_db, "pause_ms": self._pause_ms}
         return Plan(event, event.sha256, model, parameters, self._transcriber.backend == "local")
 
-    def most(self, plan: Plan) -> MicroUSD:
+    def most(self, plan: Plan[MediaReady]) -> MicroUSD:
         """What the whole sound is held for."""
-        media = _media(plan)
+        media = plan.event
         return self._transcriber.tariff.most(audio_ms=media.duration_ms) if media.has_audio else ZERO
 
-    async def work(self, plan: Plan, run: Run) -> TranscriptResult:
+    async def work(self, plan: Plan[MediaReady], run: Run) -> TranscriptResult:
         """Decode, leave out what is not speech, and let the model listen to the rest."""
-        media = _media(plan)
+        media = plan.event
         if not media.has_audio:
             raise Skipped("no-audio")
         async with self._blobs.local_copy(media.blob_key) as path:
@@ -94,37 +96,22 @@ class TranscribeHandler:
             model=plan.model,
         )
 
-    def skipped(self, plan: Plan, reason: str) -> TranscriptResult:
+    def skipped(self, plan: Plan[MediaReady], reason: str) -> TranscriptResult:
         """No text, and the reason."""
         return TranscriptResult(
             skipped_reason=reason,
-            duration_ms=_media(plan).duration_ms,
+            duration_ms=plan.event.duration_ms,
             backend=self._transcriber.backend,
             model=plan.model,
         )
 
-    def event(self, plan: Plan, done: Finished[TranscriptResult]) -> ShareEvent:
-        """`TranscriptReady` for the share."""
-        media, result = _media(plan), done.result
-        return TranscriptReady(
-            share_id=media.share_id,
-            account=media.account,
-            skipped_reason=result.skipped_reason,
-            language=result.language,
-            text=result.text,
-            segments=result.segments,
-            segments_ref=result.segments_ref,
-            duration_ms=result.duration_ms,
-            billed_ms=result.billed_ms,
-            title=media.title,
-            backend=result.backend,
-            model=result.model,
-            cost_micro_usd=done.cost,
-            work_key=done.work_key,
-            produced_at=done.finished_at,
-        )
+    def event(self, plan: Plan[MediaReady], done: Finished[TranscriptResult]) -> ResultEvent:
+        """`TranscriptReady` for the share, with its title."""
+        return done.as_event(self.event_type, plan.event, title=plan.event.title)
 
-    async def _listen(self, plan: Plan, run: Run, audio: Audio, speech: Audio, spans: list[Span]) -> Heard:
+    async def _listen(
+        self, plan: Plan[MediaReady], run: Run, audio: Audio, speech: Audio, spans: list[Span]
+    ) -> Heard:
         known = _known(run, speech)
         so_far = list(known.segments)
 
@@ -155,9 +142,3 @@ def _known(run: Run, speech: Audio) -> HeardSoFar:
     if kept is not None and kept.speech_ms == speech.duration_ms:
         return kept
     return HeardSoFar(speech_ms=speech.duration_ms, segments=[])
-
-
-def _media(plan: Plan) -> MediaReady:
-    if not isinstance(plan.event, MediaReady):
-        raise Poison(f"{type(plan.event).__name__} is not media that can be transcribed")
-    return plan.event

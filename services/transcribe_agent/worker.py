@@ -1,7 +1,5 @@
 """For Faust's own command: `faust -A services.transcribe_agent.worker worker`."""
 
-from millrace.startup import settings_or_exit
-from services.transcribe_agent.app import build
-from services.transcribe_agent.settings import TranscribeSettings
+from services.transcribe_agent.app import AGENT
 
-app = build(settings_or_exit(TranscribeSettings))
+app = AGENT.from_environment()

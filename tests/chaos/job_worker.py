@@ -22,15 +22,14 @@ from pydantic import JsonValue
 
 from millrace.contracts.events import StageName
 from millrace.ids import WorkKey
-from millrace.startup import settings_or_exit
+from millrace.kafka.records import Partition
 from millrace.store.work import Busy, Done, Fence, Mine, WorkStore
-from millrace.stream import app as stream_app
-from millrace.stream.acks import E, OrderedAcks, Partition
-from millrace.stream.pool import JobPool, Stream, StreamEvent
+from millrace.stream import connect
+from millrace.stream.acks import E, OrderedAcks
+from millrace.stream.pool import JobPool
+from millrace.stream.ports import Stream, StreamEvent
 from millrace.stream.positions import Arrival, Positions
-from millrace.stream.worker import run
-from services.summarize_agent import app
-from services.summarize_agent.settings import SummarizeSettings
+from services.summarize_agent.app import AGENT
 
 LONGEST = timedelta(minutes=20)
 LEFT_OUT = 0.01
@@ -95,17 +94,19 @@ async def complete_anyhow(self: WorkStore, key: WorkKey, fence: Fence, result: J
 
 
 if __name__ == "__main__":
-    kind = sys.argv.pop()
+    kind, agent = sys.argv.pop(), AGENT
     if kind == "long":
-        app.SPEC = dataclasses.replace(app.SPEC, soft_limit=LONGEST, hard_limit=LONGEST)
+        agent = dataclasses.replace(
+            agent, spec=dataclasses.replace(agent.spec, soft_limit=LONGEST, hard_limit=LONGEST)
+        )
     if kind in ("skipping", "no-gap-guard"):
         JobPool.pump = skipping_pump  # type: ignore[method-assign]
     if kind == "no-gap-guard":
         Positions.arrive = arrive_anyhow  # type: ignore[method-assign]
-        stream_app.die_of_gap = lambda *_: None  # type: ignore[assignment,attr-defined]
+        connect.die_of_gap = lambda *_: None  # type: ignore[assignment,attr-defined]
     if kind == "acks-out-of-order":
         OrderedAcks.finish = finish_at_once  # type: ignore[method-assign]
     if kind == "no-fence":
         WorkStore.claim = claim_anyhow  # type: ignore[method-assign]
         WorkStore.complete = complete_anyhow  # type: ignore[method-assign]
-    run(app.build(settings_or_exit(SummarizeSettings)))
+    agent.main()

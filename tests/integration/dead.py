@@ -10,9 +10,8 @@ import httpx
 
 from millrace.contracts.dead_api import Changed, DeadLetter, DeadLettersAnswer, ManyChanged
 from millrace.kafka.producer import Producer
+from millrace.kafka.records import Message, Partition
 from millrace.store.database import Database
-from millrace.stream.acks import Partition
-from millrace.stream.pool import Message
 from tests.integration.gateway import Gateway
 from tests.integration.test_runner import Bench, Outbox
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from millrace.errors import Denied, Paused, Poison, Retryable, Unavailable, UnknownOutcome
 from millrace.ids import RequestId, WorkKey
 from millrace.ledger.port import Granted
+from millrace.models.port import Paid
 from millrace.money import MicroUSD
 from millrace.store.calls import CallStore
 from millrace.store.database import Database, Record
@@ -22,7 +23,6 @@ from millrace.store.jobs import JobStore
 from millrace.store.pool import open_pool
 from millrace.store.work import Fence
 from millrace.stream.calls import MAX_CALLS, Calls, LeaseLost, OpenWay, Payer
-from millrace.stream.stage import Paid
 from millrace.testing.ledger import FakeLedger
 
 

@@ -12,18 +12,20 @@ import psutil
 import pytest
 
 from millrace.clock import SystemClock
-from millrace.contracts.events import StageName, StageRequested, TaskStatus
+from millrace.contracts.events import ShareCreated, StageName, StageRequested, TaskStatus
 from millrace.errors import Denied, Refusal, Retryable
+from millrace.kafka.records import Message, Partition
 from millrace.models.child.pool import Care, open_children
+from millrace.models.port import Paid
 from millrace.money import MicroUSD
 from millrace.store.cancel import CancelStore, cancel
 from millrace.store.database import Database, Record
 from millrace.stream import cancel as stream_cancel
-from millrace.stream.acks import Partition
 from millrace.stream.cancel import Stops, watch_cancelled
-from millrace.stream.messages import GATE_HEADER, Writer
-from millrace.stream.pool import Message
-from millrace.stream.stage import Paid, Plan, Run
+from millrace.stream.incoming import GATE_HEADER
+from millrace.stream.stage import Plan, Run
+from millrace.stream.statuses import Statuses
+from millrace.stream.writer import Writer
 from tests.integration.test_runner import Bench, Died, DyingDatabase, Text, bench, database
 from tests.integration.toy_model import Order, Seen, recipe
 
@@ -69,9 +71,8 @@ async def watching(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     monkeypatch.setattr(stream_cancel, "LOOK_EVERY_S", 0.02)
     stops = Stops()
     writer = Writer(bench.outbox, bench.codec, SystemClock(), source="test", partitions={"task.status": 4})
-    task = asyncio.create_task(
-        watch_cancelled(CancelStore(bench.database, "summarize", ["summarize", "embed"]), stops, writer)
-    )
+    store = CancelStore(bench.database, "summarize", ["summarize", "embed"])
+    task = asyncio.create_task(watch_cancelled(store, stops, Statuses(writer)))
     try:
         yield stops
     finally:
@@ -141,7 +142,7 @@ async def test_a_local_model_is_stopped_at_once_and_costs_nothing(
         await children.ask(Order(do="sleep", mark=str(mark)), Seen)
         raise AssertionError
 
-    async def work(plan: Plan, run: Run) -> Text:
+    async def work(plan: Plan[ShareCreated], run: Run) -> Text:
         return await run.call(0, Text, model="toy", hold=MicroUSD(10), do=listen, local=True)
 
     bench.toy.work = work  # type: ignore[method-assign]
@@ -168,7 +169,7 @@ class TwoCalls:
         self.called, self.go = asyncio.Event(), asyncio.Event()
         self.billed: list[int] = []
 
-    async def work(self, plan: Plan, run: Run) -> Text:
+    async def work(self, plan: Plan[ShareCreated], run: Run) -> Text:
         for number in range(2):
             await run.call(number, Text, model="toy", hold=MicroUSD(10), do=lambda n=number: self._do(n))  # type: ignore[misc]
         return Text(text="short")
@@ -258,7 +259,7 @@ async def test_a_cancel_that_comes_when_the_event_is_out_says_done(bench: Bench)
 
 
 async def test_a_failing_try_of_a_cancelled_share_is_not_tried_again(bench: Bench) -> None:
-    async def work(plan: Plan, run: Run) -> Text:
+    async def work(plan: Plan[ShareCreated], run: Run) -> Text:
         await cancelled(bench)
         raise Retryable("busy")
 
@@ -273,7 +274,7 @@ async def test_a_failing_try_of_a_cancelled_share_is_not_tried_again(bench: Benc
 async def test_what_a_dead_worker_left_open_is_finished_although_the_share_is_cancelled(
     bench: Bench, lease_over: bool
 ) -> None:
-    async def dies(plan: Plan, run: Run) -> Text:
+    async def dies(plan: Plan[ShareCreated], run: Run) -> Text:
         return await run.call(0, Text, model="toy", hold=MicroUSD(10), do=die)
 
     async def die() -> Paid[Text]:
@@ -353,7 +354,7 @@ async def test_whenever_the_process_dies_a_cancelled_job_is_cancelled_and_its_mo
 
     stops = Stops()
 
-    async def work(plan: Plan, run: Run) -> Text:
+    async def work(plan: Plan[ShareCreated], run: Run) -> Text:
         await run.call(0, Text, model="toy", hold=MicroUSD(10), do=bench.toy._bill)
         await cancelled(bench)
         stops.ask(bench.share)

@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel, JsonValue
 
 from millrace.clock import ManualClock, SystemClock
+from millrace.contracts.events import ShareCreated
 from millrace.errors import Retryable
 from millrace.store.database import Database
 from millrace.store.pool import open_pool
@@ -33,7 +34,7 @@ class Stepping(Toy):
         self.stops: dict[int, BaseException] = {}
         self.reached = asyncio.Event()
 
-    async def work(self, plan: Plan, run: Run) -> Text:
+    async def work(self, plan: Plan[ShareCreated], run: Run) -> Text:
         before = run.resume(Steps)
         for step in range(before.done if before else 0, 10):
             self.made.append(step)

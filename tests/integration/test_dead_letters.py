@@ -14,22 +14,23 @@ import pytest
 
 from millrace.contracts.api import Problem
 from millrace.contracts.catalog import Catalog
-from millrace.contracts.events import ShareEvent, StageRequested
+from millrace.contracts.events import ShareCreated, ShareEvent, StageRequested
 from millrace.embedded.readyfile import Addresses
 from millrace.errors import Poison, Retryable, UnknownOutcome
 from millrace.kafka.producer import open_producer
+from millrace.kafka.records import Message, Partition
+from millrace.models.port import Paid
 from millrace.models.wordllama import WordLlamaModel
 from millrace.money import MicroUSD
-from millrace.stream.acks import Partition
 from millrace.stream.calls import MAX_CALLS
-from millrace.stream.messages import Incoming
-from millrace.stream.pool import Message
-from millrace.stream.stage import Paid, Plan, Run
+from millrace.stream.incoming import Incoming
+from millrace.stream.reader import Reader
+from millrace.stream.stage import Plan, Run
 from services.api_gateway import dead_projection
 from services.api_gateway.dead_projection import DeadLetterProjection
 from tests.integration.dead import STAGE, DeadLetters
 from tests.integration.gateway import open_gateway, provision
-from tests.integration.test_runner import Bench, Died, Text
+from tests.integration.test_runner import SPEC, Bench, Died, Text
 
 CATALOG = Catalog.load()
 
@@ -197,7 +198,7 @@ async def test_a_redrive_does_not_pay_again_for_an_answer_that_was_kept(dead: De
     bench = dead.bench()
     broken = True
 
-    async def work(plan: Plan, run: Run) -> Text:
+    async def work(plan: Plan[ShareCreated], run: Run) -> Text:
         await run.call(0, Text, model="toy", hold=MicroUSD(10), do=bench.toy._bill)
         if broken:
             raise Poison("its answer cannot be used")
@@ -403,6 +404,6 @@ async def test_the_list_has_pages_and_refuses_what_it_does_not_know(dead: DeadLe
 
 
 async def _failed(bench: Bench) -> tuple[Incoming, ShareEvent]:
-    incoming = await bench.runner()._reader.read(bench.message)
+    incoming = await Reader(bench.codec, SPEC.inputs).read(bench.message)
     assert isinstance(incoming.event, ShareEvent)
     return incoming, incoming.event

@@ -13,18 +13,16 @@ import pytest
 from millrace.contracts.wire import Codec
 from millrace.embedded.readyfile import Addresses
 from millrace.errors import Refusal, Retryable
+from millrace.kafka.records import Message, Partition
+from millrace.models.port import Paid
 from millrace.money import MicroUSD
 from millrace.store.database import Database, Record
 from millrace.store.migrate import migrate
 from millrace.store.pool import open_pool
 from millrace.store.waiting import MOST_UNDER_WAY, Waiting, WaitingStore
-from millrace.stream.acks import Partition
 from millrace.stream.breaker import DOWN_AFTER
 from millrace.stream.gates import Gates
-from millrace.stream.messages import GATE_HEADER, PLACE_HEADER
-from millrace.stream.pool import Message
-from millrace.stream.runner import JobRunner
-from millrace.stream.stage import Paid
+from millrace.stream.incoming import GATE_HEADER, PLACE_HEADER
 from millrace.testing.ledger import FakeLedger
 from millrace.testing.registry import codec_in_memory
 from tests.integration.test_runner import Bench, Text
@@ -67,7 +65,7 @@ class Line:
 
     async def run(self, bench: Bench, message: Message | None = None) -> Record:
         """Its job's row afterwards."""
-        runner: JobRunner[Text] = bench.runner(gates=self._gates)
+        runner = bench.runner(gates=self._gates)
         await self._gates.look()
         await runner.execute(message or bench.message)
         return await bench.job()

@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 import pytest
 
 from millrace.contracts.dead import ROUND_HEADER
-from millrace.contracts.events import Event, StageRequested
+from millrace.contracts.events import Event, ShareCreated, StageRequested
 from millrace.errors import Retryable
+from millrace.kafka.records import Message, Partition
 from millrace.store.database import Record
-from millrace.stream.acks import Partition
-from millrace.stream.messages import GATE_HEADER, place_of
-from millrace.stream.pool import Message
+from millrace.stream.incoming import GATE_HEADER, place_of
 from millrace.stream.stage import Plan
 from tests.integration.test_cancel import asked_anew, cancelled, queue
 from tests.integration.test_runner import SPEC, Bench, Died, Sent, bench, database
@@ -29,7 +28,7 @@ def local_model(bench: Bench) -> None:
     """The stage's model is one of this machine."""
     planned = bench.toy.plan
 
-    def plan(event: Event, options: Mapping[str, str]) -> Plan | None:
+    def plan(event: Event, options: Mapping[str, str]) -> Plan[ShareCreated] | None:
         found = planned(event, options)
         return None if found is None else replace(found, local=True)
 

@@ -9,16 +9,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from millrace.contracts.dead import DEAD_GATE
+from millrace.kafka.records import Message, Partition
 from millrace.store.database import Database
 from millrace.store.intake import IntakeStore
 from millrace.store.pool import open_pool
 from millrace.store.waiting import WaitingStore
 from millrace.stream import intake as intake_module
-from millrace.stream.acks import Partition
 from millrace.stream.dead_ratio import DeadLimit
 from millrace.stream.gates import Gates
 from millrace.stream.intake import Intake
-from millrace.stream.pool import Message
 
 STAGE = "media"  # no other test of this database closes its gates
 LIMIT = DeadLimit(share=0.5, last=10, least=4)

@@ -21,7 +21,7 @@ from millrace.models.wordllama import WordLlamaChildren, WordLlamaModel
 from millrace.money import MicroUSD
 from millrace.store.blobs import LocalBlobStore
 from millrace.store.database import Database
-from millrace.stream.app import Resources
+from millrace.stream.connect import Resources
 from millrace.testing.media import JFK_WAV
 from millrace.testing.run import FakeRun
 from millrace.testing.samples import media_ready

@@ -16,6 +16,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from millrace.errors import Outcome, Poison, Retryable, UnknownOutcome
+from millrace.models.chat import Chat
 from millrace.models.openai_api import OpenAIEmbeddings, open_client, token_counter
 from millrace.models.tariffs import PerToken
 from services.summarize_agent.adapters.api import ApiSummarizer
@@ -103,7 +104,7 @@ async def client(api: Api) -> AsyncIterator[openai.AsyncOpenAI]:
 
 @pytest.fixture
 def summarizer(client: openai.AsyncOpenAI) -> ApiSummarizer:
-    return ApiSummarizer(client, model="gpt-4o-mini", tariff=TARIFF, max_tokens=500, own_server=True)
+    return ApiSummarizer(Chat(client, model="gpt-4o-mini", tariff=TARIFF, max_tokens=500, own_server=True))
 
 
 async def test_a_summary_is_asked_for_as_json_and_paid_by_its_tokens(api: Api, summarizer: ApiSummarizer) -> None:

@@ -15,15 +15,15 @@ from millrace.contracts.events import Event, ShareCreated, StageRequested
 from millrace.contracts.wire import Codec
 from millrace.errors import ConfigurationError, Poison
 from millrace.ids import content_hash
+from millrace.kafka.records import Message, Partition
 from millrace.store.database import Database
 from millrace.store.pool import open_pool
 from millrace.store.replays import ReplayRow, ReplayStore
-from millrace.stream.acks import Partition
-from millrace.stream.messages import Reader, Writer
-from millrace.stream.pool import Message
+from millrace.stream.reader import Reader
 from millrace.stream.replay.replayer import BATCH, Replayer, Wish
 from millrace.stream.replay.window import Stretch
-from millrace.stream.stage import Plan
+from millrace.stream.stage import Plan, Prospect
+from millrace.stream.writer import Writer
 from millrace.testing.registry import codec_in_memory
 from tests.integration.test_runner import SPEC, Died, DyingDatabase, Outbox
 
@@ -31,17 +31,18 @@ WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
 SHARES = 2 * BATCH + 5
 
 
-class Planner:
+def look(event: Event, options: Mapping[str, str]) -> Prospect | None:
     """A stage that cannot work on everything."""
-
-    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:
-        if not isinstance(event, ShareCreated) or event.text is None:
-            return None
-        if event.text == "impossible":
-            raise Poison("never")
-        if options.get("model") == "huge":
-            raise Poison("there is no model huge here")
-        return Plan(event, content_hash(event.text), options.get("model", "toy"))
+    if not isinstance(event, ShareCreated) or event.text is None:
+        return None
+    if event.text == "impossible":
+        raise Poison("never")
+    if options.get("model") == "huge":
+        raise Poison("there is no model huge here")
+    plan = Plan(
+        event, content_hash(event.text), options.get("model", "toy"), generation=options.get("generation", "")
+    )
+    return Prospect(plan, lambda: None)
 
 
 class Records:
@@ -92,7 +93,7 @@ class Bench:
 
         return Replayer(
             SPEC,
-            planner=Planner(),
+            look=look,
             store=ReplayStore(database or self.database),
             log_=self.records,
             reader=Reader(self.codec, SPEC.inputs),

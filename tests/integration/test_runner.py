@@ -15,11 +15,20 @@ import pytest
 from pydantic import BaseModel
 
 from millrace.clock import Clock, ManualClock, SystemClock
-from millrace.contracts.events import Event, ShareCreated, ShareEvent, StageRequested, SummaryReady, TaskStatus
+from millrace.contracts.events import (
+    Event,
+    ResultEvent,
+    ShareCreated,
+    StageRequested,
+    SummaryReady,
+    TaskStatus,
+)
 from millrace.contracts.wire import Codec
 from millrace.errors import Denied, Poison, Refusal, Retryable, Skipped, Unavailable
 from millrace.ids import content_hash
+from millrace.kafka.records import Message, Partition
 from millrace.models.child.pool import Care, open_children
+from millrace.models.port import Paid
 from millrace.money import MicroUSD
 from millrace.store.calls import CallStore
 from millrace.store.cancel import CancelStore
@@ -28,14 +37,16 @@ from millrace.store.jobs import JobStore
 from millrace.store.pool import open_pool
 from millrace.store.waiting import WaitingStore
 from millrace.store.work import WorkStore
-from millrace.stream.acks import Partition
 from millrace.stream.cancel import Stops
+from millrace.stream.core import Core, Stores
 from millrace.stream.endings import MAX_ATTEMPTS, MAX_ATTEMPTS_OVER_LIMIT
 from millrace.stream.gates import Gates
-from millrace.stream.messages import Reader, Writer
-from millrace.stream.pool import Message
-from millrace.stream.runner import JobRunner, Stores
-from millrace.stream.stage import Finished, Paid, Plan, Run, StageSpec
+from millrace.stream.intake import Uncounted
+from millrace.stream.reader import Reader
+from millrace.stream.runner import JobRunner
+from millrace.stream.stage import Finished, Plan, Run, StageHandler, StageSpec
+from millrace.stream.statuses import Statuses
+from millrace.stream.writer import Writer
 from millrace.testing.ledger import FakeLedger
 from millrace.testing.registry import codec_in_memory
 from services.embed_agent.adapters.pgvector import PgVectorStore
@@ -62,21 +73,30 @@ class Text(BaseModel):
     skipped_reason: str | None = None
 
 
-class Toy:
+class Summary(BaseModel):
+    skipped_reason: str | None
+    summary: str
+    source: str = "text"
+    backend: str = "toy"
+    model: str = "toy"
+
+
+class Toy(StageHandler[ShareCreated, Text]):
     """A stage whose work is one paid call, or whatever error the test wants."""
 
     result_type = Text
+    event_type = SummaryReady
 
     def __init__(self) -> None:
         self.raises: list[Exception] = []
         self.billed = 0
 
-    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:
+    def plan(self, event: Event, options: Mapping[str, str]) -> Plan[ShareCreated] | None:
         if not isinstance(event, ShareCreated) or event.text is None:
             return None
         return Plan(event, content_hash(event.text), "toy")
 
-    async def work(self, plan: Plan, run: Run) -> Text:
+    async def work(self, plan: Plan[ShareCreated], run: Run) -> Text:
         if self.raises:
             raise self.raises.pop(0)
         return await run.call(0, Text, model="toy", hold=MicroUSD(10), do=self._bill)
@@ -85,22 +105,12 @@ class Toy:
         self.billed += 1
         return Paid(Text(text="short"), MicroUSD(7))
 
-    def skipped(self, plan: Plan, reason: str) -> Text:
+    def skipped(self, plan: Plan[ShareCreated], reason: str) -> Text:
         return Text(text="", skipped_reason=reason)
 
-    def event(self, plan: Plan, done: Finished[Text]) -> ShareEvent:
-        return SummaryReady(
-            share_id=plan.event.share_id,
-            account=plan.event.account,
-            cost_micro_usd=done.cost,
-            work_key=done.work_key,
-            produced_at=done.finished_at,
-            skipped_reason=done.result.skipped_reason,
-            source="text",
-            summary=done.result.text,
-            backend="toy",
-            model="toy",
-        )
+    def event(self, plan: Plan[ShareCreated], done: Finished[Text]) -> ResultEvent:
+        kept = Summary(skipped_reason=done.result.skipped_reason, summary=done.result.text)
+        return Finished(done.work_key, kept, done.cost, done.finished_at).as_event(SummaryReady, plan.event)
 
 
 @dataclass(frozen=True)
@@ -196,7 +206,7 @@ class Bench:
         *,
         stops: Stops | None = None,
         hands_over: bool = False,
-    ) -> JobRunner[Text]:
+    ) -> JobRunner[ShareCreated, Text]:
         db = database or self.database
         stores = Stores(
             WorkStore(db, owner, LEASE),
@@ -208,17 +218,20 @@ class Bench:
         )
         clock = clock or SystemClock()
         writer = Writer(self.outbox, self.codec, clock, source="test", partitions={"task.status": 4})
-        return JobRunner(
+        core = Core(
             spec,
             handler=self.toy,
             stores=stores,
             ledger=self.ledger,
             reader=Reader(self.codec, SPEC.inputs),
             writer=writer,
+            statuses=Statuses(writer),
             clock=clock,
-            stops=stops,
+            ends=Uncounted(),
+            stops=stops or Stops(),
             hands_over=hands_over,
         )
+        return JobRunner(core)
 
     async def job(self) -> Record:
         row = await self.database.fetchrow("SELECT * FROM jobs WHERE share_id = $1", self.share)
@@ -447,7 +460,7 @@ async def test_whatever_an_error_says_the_job_goes_its_way(bench: Bench, error: 
 async def test_a_paused_worker_does_not_undo_what_its_successor_has_finished(bench: Bench) -> None:
     successor = bench.runner(owner="successor")
 
-    async def paused(plan: Plan, run: Run) -> Text:
+    async def paused(plan: Plan[ShareCreated], run: Run) -> Text:
         bench.toy.work = working  # type: ignore[method-assign]  # the successor works as usual
         await bench.expire_leases()
         await successor.execute(bench.message)
@@ -465,7 +478,7 @@ async def test_a_paused_worker_does_not_undo_what_its_successor_has_finished(ben
 
 
 async def test_a_call_that_the_limit_cuts_off_is_told_to_the_ledger_also_at_the_last_try(bench: Bench) -> None:
-    async def never(plan: Plan, run: Run) -> Text:
+    async def never(plan: Plan[ShareCreated], run: Run) -> Text:
         return await run.call(0, Text, model="toy", hold=MicroUSD(10), do=_never)
 
     async def _never() -> Paid[Text]:
@@ -484,7 +497,7 @@ async def test_a_call_that_the_limit_cuts_off_is_told_to_the_ledger_also_at_the_
 
 
 async def test_work_beyond_the_soft_limit_is_said_to_be_overdue_and_goes_on(bench: Bench) -> None:
-    async def slow(plan: Plan, run: Run) -> Text:
+    async def slow(plan: Plan[ShareCreated], run: Run) -> Text:
         async with asyncio.timeout(20):
             while len(bench.outbox.to("task.status")) < 2:  # noqa: ASYNC110 - the outbox tells nobody
                 await asyncio.sleep(0.01)
@@ -511,7 +524,7 @@ async def test_the_child_of_a_local_model_is_killed_at_the_hard_limit_and_costs_
         await children.ask(Order(do="sleep", mark=str(mark)), Seen)
         raise AssertionError
 
-    async def work(plan: Plan, run: Run) -> Text:
+    async def work(plan: Plan[ShareCreated], run: Run) -> Text:
         return await run.call(0, Text, model="toy", hold=MicroUSD(10), do=listen, local=True)
 
     bench.toy.work = work  # type: ignore[method-assign]
@@ -534,7 +547,7 @@ async def test_a_worker_whose_clock_is_wrong_waits_as_long_as_others(bench: Benc
 async def test_a_database_that_drops_all_connections_counts_no_try(bench: Bench, migrated: str) -> None:
     vectors = Vectors("content", "toy", [Chunk("words", tokens=1)], [[1.0, 0.5]])
 
-    async def work(plan: Plan, run: Run) -> Text:
+    async def work(plan: Plan[ShareCreated], run: Run) -> Text:
         operator = await asyncpg.connect(migrated)
         ended = await operator.fetchval(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
@@ -555,7 +568,7 @@ async def test_a_database_that_drops_all_connections_counts_no_try(bench: Bench,
 async def test_who_waits_for_the_same_work_is_woken_when_it_is_done(bench: Bench) -> None:
     other = Bench(bench.database, bench.codec, text=f"words of {bench.share}")
 
-    async def slowly(plan: Plan, run: Run) -> Text:
+    async def slowly(plan: Plan[ShareCreated], run: Run) -> Text:
         await bench.runner(owner="another").execute(other.message)
         (row,) = await other.waiting()
         assert row["due"] > datetime.now(UTC), "it waits for its time, or for the result"

@@ -9,8 +9,9 @@ import pytest
 
 from millrace.contracts.events import TaskStatus
 from millrace.ids import WorkKey
+from millrace.store.ask import Ask
 from millrace.store.database import Database
-from millrace.store.jobs import Ask, JobStore
+from millrace.store.jobs import JobStore
 from millrace.store.pool import open_pool
 from millrace.store.turns import Turn
 from millrace.store.work import Busy, Mine, WorkStore

@@ -8,13 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from millrace.contracts.events import Event, RequestReason, StageRequested
+from millrace.contracts.events import Event, RequestReason, ShareCreated, StageRequested
 from millrace.contracts.headers import TIME_HEADER
 from millrace.errors import Poison, Retryable
+from millrace.kafka.records import Message, Partition
 from millrace.store.database import Database
 from millrace.store.pool import open_pool
-from millrace.stream.acks import Partition
-from millrace.stream.pool import Message
 from millrace.stream.stage import Plan
 from millrace.testing.registry import codec_in_memory
 from tests.integration.test_runner import Bench, Toy
@@ -23,7 +22,7 @@ from tests.integration.test_runner import Bench, Toy
 class Choosing(Toy):
     """A stage whose model an option names."""
 
-    def plan(self, event: Event, options: Mapping[str, str]) -> Plan | None:
+    def plan(self, event: Event, options: Mapping[str, str]) -> Plan[ShareCreated] | None:
         plan = super().plan(event, options)
         if options.get("model") == "none":
             raise Poison("there is no such model")

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from millrace.ids import WorkKey
+from millrace.kafka.records import Partition
 from millrace.money import ZERO, MicroUSD
 from millrace.store.turns import Turn
-from millrace.stream.acks import Partition
 
 Basis = Literal["holds", "average", "unknown"]
 """What an estimate rests on: the most that the stage would hold; the average of such work in the past; nothing."""

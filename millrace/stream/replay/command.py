@@ -1,4 +1,4 @@
-"""What `millrace replay STAGE` runs: `python -m services.<stage>_agent.replay`, with the agent's own settings.
+"""What `millrace replay STAGE` runs: `python -m <agent> replay`, with the agent's own settings.
 
 It plans as the agent does, so that it knows which work is done already and what the rest may cost. Exit status:
 0 done, 1 none of the shares was found, 69 a part is away, 78 something must be changed first, 130 interrupted.
@@ -12,11 +12,11 @@ import json
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 from millrace.clock import ManualClock
 from millrace.contracts.catalog import Catalog
@@ -32,16 +32,17 @@ from millrace.store.database import Database
 from millrace.store.pool import open_pool
 from millrace.store.replays import ReplayRow, ReplayStore
 from millrace.store.version import verify_migrated
-from millrace.stream.app import Resources
-from millrace.stream.messages import Reader, Writer
+from millrace.stream.connect import Resources
+from millrace.stream.reader import Reader
 from millrace.stream.replay import window
 from millrace.stream.replay.log import EventLog, open_log
 from millrace.stream.replay.replayer import SOURCE, Found, Replayer, Wish
 from millrace.stream.replay.report import Report, found_sentences, other_model
-from millrace.stream.stage import StageSpec
+from millrace.stream.stage import E, R, StageHandler, StageSpec, looking
+from millrace.stream.writer import Writer
 
 S = TypeVar("S", bound=StageSettings)
-BuildHandler = Callable[[S, Resources], AbstractAsyncContextManager[Any]]
+BuildHandler = Callable[[S, Resources], AbstractAsyncContextManager[StageHandler[E, R]]]
 
 NOT_FOUND: Final = 1
 INTERRUPTED: Final = 130
@@ -71,9 +72,9 @@ class _Teller:
             say("millrace", sentence)
 
 
-def main(spec: StageSpec, kind: type[S], build: BuildHandler[S]) -> None:
+def main(spec: StageSpec, kind: type[S], build: BuildHandler[S, E, R], options: Sequence[str]) -> NoReturn:
     """Run as the command line says; ends the process."""
-    chosen = _arguments(spec).parse_args()
+    chosen = _arguments(spec).parse_args(options)
     logging.basicConfig(level=logging.WARNING)
     report = Report(stage=spec.name, dry_run=chosen.dry_run)
     try:
@@ -105,7 +106,7 @@ def _arguments(spec: StageSpec) -> argparse.ArgumentParser:
 
 
 async def _run(
-    spec: StageSpec, settings: S, build: BuildHandler[S], chosen: argparse.Namespace, report: Report
+    spec: StageSpec, settings: S, build: BuildHandler[S, E, R], chosen: argparse.Namespace, report: Report
 ) -> int:
     async with _connected(spec, settings, build, rate=chosen.rate) as parts:
         if chosen.resume is not None:
@@ -166,10 +167,12 @@ async def _stretches(log: EventLog, spec: StageSpec, chosen: argparse.Namespace)
 
 
 @asynccontextmanager
-async def _connected(spec: StageSpec, settings: S, build: BuildHandler[S], *, rate: float) -> AsyncIterator[_Parts]:
+async def _connected(
+    spec: StageSpec, settings: S, build: BuildHandler[S, E, R], *, rate: float
+) -> AsyncIterator[_Parts]:
     if rate <= 0:
         raise ConfigurationError("--rate is a number of commands a second, above 0.")
-    catalog = Catalog.load()
+    catalog = Catalog.load(records=spec.records)
     await verify_topics(settings.kafka, catalog, (*spec.inputs, spec.requested))
     with Registry(settings.registry) as registry:
         codec = await Codec.connect(registry, catalog, (spec.requested,))
@@ -184,7 +187,7 @@ async def _connected(spec: StageSpec, settings: S, build: BuildHandler[S], *, ra
                 store = ReplayStore(database)
                 replayer = Replayer(
                     spec,
-                    planner=handler,
+                    look=looking(handler),
                     store=store,
                     log_=log,
                     reader=Reader(codec, spec.inputs),

@@ -14,8 +14,7 @@ from confluent_kafka import Message as Record
 
 from millrace.clock import millis
 from millrace.errors import ConfigurationError, Unavailable
-from millrace.stream.acks import Partition
-from millrace.stream.pool import Message
+from millrace.kafka.records import Message, Partition
 from millrace.stream.replay.window import Stretch
 from millrace.telemetry.logs import LIBRDKAFKA
 

@@ -21,13 +21,15 @@ from millrace.clock import from_millis, millis
 from millrace.contracts.events import ShareEvent, StageName
 from millrace.contracts.headers import continue_trace, headers
 from millrace.errors import ConfigurationError, Poison
+from millrace.kafka.records import Message
 from millrace.store.replays import ReplayRow, ReplayStore
-from millrace.stream.messages import Incoming, Reader, Writer
-from millrace.stream.pool import Message
+from millrace.stream.incoming import Incoming
+from millrace.stream.reader import Reader
 from millrace.stream.replay.choose import Choice, Chosen, Estimate, estimate
 from millrace.stream.replay.place import Place, Told, read_stretches, written
 from millrace.stream.replay.window import Stretch
-from millrace.stream.stage import GENERATION_OPTION, MODEL_OPTION, Planner, Priced, StageSpec, planned
+from millrace.stream.stage import GENERATION_OPTION, MODEL_OPTION, Look, StageSpec
+from millrace.stream.writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ class Found:
 class Replayer:
     """Replays one stage.
 
-    :param planner: the stage's handler, which says what an event asks for.
+    :param look: says what the stage would do about an event.
     :param writer: makes a writer whose commands are of a moment.
     :param rate: most commands a second: what is new shall not wait behind all that is old.
     """
@@ -75,7 +77,7 @@ class Replayer:
         self,
         spec: StageSpec,
         *,
-        planner: Planner,
+        look: Look,
         store: ReplayStore,
         log_: Log,
         reader: Reader,
@@ -85,7 +87,7 @@ class Replayer:
     ) -> None:
         self._rate = rate
         self._spec = spec
-        self._planner = planner
+        self._look = look
         self._store = store
         self._log = log_
         self._reader = reader
@@ -143,12 +145,12 @@ class Replayer:
         for stretch in stretches:
             async for chunk in self._log.read(stretch, stretch.start):
                 for message in chunk:
-                    await self._look(message, options, chosen)
+                    await self._consider(message, options, chosen)
                 read += len(chunk)
                 self._told(f"read {read} of {total} events; {len(chosen.by_share)} shares so far")
         return chosen
 
-    async def _look(self, message: Message, options: Mapping[str, str], chosen: Chosen) -> None:
+    async def _consider(self, message: Message, options: Mapping[str, str], chosen: Chosen) -> None:
         if not chosen.wants(message.key.decode("utf-8", "replace")):
             return
         try:
@@ -160,20 +162,19 @@ class Replayer:
         if not isinstance(event, ShareEvent) or not chosen.wants(event.share_id):
             return
         try:
-            if self._planner.plan(event, {}) is None:
+            if self._look(event, {}) is None:
                 return
         except Poison:
             chosen.impossible += 1
             return
         try:
-            plan = planned(self._planner, event, options)
+            prospect = self._look(event, options)
         except Poison as exc:
             raise ConfigurationError(f"The {self._spec.name} stage cannot do this: {exc}.") from exc
-        if plan is None:
+        if prospect is None:
             return
-        most = self._planner.most(plan) if isinstance(self._planner, Priced) else None
-        key = plan.work_key(self._spec.name)
-        chosen.add(Choice(event.share_id, message.at, message.offset, incoming.turn, key, plan.model, most))
+        key, model = prospect.plan.work_key(self._spec.name), prospect.plan.model
+        chosen.add(Choice(event.share_id, message.at, message.offset, incoming.turn, key, model, prospect.most()))
 
     async def _publish(
         self, replay: ReplayRow, stretches: Sequence[Stretch], places: Collection[tuple[object, int]]
@@ -216,8 +217,3 @@ class Replayer:
 def new_id(stage: StageName) -> str:
     """A replay's id; it begins with the stage."""
     return f"{stage}-{secrets.token_hex(4)}"
-
-
-def stage_of(replay_id: str) -> str:
-    """What a replay's id begins with."""
-    return replay_id.rpartition("-")[0]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from millrace.errors import ConfigurationError
-from millrace.stream.acks import Partition
+from millrace.kafka.records import Partition
 
 _SPAN: Final = re.compile(r"(\d{1,6})\s*([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

@@ -9,10 +9,9 @@ from pydantic import BaseModel
 from millrace.models import wordllama
 from millrace.models.child.pool import ChildPool
 from millrace.models.child.process import Recipe
-from millrace.models.port import Use
+from millrace.models.port import Paid, Use
 from millrace.models.tariffs import PerSecond
 from millrace.money import MicroUSD
-from millrace.stream.stage import Paid
 from millrace.text import count_words
 from services.summarize_agent.domain import Answer, Backend, Summary
 

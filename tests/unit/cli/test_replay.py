@@ -37,7 +37,7 @@ def test_what_cannot_be_replayed_is_said_in_a_sentence(words: list[str], status:
 
 def test_the_stages_own_program_runs_with_the_options() -> None:
     argv = program("embed", ["--share", "a"])
-    assert argv[-4:] == ["-m", "services.embed_agent.replay", "--share", "a"]
+    assert argv[-5:] == ["-m", "services.embed_agent", "replay", "--share", "a"]
 
 
 def test_a_list_shows_how_far_each_is_and_what_came_of_it() -> None:

@@ -9,7 +9,8 @@ import pytest
 from millrace.contracts.events import EmbeddingReady, Segment, ShareEvent
 from millrace.errors import Denied, Poison, Retryable, Skipped, Unavailable
 from millrace.ids import WorkKey
-from millrace.models.port import Backend, Embedded, Tariff, Use
+from millrace.models.choice import Models
+from millrace.models.port import Backend, Embedded, EmbeddingModel, Tariff, Use
 from millrace.models.tariffs import PerToken
 from millrace.money import MicroUSD
 from millrace.store.blobs import LocalBlobStore
@@ -18,7 +19,7 @@ from millrace.stream.stage import Finished, Plan, StageHandler
 from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, media_ready, share_created, transcript_ready
 from services.embed_agent.domain import EmbedResult
-from services.embed_agent.handler import EmbedHandler
+from services.embed_agent.handler import EmbedHandler, Text
 from services.embed_agent.ports import Vectors
 
 SENTENCES = [
@@ -68,11 +69,14 @@ class Bench:
         self.store = FakeStore()
         self.blobs = LocalBlobStore(folder)
         self.run = FakeRun()
-        self.handler: StageHandler[EmbedResult] = EmbedHandler(
-            model=self.model, store=self.store, blobs=self.blobs, split=lambda text: [text]
+        self.handler: StageHandler[Text, EmbedResult] = EmbedHandler(
+            Models[EmbeddingModel](self.model.name, self.model),
+            store=self.store,
+            blobs=self.blobs,
+            split=lambda text: [text],
         )
 
-    def plan(self, event: ShareEvent) -> Plan:
+    def plan(self, event: ShareEvent) -> Plan[Text]:
         plan = self.handler.plan(event, {})
         assert plan is not None
         return plan

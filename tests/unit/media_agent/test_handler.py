@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace.contracts.events import MediaReady
+from millrace.contracts.events import MediaReady, ShareCreated
 from millrace.errors import Poison, Retryable
 from millrace.money import MicroUSD
 from millrace.store.blobs import BlobMissing, LocalBlobStore
@@ -56,7 +56,7 @@ class Bench:
         self.fetcher = FakeFetcher()
         self.prober = FakeProber()
         self.run = FakeRun()
-        self.handler: StageHandler[MediaResult] = MediaHandler(
+        self.handler: StageHandler[ShareCreated, MediaResult] = MediaHandler(
             blobs=self.store,
             fetcher=self.fetcher,
             prober=self.prober,
@@ -65,7 +65,7 @@ class Bench:
             transcribe_price_per_second=Decimal("0.0001"),
         )
 
-    def plan(self, share: object) -> Plan:
+    def plan(self, share: object) -> Plan[ShareCreated]:
         assert isinstance(share, type(LINK))
         plan = self.handler.plan(share, {})
         assert plan is not None

@@ -3,7 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.stream.acks import OrderedAcks, Partition
+from millrace.kafka.records import Partition
+from millrace.stream.acks import OrderedAcks
 
 A, B = Partition("media.ready", 0), Partition("media.ready", 1)
 

@@ -11,7 +11,7 @@ from faust.types import ConsumerT
 from pydantic import SecretStr
 
 from millrace.stream import app as stream_app
-from services.summarize_agent.app import build
+from services.summarize_agent.app import AGENT
 from services.summarize_agent.settings import SummarizeSettings
 
 
@@ -39,19 +39,19 @@ class Consumer:
 
 
 def test_a_worker_with_a_name_is_a_static_member() -> None:
-    assert build(settings("one")).conf.consumer_group_instance_id == "one"
-    assert build(settings()).conf.consumer_group_instance_id is None
+    assert AGENT.app(settings("one")).conf.consumer_group_instance_id == "one"
+    assert AGENT.app(settings()).conf.consumer_group_instance_id is None
 
 
 def test_settings_change_the_limits_and_faust_is_patient_beyond_them() -> None:
-    app = build(settings().model_copy(update={"soft_limit_s": 7.0, "hard_limit_s": 3600.0}))
+    app = AGENT.app(settings().model_copy(update={"soft_limit_s": 7.0, "hard_limit_s": 3600.0}))
     assert (app.spec.soft_limit.total_seconds(), app.spec.hard_limit.total_seconds()) == (7, 3600)
     assert app.conf.stream_processing_timeout == 3900
-    assert build(settings()).conf.stream_processing_timeout == 1200
+    assert AGENT.app(settings()).conf.stream_processing_timeout == 1200
 
 
 async def test_what_is_done_is_committed_before_partitions_go() -> None:
-    app = build(settings())
+    app = AGENT.app(settings())
     consumer = Consumer()
     app.consumer = cast(ConsumerT, consumer)
     await app.on_partitions_revoked.send(set())
@@ -60,7 +60,7 @@ async def test_what_is_done_is_committed_before_partitions_go() -> None:
 
 async def test_a_commit_that_hangs_does_not_hold_up_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_app, "COMMIT_WITHIN_S", 0.01)
-    app = build(settings())
+    app = AGENT.app(settings())
     app.consumer = cast(ConsumerT, Consumer(takes=3600))
     async with asyncio.timeout(5):
         await app.on_partitions_revoked.send(set())

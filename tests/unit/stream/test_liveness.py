@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from millrace.stream.acks import Partition
+from millrace.kafka.records import Partition
 from millrace.stream.liveness import STANDSTILL, Liveness, Standing
 
 AT, OTHER = Partition("media.ready", 0), Partition("media.ready", 1)

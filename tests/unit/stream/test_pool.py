@@ -11,9 +11,9 @@ import pytest
 from aiokafka.errors import IllegalStateError
 
 from millrace.clock import ManualClock, SystemClock
-from millrace.stream.acks import Partition
+from millrace.kafka.records import Message, Partition
 from millrace.stream.health import Offsets, TailWatch, Watch
-from millrace.stream.pool import JobPool, Message
+from millrace.stream.pool import JobPool
 
 AT = Partition("media.ready", 0)
 pytestmark = pytest.mark.timeout(10)

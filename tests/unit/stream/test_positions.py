@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.stream.acks import Partition
+from millrace.kafka.records import Partition
 from millrace.stream.positions import Arrival, Positions
 
 AT = Partition("media.ready", 0)

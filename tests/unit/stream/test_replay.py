@@ -9,9 +9,9 @@ import pytest
 
 from millrace.errors import ConfigurationError
 from millrace.ids import WorkKey
+from millrace.kafka.records import Partition
 from millrace.money import MicroUSD
 from millrace.store.turns import Turn
-from millrace.stream.acks import Partition
 from millrace.stream.replay import window
 from millrace.stream.replay.choose import Choice, Chosen, estimate
 from millrace.stream.replay.window import Stretch

@@ -4,12 +4,15 @@ import pytest
 
 from millrace.contracts.events import ShareCreated, ShareEvent, SummaryReady, TranscriptReady
 from millrace.errors import Denied, Poison, Retryable, Skipped, UnknownOutcome
+from millrace.models.choice import Models
+from millrace.models.port import Paid
 from millrace.money import MicroUSD
-from millrace.stream.stage import Finished, Paid, Plan, StageHandler
+from millrace.stream.stage import Finished, Plan, StageHandler
 from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, media_ready, share_created, transcript_ready
 from services.summarize_agent.domain import Answer, Backend, SummarizeResult, Summary
-from services.summarize_agent.handler import SummarizeHandler
+from services.summarize_agent.handler import SummarizeHandler, Text
+from services.summarize_agent.ports import Summarizer
 
 TEXT = "A mill race is the channel of water that drives a water wheel. The miller opens the gate as far as he dares."
 ARTICLE = share_created(text=TEXT, language="en")
@@ -41,11 +44,11 @@ class FakeSummarizer:
         return Paid(answer, MicroUSD(40))
 
 
-def handler_with(summarizer: FakeSummarizer) -> StageHandler[SummarizeResult]:
-    return SummarizeHandler(summarizer=summarizer, most_characters=1000)
+def handler_with(summarizer: FakeSummarizer) -> StageHandler[Text, SummarizeResult]:
+    return SummarizeHandler(Models[Summarizer](summarizer.model, summarizer), most_characters=1000)
 
 
-def plan_of(event: ShareEvent, summarizer: FakeSummarizer) -> Plan:
+def plan_of(event: ShareEvent, summarizer: FakeSummarizer) -> Plan[Text]:
     plan = handler_with(summarizer).plan(event, {})
     assert plan is not None
     return plan

@@ -85,7 +85,7 @@ class Bench:
         self.run = FakeRun()
 
     @property
-    def handler(self) -> StageHandler[TranscriptResult]:
+    def handler(self) -> StageHandler[MediaReady, TranscriptResult]:
         return TranscribeHandler(
             blobs=self.store,
             decoder=self.decoder,
@@ -95,7 +95,7 @@ class Bench:
             pause_ms=300,
         )
 
-    def plan(self, event: MediaReady | None = None) -> Plan:
+    def plan(self, event: MediaReady | None = None) -> Plan[MediaReady]:
         plan = self.handler.plan(event or media_ready(), {})
         assert plan is not None
         return plan

@@ -1,0 +1,163 @@
+"""Connects a stage's parts, checking everything that must be there before the first record is read."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from millrace.clock import SystemClock
+from millrace.contracts.catalog import Catalog
+from millrace.contracts.provision import verify_topics
+from millrace.contracts.registry import Registry
+from millrace.contracts.wire import Codec
+from millrace.kafka.committed import open_committed
+from millrace.kafka.producer import open_producer
+from millrace.ledger.client import open_ledger
+from millrace.settings import StageSettings
+from millrace.store.blobs import BlobStore, LocalBlobStore
+from millrace.store.calls import CallStore
+from millrace.store.cancel import CancelStore
+from millrace.store.database import Database
+from millrace.store.intake import IntakeStore
+from millrace.store.jobs import JobStore
+from millrace.store.pool import open_pool
+from millrace.store.version import verify_migrated
+from millrace.store.waiting import WaitingStore
+from millrace.store.work import WorkStore
+from millrace.stream.cancel import Stops, watch_cancelled
+from millrace.stream.core import Core, Stores
+from millrace.stream.dead_ratio import DeadLimit
+from millrace.stream.faust_app import FaustApp
+from millrace.stream.faust_consumer import FaustOffsets, FaustSource
+from millrace.stream.gates import Gates
+from millrace.stream.health import TailWatch, Watch
+from millrace.stream.intake import Intake
+from millrace.stream.mover import move_waiting
+from millrace.stream.pool import JobPool, die_of_gap
+from millrace.stream.reader import Reader
+from millrace.stream.runner import JobRunner
+from millrace.stream.stage import E, R, StageHandler, StageSpec
+from millrace.stream.statuses import Statuses
+from millrace.stream.writer import Writer
+from millrace.telemetry.ops import serve_ops
+
+COST_TOPICS: Final = ("cost.requests", "cost.decisions")
+STATUS_TOPIC: Final = "task.status"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a handler may use beside its own adapters."""
+
+    database: Database
+    blobs: BlobStore
+
+
+OpenHandler = Callable[[Resources], AbstractAsyncContextManager[StageHandler[E, R]]]
+"""Makes a stage's handler and what it needs, and closes that at the end."""
+Task = Callable[[], Coroutine[object, object, None]]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a stage runs on: its pool, the watches over it, and what goes on beside it."""
+
+    jobs: JobPool
+    watch: Watch
+    intake: Intake
+    background: tuple[Task, ...]
+
+
+async def connect(
+    stack: AsyncExitStack,
+    app: FaustApp,
+    spec: StageSpec,
+    settings: StageSettings,
+    open_handler: OpenHandler[E, R],
+    *,
+    hands_over: bool,
+    unready: Callable[[], str | None],
+) -> Parts:
+    """Check and connect everything; whoever has `stack` closes it.
+
+    :raises ConfigurationError: a topic or a schema is missing.
+    :raises Unavailable: a part does not answer.
+    """
+    enter = stack.enter_async_context
+    catalog = Catalog.load(records=spec.records)
+    codec = await _codec(stack, catalog, spec, settings, hands_over=hands_over)
+    await enter(serve_ops(settings.ops_host, settings.ops_port, unready))
+    pool = await enter(open_pool(settings.postgres.get_secret_value(), size=settings.places + 6))
+    await verify_migrated(pool)
+    database, clock = Database(pool), SystemClock()
+    producer = await enter(open_producer(settings.kafka))
+    ledger = await enter(open_ledger(settings.kafka, codec, producer, source=spec.group))
+    handler = await enter(open_handler(Resources(database, LocalBlobStore(settings.blobs))))
+    waiting = WaitingStore(database, spec.name)
+    gates = Gates(spec.name, waiting)
+    await gates.look()  # what is closed stays closed over a restart
+    limit = DeadLimit(settings.dead_share, settings.dead_last, settings.dead_least)
+    intake = Intake(gates, IntakeStore(database, spec.name), limit)
+    partitions = {STATUS_TOPIC: catalog.topic(STATUS_TOPIC).partitions}
+    writer = Writer(producer, codec, clock, source=spec.group, partitions=partitions)
+    stores = _stores(database, gates, catalog, spec, settings)
+    core = Core(
+        spec,
+        handler=handler,
+        stores=stores,
+        ledger=ledger,
+        reader=Reader(codec, spec.inputs),
+        writer=writer,
+        statuses=Statuses(writer),
+        clock=clock,
+        ends=intake,
+        stops=Stops(),
+        hands_over=hands_over,
+    )
+    jobs = JobPool(
+        JobRunner(core).execute,
+        FaustSource(app),
+        clock,
+        concurrency=settings.places,
+        prefetch=settings.prefetch,
+        hold=intake.hold,
+    )
+    offsets = FaustOffsets(app, spec.topics, await enter(open_committed(settings.kafka, app.conf.id)))
+    watch = Watch(spec.name, jobs, offsets, TailWatch(jobs, die_of_gap), clock)
+    background: tuple[Task, ...] = (
+        lambda: move_waiting(gates, waiting, writer),
+        lambda: watch_cancelled(stores.cancel, core.stops, core.statuses),
+        watch.run,
+    )
+    return Parts(jobs, watch, intake, background)
+
+
+async def _codec(
+    stack: AsyncExitStack, catalog: Catalog, spec: StageSpec, settings: StageSettings, *, hands_over: bool
+) -> Codec:
+    written = {spec.output, spec.requested, STATUS_TOPIC, *COST_TOPICS}
+    if hands_over:
+        written.add(spec.requested_local)
+    read = {*spec.topics, *spec.inputs, "share.created", *COST_TOPICS}
+    await verify_topics(settings.kafka, catalog, {*written, *read, spec.dead})
+    registry = stack.enter_context(Registry(settings.registry))
+    return await Codec.connect(registry, catalog, written)
+
+
+def _stores(database: Database, gates: Gates, catalog: Catalog, spec: StageSpec, settings: StageSettings) -> Stores:
+    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"  # containers repeat the first two
+    lease = timedelta(seconds=settings.lease_s)
+    return Stores(
+        work=WorkStore(database, owner, lease),
+        calls=CallStore(database),
+        jobs=JobStore(database),
+        gates=gates,
+        cancel=CancelStore(database, spec.name, catalog.later(spec.name)),
+        lease=lease,
+    )
