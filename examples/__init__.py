@@ -1,0 +1,1 @@
+"""Stages that are not Millrace's own, written against its public names."""

@@ -1,0 +1,1 @@
+"""A stage that finds the web addresses which a transcript names."""
