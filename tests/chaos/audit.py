@@ -12,12 +12,10 @@ from dataclasses import dataclass, field
 import psycopg
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
-from millrace.contracts.events import SummaryReady
 from millrace.contracts.wire import Codec
 from millrace.embedded.readyfile import Addresses
+from tests.chaos.target import Target
 
-GROUP = "millrace-summarize-agent"
-TOPICS = ("share.created", "summarize.requested")
 PARTITIONS = 4
 AWAY = (TimeoutError, KafkaException, psycopg.OperationalError)
 """What a look says while Kafka or PostgreSQL is away or stands still."""
@@ -63,19 +61,23 @@ class Auditor:
     `account` names the run's shares, `long_share` one whose job takes minutes.
     """
 
-    def __init__(self, stack: Addresses, codec: Codec, *, account: str, long_share: str | None = None) -> None:
+    def __init__(
+        self, stack: Addresses, codec: Codec, target: Target, *, account: str, long_share: str | None = None
+    ) -> None:
         self._stack = stack
         self._codec = codec
+        self._target = target
+        self._topics = (target.reads, target.requested)
         self.account = account
         self._long_share = long_share
         self.still = StandStill()
         self._ended = asyncio.Event()
         self._suspects: set[str] = set()
         self._places: dict[str, tuple[int, int]] = {}
-        self._created = _reader(stack.kafka, "share.created")
+        self._created = _reader(stack.kafka, target.reads)
         # A consumer, not AdminClient.list_consumer_group_offsets: that ends the process with a segmentation fault
         # when the broker is up again and the group's coordinator is not (librdkafka issue 5040).
-        self._group = Consumer({"bootstrap.servers": stack.kafka, "group.id": GROUP, "log_level": 0})
+        self._group = Consumer({"bootstrap.servers": stack.kafka, "group.id": target.group, "log_level": 0})
 
     @property
     def postgres(self) -> str:
@@ -112,9 +114,9 @@ class Auditor:
                 partition, offset = message.partition() or 0, message.offset() or 0
                 self._places[share] = partition, offset
                 if share == self._long_share:
-                    self.still.long_job = ("share.created", partition), offset
+                    self.still.long_job = (self._target.reads, partition), offset
         for share, (partition, offset) in self._places.items():
-            if offset < committed.get(("share.created", partition), 0) and (
+            if offset < committed.get((self._target.reads, partition), 0) and (
                 share in unfinished or share not in known
             ):
                 self._suspects.add(share)
@@ -143,9 +145,9 @@ class Auditor:
         self._ended.set()
         events: dict[str, set[tuple[bytes, bytes]]] = {}
         verdict = Verdict()
-        for _, value, event_id in await asyncio.to_thread(_read_all, self._stack.kafka, "summary.ready"):
-            event = await self._codec.decode("summary.ready", value)
-            if isinstance(event, SummaryReady) and event.account == self.account:
+        for _, value, event_id in await asyncio.to_thread(_read_all, self._stack.kafka, self._target.writes):
+            event = await self._codec.decode(self._target.writes, value)
+            if isinstance(event, self._target.result) and event.account == self.account:
                 verdict.counts["events"] += 1
                 events.setdefault(event.share_id, set()).add((event_id, value))
         verdict.counts["repeated_events"] = verdict.counts["events"] - len(events)
@@ -161,7 +163,7 @@ class Auditor:
             if states.get(share) != "done":
                 wrong(f"{share} is {states.get(share)}: {self._reason(share)}")
             if len(events.get(share, ())) != 1:
-                wrong(f"{share} has {len(events.get(share, ()))} different summary.ready")
+                wrong(f"{share} has {len(events.get(share, ()))} different {self._target.writes}")
         kept, unconfirmed = self._books()
         if not kept <= invoice <= kept + unconfirmed:
             wrong(f"billed {invoice}, settled {kept}, unconfirmed {unconfirmed} micro-dollars")
@@ -176,7 +178,7 @@ class Auditor:
             wrong(f"calls were left open: {Counter(open_calls)}")
         if lag := self._lag():
             wrong(f"lag {lag}")
-        commanded = {key for key, _, _ in _read_all(self._stack.kafka, "summarize.requested")}
+        commanded = {key for key, _, _ in _read_all(self._stack.kafka, self._target.requested)}
         if lost := self._suspects - commanded:
             wrong(f"committed while unfinished: {sorted(lost)}")
         for state in self._column("SELECT state FROM calls WHERE account = %s", self.account):
@@ -184,13 +186,15 @@ class Auditor:
         verdict.counts.update(billed_micro_usd=invoice, settled_micro_usd=kept, unconfirmed_micro_usd=unconfirmed)
 
     def _committed(self) -> dict[tuple[str, int], int]:
-        found = self._group.committed([TopicPartition(topic, p) for topic in TOPICS for p in range(PARTITIONS)], 10)
+        found = self._group.committed(
+            [TopicPartition(topic, p) for topic in self._topics for p in range(PARTITIONS)], 10
+        )
         if failed := [tp.error for tp in found if tp.error]:
             raise KafkaException(failed[0])
         return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
 
     def _ends(self) -> dict[tuple[str, int], int]:
-        places = [(topic, partition) for topic in TOPICS for partition in range(PARTITIONS)]
+        places = [(topic, partition) for topic in self._topics for partition in range(PARTITIONS)]
         return {place: self._group.get_watermark_offsets(TopicPartition(*place), timeout=10)[1] for place in places}
 
     def _lag(self) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Chaos for jobs: workers of a real stage, the broker and the database are hurt while a paid API answers slowly.
 
-    python -m tests.chaos.jobs --seed 1 [--minutes 2] [--json] [--control KIND] [--long-s 840]
+    python -m tests.chaos.jobs --seed 1 [--minutes 2] [--json] [--control KIND] [--long-s 840] [--stage links]
 
 The last line is one JSON object. `ok` means: every share has one summary and one completion of its work, the provider
 was called once for each work and once more for each outcome that nobody knew, no commit passed unfinished work or
@@ -30,6 +30,7 @@ from tests.chaos.audit import Auditor
 from tests.chaos.command import conclude, say
 from tests.chaos.job_log import Harm, Hurt
 from tests.chaos.jobs_parts import Load, Stage, open_stage
+from tests.chaos.target import TARGETS
 from tests.chaos.worker import Worker
 
 KILLS, PAUSES = 5, 3
@@ -113,7 +114,7 @@ class Chaos:
         report.counts["workers"] += 1
         kind = report.control or ("long" if report.long_s else None)
         if kind is None:
-            self.workers.append(Worker("services.summarize_agent", env, log))
+            self.workers.append(Worker(stage.target.module, env, log))
         else:
             self.workers.append(Worker("tests.chaos.job_worker", env, log, kind))
 
@@ -205,7 +206,9 @@ async def run(stage: Stage, seed: int, minutes: float, *, control: str | None = 
     report = Report(seed, minutes, control, long_s, lease_s, named=seed % 4 < 2)
     account = f"chaos-{seed}"
     load = Load(stage, seed, account, long_s)
-    auditor = Auditor(stage.stack, stage.codec, account=account, long_share=load.first if long_s else None)
+    auditor = Auditor(
+        stage.stack, stage.codec, stage.target, account=account, long_share=load.first if long_s else None
+    )
     chaos = Chaos(stage, report, spare=load.first if long_s else None)
     watching = asyncio.create_task(auditor.watch())
     try:
@@ -277,7 +280,7 @@ async def judge(report: Report, auditor: Auditor, load: Load, hurts: list[Hurt])
 
 
 async def _run_alone(folder: Path, chosen: argparse.Namespace) -> Report:
-    async with open_stage(folder) as stage:
+    async with open_stage(folder, TARGETS[chosen.stage]) as stage:
         return await run(stage, chosen.seed, chosen.minutes, control=chosen.control, long_s=chosen.long_s)
 
 
@@ -289,8 +292,11 @@ def main() -> int:
     arguments.add_argument("--json", action="store_true", help="no words, only the last line")
     arguments.add_argument("--control", choices=("skipping", *MUST_FAIL), help="see job_worker.py")
     arguments.add_argument("--long-s", type=float, default=0.0, help="one job takes so long, and must run once")
+    arguments.add_argument("--stage", choices=tuple(TARGETS), default="summarize", help="the stage that is hurt")
     arguments.add_argument("--keep", action="store_true", help="keep logs and data")
     chosen = arguments.parse_args()
+    if chosen.stage != "summarize" and (chosen.control or chosen.long_s):
+        arguments.error("--control and --long-s are workers of the summarize stage")
     folder = Path(tempfile.mkdtemp(prefix="millrace-jobs-chaos-"))
     report = asyncio.run(_run_alone(folder, chosen))
     shown = {**vars(report), "violations": report.violations[:SHOWN]}

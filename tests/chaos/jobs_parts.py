@@ -14,15 +14,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 import psycopg
 
-from millrace.contracts.catalog import Catalog
-from millrace.contracts.events import ShareCreated
 from millrace.contracts.provision import apply_topics, register_schemas
 from millrace.contracts.registry import Registry
 from millrace.contracts.wire import Codec
@@ -30,12 +27,13 @@ from millrace.embedded.readyfile import Addresses
 from millrace.kafka.producer import Producer, open_producer
 from millrace.store.migrate import migrate
 from tests.chaos import job_log
+from tests.chaos.target import SUMMARIZE, Target
 from tests.chaos.worker import Worker
 from tests.conftest import own_stack
 from tests.e2e.provider import Line, Provider, serve_provider
 
 DOLLARS_IN, DOLLARS_OUT = Decimal("0.50"), Decimal("2.00")
-BUDGETS: Final = '[default.summarize]\nhour = "1000"\nday = "1000"\n'
+BUDGETS: Final = '[default.{}]\nhour = "1000"\nday = "1000"\n'
 PER_SECOND: Final = 6.0
 AGAIN: Final = 0.1
 """Part of the shares whose text another share has too: they wait for one another's lease."""
@@ -59,12 +57,14 @@ class Stage:
     producer: Producer
     folder: Path
     provider: Provider
+    target: Target
 
     def environment(self) -> dict[str, str]:
         """Settings of every service."""
         budgets = self.folder / "budgets.toml"
-        budgets.write_text(BUDGETS)
+        budgets.write_text(BUDGETS.format(self.target.stage))
         return {
+            "MILLRACE_CONTRACTS": os.pathsep.join(map(str, self.target.contracts)),
             "MILLRACE_KAFKA": self.stack.kafka,
             "MILLRACE_REGISTRY": self.stack.registry,
             "MILLRACE_POSTGRES": self.stack.postgres,
@@ -96,19 +96,20 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(folder: Path) -> AsyncIterator[Stage]:
+async def open_stage(folder: Path, target: Target = SUMMARIZE) -> AsyncIterator[Stage]:
     """A stack of its own with topics, schemas and tables, the ledger, and the API."""
     data = folder / "stack"
     data.mkdir()
     with own_stack(data) as stack, serve_provider() as provider, Registry(stack.registry) as registry:
-        catalog = Catalog.load()
+        catalog = target.catalog()
+        provider.reply = target.reply
         await apply_topics(stack.kafka, catalog, replication=1, report=lambda _: None)
         await asyncio.to_thread(register_schemas, stack.registry, catalog, lambda _: None)
         await asyncio.to_thread(migrate, stack.postgres)
         await asyncio.to_thread(job_log.watch_database, stack.postgres)
-        codec = await Codec.connect(registry, catalog, ("share.created",))
+        codec = await Codec.connect(registry, catalog, (target.reads,))
         async with open_producer(stack.kafka) as producer:
-            stage = Stage(stack, codec, producer, folder, provider)
+            stage = Stage(stack, codec, producer, folder, provider, target)
             ledger = Worker("services.cost_ledger", stage.environment(), folder / "ledger.log")
             tending = asyncio.create_task(_tend(ledger))
             try:
@@ -124,20 +125,11 @@ async def _tend(ledger: Worker) -> None:
         await asyncio.sleep(0.5)
 
 
-async def share_created(stage: Stage, share: str, text: str, account: str) -> None:
+async def submit(stage: Stage, share: str, text: str, account: str) -> None:
     """Share a text that only `text`, an id, tells from the others."""
-    event = ShareCreated(
-        share_id=share,
-        account=account,
-        owner="chaos",
-        source_kind="text",
-        text=f"{TEXT} {TEXT} Copy {text}.",
-        platform="web",
-        content_type="article",
-        created_at=datetime.now(UTC),
-    )
-    raw = stage.codec.encode("share.created", event)
-    await stage.producer.send("share.created", key=share.encode(), value=raw, headers=[])
+    event = stage.target.event(share, f"{TEXT} {TEXT} Copy {text}.", account)
+    raw = stage.codec.encode(stage.target.reads, event)
+    await stage.producer.send(stage.target.reads, key=share.encode(), value=raw, headers=[])
 
 
 def calls_of(invoice: Iterable[Line]) -> Counter[str]:
@@ -186,7 +178,7 @@ class Load:
         share = text = self.first
         while not self._stopped.is_set():
             self.texts[share] = text
-            await share_created(self._stage, share, text, self._account)
+            await submit(self._stage, share, text, self._account)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopped.wait(), 1 / PER_SECOND)
             share = self._new_id()

@@ -9,7 +9,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -33,6 +33,21 @@ class Asked(BaseModel):
     input: list[str] | str = []
 
 
+Reply = Callable[[Asked], Mapping[str, object]]
+"""The content of an answer of a language model, a JSON object."""
+
+
+def summary(_: Asked) -> Mapping[str, object]:
+    """What the summarize agent asks for."""
+    return {
+        "summary": "A summary by the stand-in.",
+        "key_points": ["one point"],
+        "tags": ["test"],
+        "category": "other",
+        "quality": 0.5,
+    }
+
+
 @dataclass(frozen=True)
 class Line:
     """One line of the invoice, and the request that it is for."""
@@ -46,7 +61,8 @@ class Line:
 
 @dataclass
 class Provider:
-    """What was billed, and the gate in front of every answer; `delay_s` says how long one to a request takes.
+    """What was billed, and the gate in front of every answer; `delay_s` says how long one to a request takes, `reply`
+    what a language model says.
 
     `status` decides whether a request is answered at all: anything but 200 is not billed, and counts in `refused`.
     """
@@ -57,6 +73,7 @@ class Provider:
     arrived: threading.Condition = field(default_factory=threading.Condition)
     delay_s: Callable[[bytes], float] = lambda _: 0.0
     status: Callable[[bytes], int] = lambda _: 200
+    reply: Reply = summary
     refused: int = 0
 
     @property
@@ -99,7 +116,7 @@ def serve_provider() -> Iterator[Provider]:
                 provider.arrived.notify_all()
             provider.gate.wait()
             time.sleep(provider.delay_s(raw))
-            answer = _chat(asked, tokens) if chat else _embeddings(asked, tokens)
+            answer = _chat(asked, provider.reply(asked), tokens) if chat else _embeddings(asked, tokens)
             body = json.dumps(answer).encode()
             try:
                 self.send_response(200)
@@ -134,14 +151,7 @@ def serve_provider() -> Iterator[Provider]:
         thread.join()
 
 
-def _chat(asked: Asked, tokens: int) -> dict[str, object]:
-    content = {
-        "summary": "A summary by the stand-in.",
-        "key_points": ["one point"],
-        "tags": ["test"],
-        "category": "other",
-        "quality": 0.5,
-    }
+def _chat(asked: Asked, content: Mapping[str, object], tokens: int) -> dict[str, object]:
     message = {"role": "assistant", "content": json.dumps(content)}
     return {
         "id": "chatcmpl-1",
