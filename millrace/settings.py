@@ -63,6 +63,7 @@ class StageSettings(WorkerSettings, CoreSettings):
     hard_limit_s: float | None = Field(
         default=None,
         gt=0,
+        le=604_000,  # with five minutes to settle in, no hold of the ledger lives longer than seven days
         description="Seconds after which running work is ended and tried again once; by default the stage's own "
         "(media 600, transcribe 900, summarize 300, embed 600)",
     )

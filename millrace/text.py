@@ -18,6 +18,11 @@ def count_words(text: str) -> int:
     return len(_WORD.findall(_UNSPACED.sub(" ", text))) + (unspaced + 1) // 2
 
 
+def storable(text: str, longest: int = 1000) -> str:
+    """A text in characters that PostgreSQL and Kafka take, at most so many: errors repeat what others have said."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()[:longest]
+
+
 def looks_binary(text: str) -> bool:
     """Whether this was never meant to be read: it has a NUL, or more than 5 % control and undecodable characters."""
     if "\0" in text:

@@ -14,13 +14,13 @@ from millrace.contracts.events import CapMode, CostDecision, CostRequest, Window
 from millrace.contracts.headers import headers, new_trace
 from millrace.contracts.provision import describe_topics
 from millrace.contracts.wire import Codec
-from millrace.errors import ConfigurationError, Refusal, Unavailable
+from millrace.errors import ConfigurationError, Poison, Refusal, Unavailable
 from millrace.ids import RequestId
 from millrace.kafka.producer import Producer
 from millrace.ledger.answers import Answer, Answers
 from millrace.ledger.grant import Granted
 from millrace.ledger.telling import Telling
-from millrace.ledger.topics import REQUESTS, LedgerTopics
+from millrace.ledger.topics import NO_CAPS_YET, REQUESTS, LedgerTopics
 from millrace.money import ZERO, MicroUSD
 
 log = logging.getLogger(__name__)
@@ -184,7 +184,10 @@ class LedgerClient:
         )
 
     async def _ask(self, request: CostRequest, partition: int | None = None) -> CostDecision:
-        """Send until there is a decision; `invalid` is none: it may be that the ledger is just starting."""
+        """Send until there is a decision; that no caps are set yet is none: the ledger is just starting.
+
+        :raises Poison: the ledger will never decide about such a request.
+        """
         sending: asyncio.Task[None] | None = None
         reason = "the cost ledger does not answer"
         with self._answers.expect(request.request_id, request.op) as answers:
@@ -199,6 +202,8 @@ class LedgerClient:
                         if decision.outcome != "invalid":
                             return decision
                         reason = f"the cost ledger refuses the request: {decision.reason}"
+                        if decision.reason != NO_CAPS_YET:
+                            raise Poison(reason)
                         await asyncio.sleep(self._ask_again_s / 3)
             except TimeoutError:
                 raise Unavailable(f"{reason}; nothing was called") from None

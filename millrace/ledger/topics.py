@@ -49,3 +49,7 @@ class LedgerTopics:
     def all(self) -> tuple[str, ...]:
         """All five."""
         return (self.requests, self.decisions, self.rows, self.spend, self.alerts)
+
+
+NO_CAPS_YET: Final = "no caps are set yet: ask again once the ledger has started"
+"""The only reason of an invalid decision that passes by itself."""

@@ -13,18 +13,24 @@ whether the call uses up its work's budget of attempts: not when it failed for e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 from pydantic import JsonValue
 
+from millrace.contracts.events import StageName
 from millrace.ids import RequestId, WorkKey, request_id
 from millrace.money import MicroUSD
 from millrace.store.database import Database, Record
 from millrace.store.grouped import Grouped
 from millrace.store.work import Fence
+from millrace.text import storable
 
 CallState = Literal["reserving", "calling", "answered", "settled", "denied", "abandoned", "released", "unconfirmed"]
 
+
+LEFT_OPEN = "(state IN ('reserving', 'calling') OR NOT told_ledger AND state <> 'denied')"
+"""Of a call: its end is not known, or the ledger was not told. While its work is leased that is as it should be."""
 
 _BEGIN = """
 INSERT INTO calls (request_id, work_key, call_no, attempt, account, scope, share_id, model, state, hold_micro_usd)
@@ -108,6 +114,18 @@ class CallStore:
         )
         return [_call(row) for row in rows]
 
+    async def left_open(self, stage: StageName, after: timedelta) -> list[WorkKey]:
+        """Works of a stage with calls that were left open, and that nobody has had a lease on for so long."""
+        rows = await self._db.fetch(
+            f"""
+            SELECT DISTINCT work_key FROM calls JOIN work USING (work_key)
+             WHERE {LEFT_OPEN} AND work.stage = $1 AND work.lease_until < now() - $2::interval LIMIT 100
+            """,  # noqa: S608  # a constant
+            stage,
+            after,
+        )
+        return [WorkKey(row["work_key"]) for row in rows]
+
     async def begin(
         self,
         key: WorkKey,
@@ -167,7 +185,8 @@ class CallStore:
                    counted = counted AND $5
              WHERE request_id = $1 AND state = $2
         """
-        return await self._db.execute(sql, request, before, after, reason, counted) == 1
+        clean = None if reason is None else storable(reason)
+        return await self._db.execute(sql, request, before, after, clean, counted) == 1
 
     async def told(self, request: RequestId, state: CallState) -> None:
         """The ledger has what the state calls for; an answered call is settled by it."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from millrace.contracts.events import StageName, TaskStatus
 from millrace.ids import WorkKey
 from millrace.store import waiting
+from millrace.store.calls import LEFT_OPEN
 from millrace.store.database import Connection, Database
 from millrace.store.waiting import Waiting, status_of
 
@@ -36,6 +37,9 @@ _RUNNING = """
 UPDATE jobs SET cancelled_at = now(), reason = 'is being cancelled', updated_at = now()
  WHERE share_id = $1 AND state = 'running' AND cancelled_at IS NULL
 """
+
+
+_HAS_OPEN_CALL = f"SELECT FROM calls WHERE work_key = $1 AND share_id = $2 AND {LEFT_OPEN} LIMIT 1"
 
 
 async def cancel(connection: Connection, share_id: str) -> list[TaskStatus]:
@@ -121,9 +125,8 @@ class CancelStore:
         )
 
     async def has_open_call(self, share_id: str, key: WorkKey) -> bool:
-        """Whether a call that the share's job has begun is not known to have ended."""
-        sql = "SELECT FROM calls WHERE work_key = $1 AND share_id = $2 AND state IN ('reserving', 'calling') LIMIT 1"
-        return await self._db.fetchrow(sql, key, share_id) is not None
+        """Whether a call that the share's job has begun has no known end, or the ledger was not told of it."""
+        return await self._db.fetchrow(_HAS_OPEN_CALL, key, share_id) is not None
 
     async def come_back(self, message: Waiting) -> None:
         """Look at a job that is being cancelled again when the message is due."""

@@ -165,17 +165,21 @@ class JobStore:
         )
         return None if row is None else waiting.status_of(row)
 
-    async def fail_unreadable(self, share_id: str, stage: StageName, reason: str) -> None:
-        """Mark the job of a message that could not be read, where its key names a share and nothing else has come."""
-        await self._db.execute(
+    async def fail_unreadable(self, share_id: str, stage: StageName, reason: str) -> TaskStatus | None:
+        """Mark the job of a message that could not be read, where its key names a share and nothing else has come.
+
+        :return: where the job stands, if there is one.
+        """
+        row = await self._db.fetchrow(
             """
             UPDATE jobs SET state = 'failed', reason = $3, updated_at = now()
-             WHERE share_id = $1 AND stage = $2 AND work_key IS NULL AND state <> 'cancelled'
+             WHERE share_id = $1 AND stage = $2 AND work_key IS NULL AND state <> 'cancelled' RETURNING *
             """,
             share_id,
             stage,
             reason,
         )
+        return None if row is None else waiting.status_of(row)
 
     async def wait(
         self, status: TaskStatus, message: Waiting, ask: Ask = ASKED_BY_NOBODY, *, shut: Shut | None = None

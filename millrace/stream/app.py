@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any, Final, Generic, cast
+from typing import Any, Generic, cast
 
 import faust
 from faust.types import TP
@@ -29,9 +28,6 @@ from millrace.stream.stage import E, R, StageSpec
 from millrace.stream.worker import StageWorker
 
 log = logging.getLogger(__name__)
-
-COMMIT_WITHIN_S: Final = 2.0
-"""How long a rebalance waits for a last commit; the whole group waits with it."""
 
 
 class StageApp(FaustApp, Generic[E, R]):
@@ -121,11 +117,6 @@ class StageApp(FaustApp, Generic[E, R]):
 
     async def _on_revoked(self, *sent: Any, **_: object) -> None:  # noqa: ANN401 - a signal of Faust
         revoked: Iterable[TP] = sent[1]  # sent by Faust as (app, revoked)
-        # Whoever has the partitions next need not look again at what is done. Faust itself commits every second only.
-        try:
-            await asyncio.wait_for(self.consumer.commit(), COMMIT_WITHIN_S)
-        except TimeoutError:
-            log.info("%s: no commit before the rebalance was possible; some records come again", self.spec.name)
         if self._parts is not None:
             self._parts.jobs.revoke(Partition(tp.topic, tp.partition) for tp in revoked)
 

@@ -22,7 +22,7 @@ import asyncio
 from datetime import timedelta
 from typing import Final, Generic
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from millrace.contracts.events import SkippableEvent
 from millrace.errors import Cancelled, Denied, Paused, Poison, Skipped, Unavailable
@@ -39,7 +39,8 @@ from millrace.stream.job import AnyJob, Job
 from millrace.stream.lease import kept_lease
 from millrace.stream.limits import limited
 from millrace.stream.progress import Progress
-from millrace.stream.stage import E, Finished, R, StageSpec
+from millrace.stream.recovery import Recovery, finish_left
+from millrace.stream.stage import E, Finished, R
 
 OUTAGE_WAIT: Final = timedelta(seconds=10)
 """How long a job waits for a part of our own that is down."""
@@ -103,7 +104,7 @@ class Attempt(Generic[E, R]):
         claim = self._taken or await core.stores.work.claim(job.work_key, core.spec.name)
         match claim:
             case Done():
-                calls = Calls(core.stores.calls, core.ledger, payer(job, core.spec), None)
+                calls = Calls(core.stores.calls, core.ledger, self._payer())
                 await calls.recover()
                 await self._finish(claim, calls, paid_now=False)
             case Busy():
@@ -113,7 +114,7 @@ class Attempt(Generic[E, R]):
                 calls = Calls(
                     core.stores.calls,
                     core.ledger,
-                    payer(job, core.spec),
+                    self._payer(),
                     claim.fence,
                     first=claim.first,
                     way=self._passage,
@@ -176,7 +177,7 @@ class Attempt(Generic[E, R]):
 
     async def _finish(self, done: Done, calls: Calls, *, paid_now: bool) -> None:
         core, job = self._core, self._job
-        result = core.handler.result_type.model_validate(done.result)
+        result = self._read(done)
         event = core.handler.event(job.plan, Finished(job.work_key, result, done.cost, done.finished_at))
         told_at = job.tells_at(done.finished_at)
         try:
@@ -191,24 +192,26 @@ class Attempt(Generic[E, R]):
         cost = done.cost if paid_now else ZERO
         await self._end.published(job, told_at, settled, skipped=skipped, cost=cost)
 
+    def _payer(self) -> Payer:
+        job, spec = self._job, self._core.spec
+        return Payer(job.event.account, spec.name, job.event.share_id, job.work_key, spec.hold_for)
+
+    def _read(self, done: Done) -> R:
+        try:
+            return self._core.handler.result_type.model_validate(done.result)
+        except ValidationError:  # not `from exc`: it quotes the result
+            raise Poison(
+                "the result that was kept is one of another version: replay the share with --force"
+            ) from None
+
 
 async def wind_up(core: Core[E, R], end: Endings, job: AnyJob, row: JobRow) -> None:
     """Finish what a cancelled job has left open, whose worker may have died; nobody needs its result any more."""
     if row.state == "cancelled":
         return
-    claim = await core.stores.work.claim(job.work_key, core.spec.name)
-    if isinstance(claim, Busy):
-        if await core.stores.cancel.has_open_call(job.event.share_id, job.work_key):
-            await end.look_again(job, LEASE_WAIT)  # until that worker's lease has run out
-            return
-    else:
-        fence = claim.fence if isinstance(claim, Mine) else None
-        await Calls(core.stores.calls, core.ledger, payer(job, core.spec), fence).recover()
-        if fence is not None:
-            await core.stores.work.give_back(job.work_key, fence)
+    recovery = Recovery(core.stores.calls, core.ledger)
+    finished = await finish_left(core.stores.work, recovery, core.spec.name, job.work_key)
+    if not finished and await core.stores.cancel.has_open_call(job.event.share_id, job.work_key):
+        await end.look_again(job, LEASE_WAIT)  # until that worker's lease has run out
+        return
     await end.cancelled(job)
-
-
-def payer(job: AnyJob, spec: StageSpec) -> Payer:
-    """Who pays for a job's calls."""
-    return Payer(job.event.account, spec.name, job.event.share_id, job.work_key, spec.hold_for)

@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from millrace.errors import Cancelled, Denied, Paused, Poison, Refusal, Retryable, Unavailable, UnknownOutcome
 from millrace.ids import RequestId, WorkKey
 from millrace.ledger.port import Ledger
 from millrace.models.port import Paid
 from millrace.money import MicroUSD
-from millrace.store.calls import CallRow, CallState, CallStore
+from millrace.store.calls import CallState, CallStore
 from millrace.store.work import Fence
 from millrace.stream.gates import refusal_sentence
+from millrace.stream.recovery import Recovery
 
 log = logging.getLogger(__name__)
 A = TypeVar("A", bound=BaseModel)
@@ -31,6 +32,13 @@ MAX_CALLS = 3
 """Attempts at one call that may reach the provider, over all restarts and all jobs that need it (feature A9).
 
 A redrive, a replay or a request of a person begins a round with as many anew (`JobStore.begin_anew`)."""
+
+
+def _kept(kind: type[A], answer: JsonValue) -> A:
+    try:
+        return kind.model_validate(answer)
+    except ValidationError:  # not `from exc`: it quotes the answer
+        raise Poison("the answer that was kept is one of another version: replay the share with --force") from None
 
 
 class LeaseLost(Exception):
@@ -122,6 +130,7 @@ class Calls:
         self._way = way or OpenWay()
         self._store = store
         self._ledger = ledger
+        self._recovery = Recovery(store, ledger)
         self._payer = payer
         self._fence = fence
         self._first = first
@@ -134,15 +143,7 @@ class Calls:
             return
         # What is on its way to the ledger need not be told again; a message that failed is found below.
         await self.note_told()
-        for row in await self._store.of_work(self._payer.work_key):
-            if row.state == "reserving" and await self._store.move(row.request_id, "reserving", "abandoned"):
-                await self._tell(row, "abandoned")
-            elif row.state == "calling" and await self._store.move(
-                row.request_id, "calling", "unconfirmed", "the process ended during the call"
-            ):
-                await self._tell(row, "unconfirmed")
-            elif not row.told_ledger and row.state not in ("reserving", "calling"):
-                await self._tell(row, row.state)
+        await self._recovery.of_work(self._payer.work_key)
 
     async def note_told(self) -> None:
         """Write down which answered calls the ledger has heard of, where `all_told` has no end to be written with."""
@@ -151,24 +152,6 @@ class Calls:
         for request, task in self._telling.items():
             if not task.cancelled() and task.exception() is None:
                 await self._store.told(request, "answered")
-
-    async def _tell(self, row: CallRow, state: CallState) -> None:
-        await self._report(row.request_id, row.account, row.scope, state, row.actual)
-
-    async def _report(
-        self, request: RequestId, account: str, scope: str, state: CallState, actual: MicroUSD | None
-    ) -> None:
-        """Send the ledger what a call's state calls for, then remember that it was sent."""
-        match state:
-            case "answered" | "settled":
-                await self._ledger.settle(request, account=account, scope=scope, actual=actual or MicroUSD(0))
-            case "unconfirmed":
-                await self._ledger.unknown(request, account=account, scope=scope)
-            case "abandoned" | "released":
-                await self._ledger.release(request, account=account, scope=scope)
-            case "denied" | "reserving" | "calling":
-                pass  # nothing is held, or nothing is known yet
-        await self._store.told(request, state)
 
     async def call(
         self,
@@ -188,8 +171,8 @@ class Calls:
         for row in earlier:
             if row.state in ("answered", "settled"):
                 if not row.told_ledger:
-                    await self._tell(row, row.state)
-                return answer_type.model_validate(row.answer)
+                    await self._recovery.tell(row, row.state)
+                return _kept(answer_type, row.answer)
         counted = [row for row in earlier if row.was_called and row.counted]
         if len(counted) >= MAX_CALLS:
             last = f"; at last: {counted[-1].reason}" if counted[-1].reason else ""
@@ -198,7 +181,6 @@ class Calls:
         self._way.may_ask(hold)
         attempt = max((row.attempt for row in earlier), default=0) + 1
         request = await self._hold(call_no, attempt, model, hold)
-        await self._way.granted()
         return await self._make(request, model, do, local=local)
 
     async def _hold(self, call_no: int, attempt: int, model: str, hold: MicroUSD) -> RequestId:
@@ -229,15 +211,17 @@ class Calls:
                 model=model,
                 work_key=payer.work_key,
             )
-        except Unavailable:
-            await self._store.move(request, "reserving", "abandoned", "the ledger did not answer")
+        except (Unavailable, Poison) as exc:
+            await self._store.move(request, "reserving", "abandoned", str(exc))
             raise
         if isinstance(answer, Refusal):
             sentence = refusal_sentence(answer)
-            await self._store.move(request, "reserving", "denied", sentence)
+            if not await self._store.move(request, "reserving", "denied", sentence):
+                raise LeaseLost  # a new owner has closed the request, which is why it was refused
             raise Denied(answer, sentence)
+        await self._way.granted()  # before it counts as called: who dies while the gate is opened has paid nothing
         if not await self._store.start(request, answer.warning):
-            await self._report(request, payer.account, payer.scope, "abandoned", None)
+            await self._recovery.report(request, payer.account, payer.scope, "abandoned", None)
             raise LeaseLost
         return request
 
@@ -289,4 +273,4 @@ class Calls:
             await self._store.move(request, "unconfirmed", state, reason, counted=counted)
         for row in await self._store.of_work(self._payer.work_key):  # what the row says is what the ledger is told
             if row.request_id == request and not row.told_ledger:
-                await self._tell(row, row.state)
+                await self._recovery.tell(row, row.state)

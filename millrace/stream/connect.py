@@ -41,6 +41,7 @@ from millrace.stream.intake import Intake
 from millrace.stream.mover import move_waiting
 from millrace.stream.pool import JobPool, die_of_gap
 from millrace.stream.reader import Reader
+from millrace.stream.recovery import Recovery, watch_left
 from millrace.stream.runner import JobRunner
 from millrace.stream.stage import E, R, StageHandler, StageSpec
 from millrace.stream.statuses import Statuses
@@ -133,6 +134,7 @@ async def connect(
     background: tuple[Task, ...] = (
         lambda: move_waiting(gates, waiting, writer),
         lambda: watch_cancelled(stores.cancel, core.stops, core.statuses),
+        lambda: watch_left(spec.name, stores.calls, stores.work, Recovery(stores.calls, ledger)),
         watch.run,
     )
     return Parts(jobs, watch, intake, background)

@@ -29,10 +29,12 @@ from millrace.stream.incoming import Incoming, Original, place_of, round_of
 from millrace.stream.intake import Ends
 from millrace.stream.job import AnyJob, failed_status, sentence
 from millrace.stream.limits import in_words
+from millrace.stream.reader import LONGEST_ID
 from millrace.stream.stage import StageSpec
 from millrace.stream.statuses import Statuses
 from millrace.stream.writer import Writer
 from millrace.telemetry import metrics
+from millrace.text import storable
 
 log = logging.getLogger(__name__)
 
@@ -194,7 +196,7 @@ class Endings:
         resume_at = None if at == NEVER else at
         ask = job.incoming.ask_after_waiting(now)
         status = job.status(
-            state, now, reason=wait.why, attempt=wait.attempt, resume_at=resume_at, refusal=wait.refusal
+            state, now, reason=storable(wait.why), attempt=wait.attempt, resume_at=resume_at, refusal=wait.refusal
         )
         message = self._message(job, wait, ask.turn)
         log.info("%s %s: %s until %s: %s", spec.name, event.share_id, state, resume_at or "its cap changes", wait.why)
@@ -253,12 +255,14 @@ class Endings:
         stage = self._spec.name
         log.error("%s: unreadable message at %s@%d: %s", stage, message.at, message.offset, error)
         metrics.DEAD_LETTERS.labels(stage).inc()
-        share_id = message.key.decode("utf-8", "replace").replace("\0", "")
+        share_id = message.key.decode("utf-8", "replace").replace("\0", "")[:LONGEST_ID]
         original = Original(place_of(message), message.key, message.value, message.headers)
         await self._writer.dead_letter(
             stage, self._spec.dead, original, error, round_=round_of(message), share_id=share_id, attempts=0
         )
-        await self._jobs.fail_unreadable(share_id, stage, f"the message could not be read: {error}")
+        status = await self._jobs.fail_unreadable(share_id, stage, f"the message could not be read: {error}")
+        if status is not None:
+            await self._statuses.tell(status)
         await self._ends.ended(message, dead=True)
 
 

@@ -5,10 +5,11 @@ What each one prevents was reproduced against a real broker; `docs/decisions/job
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import faust
 from faust.transport.drivers.aiokafka import Consumer, Transport
@@ -16,6 +17,9 @@ from faust.transport.drivers.aiokafka import Consumer, Transport
 from millrace.kafka.records import Partition
 
 log = logging.getLogger(__name__)
+
+COMMIT_WITHIN_S: Final = 2.0
+"""How long a rebalance waits for a last commit; the whole group waits with it."""
 
 FAUST_SETTINGS: Mapping[str, Any] = {
     "key_serializer": "raw",
@@ -74,6 +78,17 @@ class SafeConsumer(Consumer):
             await self.seek_wait(moved)
         self.starts = {Partition(tp.topic, tp.partition): start for tp, start in starts.items()}
         return committed
+
+    async def on_partitions_revoked(self, revoked: Any) -> None:
+        """Commit what is acknowledged first: Faust forgets it before it tells anybody, and commits every second only.
+
+        Whoever has the partitions next need not look again at what is done.
+        """
+        try:
+            await asyncio.wait_for(self.commit(), COMMIT_WITHIN_S)
+        except TimeoutError:
+            log.info("no commit before the rebalance was possible; some records come again")
+        await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
         """Hold the flow back first: a worker that had no partitions never suspends it by itself."""

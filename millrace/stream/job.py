@@ -13,6 +13,7 @@ from millrace.money import ZERO, MicroUSD
 from millrace.store.ask import JobRow
 from millrace.stream.incoming import Incoming
 from millrace.stream.stage import E_co, Plan
+from millrace.text import storable
 
 
 @dataclass(frozen=True)
@@ -98,5 +99,5 @@ def sentence(error: Exception, stage: StageName) -> str:
     a library's text may hold internals.
     """
     if isinstance(error, MillraceError):
-        return str(error).replace("\0", "\ufffd").encode("utf-8", "replace").decode()[:1000]
+        return storable(str(error))
     return f"an unexpected {type(error).__name__} in the {stage} stage"

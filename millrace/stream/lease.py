@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -41,5 +40,8 @@ async def kept_lease(work: WorkStore, key: WorkKey, fence: Fence, lease: timedel
         yield
     finally:
         keeper.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await keeper
+        await asyncio.wait(
+            [keeper]
+        )  # not `await keeper`: that would raise what ended it in place of the job's outcome
+        if not keeper.cancelled() and (error := keeper.exception()) is not None:
+            log.error("%s: the lease was not kept to the end", key, exc_info=error)

@@ -185,7 +185,8 @@ class JobPool:
         self._moved.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             # `execute` routes every error; one that escapes is a fault of ours. The record comes again.
-            log.critical("a job escaped its runner; stopping without acknowledging it", exc_info=error)
+            what = "%s-%d@%d escaped its runner; stopping without acknowledging it"
+            log.critical(what, message.at.topic, message.at.partition, message.offset, exc_info=error)
             os._exit(EXIT_GAP)
 
     async def drain(self, seconds: float) -> int:

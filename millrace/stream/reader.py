@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 from millrace.contracts.dead import ORIGIN_HEADER, Place, place
 from millrace.contracts.events import Event, ShareEvent, StageRequested
@@ -13,6 +14,9 @@ from millrace.store.turns import Turn
 from millrace.stream.incoming import FRESH, Incoming, Original, place_of, round_of
 from millrace.stream.stage import GENERATION_OPTION
 from millrace.stream.turns import turn_of, turn_of_headers
+
+LONGEST_ID: Final = 300
+"""Characters of a share id or an account: what the ledger takes, and far less than an index of PostgreSQL does."""
 
 
 class Reader:
@@ -56,10 +60,14 @@ class Reader:
 
 
 def _storable(event: Event) -> Event:
-    """The event, whose ids name rows of PostgreSQL.
+    """The event, whose ids name rows of PostgreSQL and holds of the ledger.
 
-    :raises Poison: an id with a NUL, which no text column takes.
+    :raises Poison: an id that one of the two would refuse.
     """
-    if isinstance(event, ShareEvent) and "\0" in event.share_id + event.account:
-        raise Poison("a share id or an account with a NUL in it")
+    if isinstance(event, ShareEvent) and not all(map(_is_id, (event.share_id, event.account))):
+        raise Poison(f"share ids and accounts are 1 to {LONGEST_ID} printable characters without |")
     return event
+
+
+def _is_id(text: str) -> bool:
+    return 0 < len(text) <= LONGEST_ID and text.isprintable() and "|" not in text

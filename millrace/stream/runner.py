@@ -48,7 +48,7 @@ class JobRunner(Generic[E, R]):
         with metrics.ACTIVE_TASKS.labels(self._stage).track_inprogress():
             incoming = await self._read(message)
             if incoming is not None:
-                await self._run(incoming)
+                await self._run_or_bury(incoming)
         metrics.TASK_SECONDS.labels(self._stage).observe((clock.now() - started).total_seconds())
 
     async def _read(self, message: Message) -> Incoming | None:
@@ -65,6 +65,17 @@ class JobRunner(Generic[E, R]):
                 log.exception("%s: reading %s@%d failed", self._stage, message.at, message.offset)
                 await self._end.bury(message, Poison(f"an unexpected {type(exc).__name__} in reading it"))
                 return None
+
+    async def _run_or_bury(self, incoming: Incoming) -> None:
+        """What nobody foresaw outside of an attempt must not end every worker that the record comes to."""
+        try:
+            await self._run(incoming)
+        except Unavailable:  # the process stops, and the record comes again
+            raise
+        except Exception as exc:
+            message = incoming.message
+            log.exception("%s: %s@%d was given up on", self._stage, message.at, message.offset)
+            await self._end.bury(message, Poison(f"an unexpected {type(exc).__name__} beside its work"))
 
     async def _run(self, incoming: Incoming) -> None:
         event = incoming.event
@@ -105,11 +116,18 @@ class JobRunner(Generic[E, R]):
             case Ignore():
                 await core.ends.unused(incoming.message)
             case WindUp(row=row):
-                await wind_up(core, self._end, job.known(row), row)
-                await core.ends.unused(incoming.message)
+                await self._wind_up(job.known(row), row)
             case Go(attempt=attempt, told_at=told_at):
                 job = Job(self._stage, incoming, plan, key, attempt, told_at)
                 await Attempt(core, self._end, job, passage).run()
+
+    async def _wind_up(self, job: Job[E], row: JobRow) -> None:
+        try:
+            await wind_up(self._core, self._end, job, row)
+        except Poison as exc:  # what would bring it back is larger than its topic takes
+            await self._end.fail(job.incoming, job.event, exc, attempt=job.attempt, work_key=job.work_key)
+        else:
+            await self._core.ends.unused(job.incoming.message)
 
     async def _decided(self, incoming: Incoming, event: ShareEvent, key: ids.WorkKey) -> Ignore | WindUp | Go:
         decision = decide(incoming, await self._row(event), key)

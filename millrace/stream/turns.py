@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from millrace.contracts.events import Event, ResultEvent, ShareCreated
 from millrace.contracts.headers import TIME_HEADER
 from millrace.store.turns import NOT_WAITED, Turn
 
+_LAST_YEAR = 9999  # in which a moment later may be none of the calendar
 _ASKED, _WAITED = "millrace-asked-at", "millrace-waited-at"
 
 
@@ -39,6 +40,6 @@ def turn_of_headers(headers: Mapping[str, bytes]) -> Turn | None:
 def _time(text: bytes | None) -> datetime | None:
     try:
         found = datetime.fromisoformat((text or b"").decode("ascii", "replace"))
-    except ValueError:  # nobody of ours wrote it
+        return found.astimezone(UTC) if found.tzinfo and found.year < _LAST_YEAR else None
+    except (ValueError, OverflowError):  # nobody of ours wrote it; the latter: a day outside the calendar elsewhere
         return None
-    return found if found.tzinfo else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
@@ -14,9 +15,12 @@ from millrace.contracts.events import RequestReason, ShareEvent, StageName, Stag
 from millrace.contracts.headers import TraceParent, continue_trace, headers
 from millrace.contracts.partitions import partition_for, partition_key
 from millrace.contracts.wire import Codec
+from millrace.errors import Poison
 from millrace.kafka.records import Header
 from millrace.stream.incoming import Incoming, Original
 from millrace.stream.stage import GENERATION_OPTION
+
+_LONGEST_KEY = 1000  # bytes, of a letter whose message is not kept
 
 
 class Sender(Protocol):
@@ -126,7 +130,8 @@ class Writer:
     ) -> None:
         """The original bytes and headers, with the evidence in more headers.
 
-        A round of tries that ends twice, because the process died in between, ends under the same id.
+        A round of tries that ends twice, because the process died in between, ends under the same id. Where the
+        message is too large even for this topic (it was compressed), the letter says so and where the message lies.
         """
         death = Death(
             stage=stage,
@@ -145,7 +150,16 @@ class Writer:
             service=self._source,
             died_at=self._clock.now(),
         )
-        await self._producer.send(topic, key=original.key, value=original.value, headers=headers_of(death))
+        try:
+            await self._bury(topic, death)
+        except Poison:
+            size = len(death.key) + len(death.value)
+            reason = f"{death.reason} (the message of {size} bytes is too large to be kept here; see {original.at})"
+            key = death.key if len(death.key) <= _LONGEST_KEY else b""
+            await self._bury(topic, replace(death, key=key, value=b"", headers={}, reason=reason))
+
+    async def _bury(self, topic: str, death: Death) -> None:
+        await self._producer.send(topic, key=death.key, value=death.value, headers=headers_of(death))
 
     def _headers(self, topic: str, event_id: str, subject: str, traceparent: TraceParent) -> list[Header]:
         return headers(

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from millrace.clock import from_millis
 from millrace.contracts.events import CostDecision, CostOutcome, CostRequest, HoldState
+from millrace.ledger.topics import NO_CAPS_YET
 from millrace.money import MicroUSD
 from services.cost_ledger.evolve import FILED, Get
 from services.cost_ledger.rows import DEFAULT, TOTAL, CapKey, CapRow, HoldKey, HoldRow, WindowKey, WindowRow
@@ -104,7 +105,7 @@ def _invalid_reserve(get: Get, request: CostRequest) -> str | None:
     if not 0 < request.hold_ms <= MAX_HOLD_MS:
         return f"a hold lives 1 to {MAX_HOLD_MS} ms"
     if request.amount_micro_usd > 0 and get(LAST_CAP_AT_START) is None:
-        return "no caps are set yet: ask again once the ledger has started"
+        return NO_CAPS_YET
     return None
 
 

@@ -8,21 +8,23 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
+from typing import Any, cast
 
 import pytest
 from pydantic import BaseModel
 
-from millrace.errors import Denied, Paused, Poison, Retryable, Unavailable, UnknownOutcome
+from millrace.errors import Denied, Paused, Poison, Refusal, Retryable, Unavailable, UnknownOutcome
 from millrace.ids import RequestId, WorkKey
 from millrace.ledger.port import Granted
 from millrace.models.port import Paid
 from millrace.money import MicroUSD
-from millrace.store.calls import CallStore
+from millrace.store.calls import CallState, CallStore
 from millrace.store.database import Database, Record
 from millrace.store.jobs import JobStore
 from millrace.store.pool import open_pool
-from millrace.store.work import Fence
+from millrace.store.work import Fence, WorkStore
 from millrace.stream.calls import MAX_CALLS, Calls, LeaseLost, OpenWay, Payer
+from millrace.stream.recovery import Recovery, finish_left
 from millrace.testing.ledger import FakeLedger
 
 
@@ -413,3 +415,100 @@ async def test_a_grant_above_a_cap_that_only_warns_says_so_in_the_receipt(databa
         ("released", f"{warning}; too many requests"),
         ("settled", warning),
     ]
+
+
+async def test_an_owner_that_stood_still_is_not_refused_by_what_its_successor_closed(database: Database) -> None:
+    """Its own request was given up by the successor: that there is no money left would be no answer to it."""
+    who, provider = payer(), Provider()
+    successor: list[Calls] = []
+
+    class Overtaken(FakeLedger):
+        async def reserve(self, request_id: RequestId, **asked: Any) -> Granted | Refusal:  # noqa: ANN401
+            if not successor:
+                successor.append(await owner(database, books, who))
+                await successor[0].recover()
+            return Refusal("released", MicroUSD(0), MicroUSD(0), MicroUSD(0), None)
+
+    books = Overtaken()
+    with pytest.raises(LeaseLost):
+        await ask(await owner(database, books, who), provider)
+    assert provider.billed == 0
+    assert await states(database, who) == ["abandoned"]
+
+
+async def test_what_another_recoverer_moved_and_did_not_tell_is_told(database: Database) -> None:
+    who, books, provider = payer(), FakeLedger(), Provider(Fuse(0))
+
+    class Beaten(CallStore):
+        async def move(
+            self,
+            request: RequestId,
+            before: CallState,
+            after: CallState,
+            reason: str | None = None,
+            *,
+            counted: bool = True,
+        ) -> bool:
+            await super().move(request, before, after, reason, counted=counted)
+            return False  # as for whoever comes second, or whose first reply was lost
+
+    with pytest.raises(Died):
+        await ask(await owner(database, books, who), provider)
+    await lease(database, who)
+    await Calls(Beaten(database), books, who).recover()
+    assert await states(database, who) == ["unconfirmed"]
+    assert list(books.ended.values()) == ["unknown"]
+
+
+async def test_a_gate_that_is_opened_does_not_make_a_call_of_what_was_not_called(database: Database) -> None:
+    class Slow(OpenWay):
+        async def granted(self) -> None:
+            raise asyncio.CancelledError
+
+    who, books, provider = payer(), FakeLedger(), Provider()
+    calls = Calls(CallStore(database), books, who, await lease(database, who), way=Slow())
+    with pytest.raises(asyncio.CancelledError):
+        await calls.call(0, Answer, model="m", hold=MicroUSD(100), do=provider)
+    assert await states(database, who) == ["reserving"]
+    await (await owner(database, books, who)).recover()
+    assert (await states(database, who), list(books.ended.values())) == (["abandoned"], ["released"])
+
+
+async def test_whatever_an_error_says_the_call_ends_as_its_type_says(database: Database) -> None:
+    async def fails() -> Paid[Answer]:
+        raise Poison("the server said \0 and \ud800")
+
+    who, books = payer(), FakeLedger()
+    with pytest.raises(Poison):
+        await ask(await owner(database, books, who), fails)
+    assert (await states(database, who), list(books.ended.values())) == (["released"], ["released"])
+
+
+async def test_an_answer_of_another_version_is_said_to_be_one_and_is_not_quoted(database: Database) -> None:
+    class Other(BaseModel):
+        number: int
+
+    who, books = payer(), FakeLedger()
+    await ask(await owner(database, books, who), Provider())
+    calls = await owner(database, books, who)
+    with pytest.raises(Poison, match="--force") as caught:
+        await calls.call(0, Other, model="m", hold=MicroUSD(100), do=cast(Any, Provider()))
+    assert caught.value.__cause__ is None
+    assert "hello" not in str(caught.value)
+
+
+async def test_calls_of_work_that_nobody_needs_any_more_are_finished(database: Database) -> None:
+    who, books, provider = payer(), FakeLedger(), Provider(Fuse(0))
+    with pytest.raises(Died):
+        await ask(await owner(database, books, who), provider)
+    calls, work = CallStore(database), WorkStore(database, "another", timedelta(seconds=30))
+    stage, sometime = f"left-{uuid.uuid4().hex[:8]}", timedelta(minutes=2)
+    await database.execute(
+        "UPDATE work SET stage = $2, lease_until = now() - interval '1 min' WHERE work_key = $1", who.work_key, stage
+    )
+    assert await calls.left_open(stage, sometime) == [], "its owner may come back"
+    await database.execute("UPDATE work SET lease_until = now() - interval '3 min' WHERE work_key = $1", who.work_key)
+    assert await calls.left_open(stage, sometime) == [who.work_key]
+    assert await finish_left(work, Recovery(calls, books), stage, who.work_key)
+    assert (await states(database, who), list(books.ended.values())) == (["unconfirmed"], ["unknown"])
+    assert await calls.left_open(stage, timedelta(0)) == []

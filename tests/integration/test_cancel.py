@@ -13,7 +13,7 @@ import pytest
 
 from millrace.clock import SystemClock
 from millrace.contracts.events import ShareCreated, StageName, StageRequested, TaskStatus
-from millrace.errors import Denied, Refusal, Retryable
+from millrace.errors import Denied, Refusal, Retryable, Unavailable
 from millrace.kafka.records import Message, Partition
 from millrace.models.child.pool import Care, open_children
 from millrace.models.port import Paid
@@ -301,6 +301,34 @@ async def test_what_a_dead_worker_left_open_is_finished_although_the_share_is_ca
     assert (await bench.job())["state"] == "cancelled"
     assert list(bench.ledger.ended.values()) == ["unknown"]
     assert await bench.waiting() == []
+
+
+async def test_a_cost_that_the_ledger_was_not_told_of_is_no_end_of_a_cancelled_job(bench: Bench) -> None:
+    async def dies(plan: Plan[ShareCreated], run: Run) -> Text:
+        bench.ledger.step = untold
+        await run.call(0, Text, model="toy", hold=MicroUSD(10), do=bench.toy._bill)
+        raise Died
+
+    def untold() -> None:
+        if bench.toy.billed:
+            raise Unavailable("the process ends before Kafka has it")
+
+    bench.toy.work = dies  # type: ignore[method-assign]
+    with pytest.raises(Died):
+        await bench.runner(owner="first").execute(bench.message)
+    bench.ledger.step = lambda: None
+    await bench.database.execute(
+        "UPDATE work SET lease_until = now() + interval '1 h' FROM jobs "
+        "WHERE jobs.work_key = work.work_key AND share_id = $1",
+        bench.share,
+    )
+    await cancelled(bench)
+    await bench.runner(owner="second").execute(bench.message)
+    assert (await bench.job())["state"] == "running", "its worker may be about to tell"
+    await bench.expire_leases()
+    await bench.runner(owner="second").execute(await bench.wake())
+    assert (await bench.job())["state"] == "cancelled"
+    assert list(bench.ledger.ended.values()) == ["settled 7"]
 
 
 async def test_a_share_may_be_asked_for_anew_and_then_what_follows_goes_on_too(bench: Bench) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from millrace.contracts.events import CostDecision
 from millrace.embedded.readyfile import Addresses
-from millrace.errors import Retryable
+from millrace.errors import Poison, Retryable
 from millrace.ids import RequestId
 from millrace.kafka.producer import open_producer
 from millrace.ledger.client import LedgerClient, open_ledger
@@ -160,3 +160,15 @@ async def test_reconciling_settles_what_is_unconfirmed_and_says_what_else_it_fou
         ("unchanged", "held", 0),
         ("unchanged", None, 0),
     ]
+
+
+async def test_a_request_that_can_never_be_granted_is_not_asked_again(running: TestLedger, unique: str) -> None:
+    async with running.client() as client, asyncio.timeout(10):
+        with pytest.raises(Poison, match="a hold lives 1 to"):
+            await client.reserve(
+                RequestId(f"long-{unique}"),
+                account=unique,
+                scope=SCOPE,
+                amount=MicroUSD(1),
+                hold_for=timedelta(days=8),
+            )

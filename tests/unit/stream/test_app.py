@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import cast
 
 import pytest
-from faust.types import ConsumerT
+from faust.types import TP
 from pydantic import SecretStr
 
-from millrace.stream import app as stream_app
+from millrace.stream import faust_app
+from millrace.stream.faust_app import FaustApp, SafeConsumer
 from services.summarize_agent.app import AGENT
 from services.summarize_agent.settings import SummarizeSettings
 
@@ -25,17 +25,25 @@ def settings(instance: str | None = None) -> SummarizeSettings:
     )
 
 
-class Consumer:
-    """Counts commits; `takes` seconds each."""
+class Recording(SafeConsumer):
+    """A consumer that remembers what it had to commit when it was told to."""
 
-    def __init__(self, takes: float = 0.0) -> None:
-        self.commits = 0
+    def __init__(self, app: FaustApp, takes: float = 0.0) -> None:
+        super().__init__(
+            app.transport, callback=nothing, on_partitions_revoked=nothing, on_partitions_assigned=nothing
+        )
+        self.found: list[dict[TP, list[int]]] = []
         self._takes = takes
+        self._thread.thread_loop.close()  # it is never started
 
-    async def commit(self) -> bool:
-        self.commits += 1
+    async def commit(self, *_: object, **__: object) -> bool:
+        self.found.append({tp: list(offsets) for tp, offsets in self._acked.items()})
         await asyncio.sleep(self._takes)
         return True
+
+
+async def nothing(*_: object, **__: object) -> None:
+    """Nobody is told."""
 
 
 def test_a_worker_with_a_name_is_a_static_member() -> None:
@@ -51,16 +59,13 @@ def test_settings_change_the_limits_and_faust_is_patient_beyond_them() -> None:
 
 
 async def test_what_is_done_is_committed_before_partitions_go() -> None:
-    app = AGENT.app(settings())
-    consumer = Consumer()
-    app.consumer = cast(ConsumerT, consumer)
-    await app.on_partitions_revoked.send(set())
-    assert consumer.commits == 1
+    consumer, tp = Recording(AGENT.app(settings())), TP("share.created", 0)
+    consumer._acked[tp].append(7)
+    await consumer.on_partitions_revoked({tp})
+    assert consumer.found == [{tp: [7]}], "Faust forgets what was acknowledged when it tells that partitions go"
 
 
 async def test_a_commit_that_hangs_does_not_hold_up_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_app, "COMMIT_WITHIN_S", 0.01)
-    app = AGENT.app(settings())
-    app.consumer = cast(ConsumerT, Consumer(takes=3600))
+    monkeypatch.setattr(faust_app, "COMMIT_WITHIN_S", 0.01)
     async with asyncio.timeout(5):
-        await app.on_partitions_revoked.send(set())
+        await Recording(AGENT.app(settings()), takes=3600).on_partitions_revoked(set())
