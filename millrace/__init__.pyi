@@ -21,12 +21,12 @@ from .errors import Unavailable as Unavailable
 from .errors import UnknownOutcome as UnknownOutcome
 from .ids import WorkKey as WorkKey
 from .ids import content_hash as content_hash
+from .models.build import open_chats as open_chats
 from .models.build import open_embeddings as open_embeddings
 from .models.chat import DOCUMENT_IS_DATA as DOCUMENT_IS_DATA
 from .models.chat import Chat as Chat
 from .models.chat import ChatAnswer as ChatAnswer
 from .models.chat import Question as Question
-from .models.chat import open_chats as open_chats
 from .models.child.pool import ChildPool as ChildPool
 from .models.child.pool import open_children as open_children
 from .models.child.process import Recipe as Recipe
@@ -54,3 +54,4 @@ from .stream.stage import StageHandler as StageHandler
 from .stream.stage import StageSpec as StageSpec
 
 __version__: str
+__all__: list[str]

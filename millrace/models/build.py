@@ -1,18 +1,22 @@
-"""Chooses the embedding model that the settings ask for."""
+"""Opens the models that the settings ask for."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from millrace.clock import SystemClock
 from millrace.models.child.pool import Care, open_children
 from millrace.models.choice import Models
 from millrace.models.lookup import token_tariff
 from millrace.models.port import EmbeddingModel
-from millrace.models.settings import EmbeddingSettings
+from millrace.models.settings import ChatSettings, EmbeddingSettings
 from millrace.models.wordllama import RECIPE, WordLlamaChildren, WordLlamaModel
+
+if TYPE_CHECKING:
+    from millrace.models.chat import Chat
 
 
 @asynccontextmanager
@@ -70,3 +74,34 @@ async def _open_api(settings: EmbeddingSettings) -> AsyncIterator[Callable[[str]
     )
     async with client:
         yield make
+
+
+@asynccontextmanager
+async def open_chats(settings: ChatSettings) -> AsyncIterator[Models[Chat]]:
+    """The model that the settings name, and others of the same API for commands that name them.
+
+    :raises ConfigurationError: nobody knows what the model costs.
+    """
+    # A hundred megabytes and seconds that local models do without.
+    from millrace.models.chat import Chat  # noqa: PLC0415 - memory and seconds that only its users pay
+    from millrace.models.openai_api import open_client  # noqa: PLC0415 - memory and seconds that only its users pay
+
+    def make(name: str) -> Chat:
+        own = name == settings.llm_model
+        tariff = token_tariff(
+            model=name,
+            base_url=settings.llm_base_url,
+            dollars_in=settings.llm_price_in if own else None,
+            dollars_out=settings.llm_price_out if own else None,
+            file=settings.prices,
+            setting="MILLRACE_LLM_PRICE_IN and MILLRACE_LLM_PRICE_OUT",
+            clock=SystemClock(),
+        )
+        own_server = settings.llm_base_url is not None
+        return Chat(client, model=name, tariff=tariff, max_tokens=settings.llm_max_tokens, own_server=own_server)
+
+    client = open_client(
+        base_url=settings.llm_base_url, key=settings.openai_api_key, timeout_s=settings.llm_timeout_s
+    )
+    async with client:
+        yield Models(settings.llm_model, make(settings.llm_model), make)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from millrace.clock import SystemClock
-from millrace.models.choice import Models
-from millrace.models.lookup import token_tariff
+from millrace.models.openai_api import counted, errors_by_outcome, token_counter
 from millrace.models.port import Paid, Tariff, Use
-from millrace.models.settings import ChatSettings
 from millrace.money import MicroUSD
 
 if TYPE_CHECKING:
@@ -65,8 +61,6 @@ class Chat:
     def __init__(
         self, client: openai.AsyncOpenAI, *, model: str, tariff: Tariff, max_tokens: int, own_server: bool
     ) -> None:
-        from millrace.models.openai_api import token_counter  # noqa: PLC0415 - memory and seconds that only its users pay
-
         self._client = client
         self.model = model
         self._tariff = tariff
@@ -85,8 +79,6 @@ class Chat:
         :raises Poison: nothing was paid, and it never will work.
         :raises UnknownOutcome: it may have been paid.
         """
-        from millrace.models.openai_api import counted, errors_by_outcome  # noqa: PLC0415 - as above
-
         with errors_by_outcome(self.model):
             answer = await self._client.chat.completions.create(
                 model=self.model,
@@ -137,33 +129,3 @@ def _parsed(content: object, kind: type[F]) -> F | None:
     except ValidationError:
         return None
     return None if "\\u0000" in value.model_dump_json() else value  # PostgreSQL keeps no NUL
-
-
-@asynccontextmanager
-async def open_chats(settings: ChatSettings) -> AsyncIterator[Models[Chat]]:
-    """The model that the settings name, and others of the same API for commands that name them.
-
-    :raises ConfigurationError: nobody knows what the model costs.
-    """
-    # A hundred megabytes and seconds that local models do without.
-    from millrace.models.openai_api import open_client  # noqa: PLC0415 - memory and seconds that only its users pay
-
-    def make(name: str) -> Chat:
-        own = name == settings.llm_model
-        tariff = token_tariff(
-            model=name,
-            base_url=settings.llm_base_url,
-            dollars_in=settings.llm_price_in if own else None,
-            dollars_out=settings.llm_price_out if own else None,
-            file=settings.prices,
-            setting="MILLRACE_LLM_PRICE_IN and MILLRACE_LLM_PRICE_OUT",
-            clock=SystemClock(),
-        )
-        own_server = settings.llm_base_url is not None
-        return Chat(client, model=name, tariff=tariff, max_tokens=settings.llm_max_tokens, own_server=own_server)
-
-    client = open_client(
-        base_url=settings.llm_base_url, key=settings.openai_api_key, timeout_s=settings.llm_timeout_s
-    )
-    async with client:
-        yield Models(settings.llm_model, make(settings.llm_model), make)

@@ -90,24 +90,57 @@ async def connect(
     :raises ConfigurationError: a topic or a schema is missing.
     :raises Unavailable: a part does not answer.
     """
-    enter = stack.enter_async_context
     catalog = Catalog.load(records=spec.records)
     codec = await _codec(stack, catalog, spec, settings, hands_over=hands_over)
-    await enter(serve_ops(settings.ops_host, settings.ops_port, unready))
+    await stack.enter_async_context(serve_ops(settings.ops_host, settings.ops_port, unready))
+    core, intake = await _core(
+        stack, catalog, codec, spec, settings, open_handler=open_handler, hands_over=hands_over
+    )
+    jobs = JobPool(
+        JobRunner(core).execute,
+        FaustSource(app),
+        core.clock,
+        concurrency=settings.places,
+        prefetch=settings.prefetch,
+        hold=intake.hold,
+    )
+    committed = await stack.enter_async_context(open_committed(settings.kafka, app.conf.id))
+    offsets = FaustOffsets(app, spec.topics, committed)
+    watch = Watch(spec.name, jobs, offsets, TailWatch(jobs, die_of_gap), core.clock)
+    stores = core.stores
+    background: tuple[Task, ...] = (
+        lambda: move_waiting(stores.gates, stores.waiting, core.writer),
+        lambda: watch_cancelled(stores.cancel, core.stops, core.statuses),
+        lambda: watch_left(spec.name, stores.calls, stores.work, Recovery(stores.calls, core.ledger)),
+        watch.run,
+    )
+    return Parts(jobs, watch, intake, background)
+
+
+async def _core(
+    stack: AsyncExitStack,
+    catalog: Catalog,
+    codec: Codec,
+    spec: StageSpec,
+    settings: StageSettings,
+    *,
+    open_handler: OpenHandler[E, R],
+    hands_over: bool,
+) -> tuple[Core[E, R], Intake]:
+    """What jobs are worked on with, and what decides whether new ones are taken."""
+    enter, clock = stack.enter_async_context, SystemClock()
     pool = await enter(open_pool(settings.postgres.get_secret_value(), size=settings.places + 6))
     await verify_migrated(pool)
-    database, clock = Database(pool), SystemClock()
+    database = Database(pool)
     producer = await enter(open_producer(settings.kafka))
     ledger = await enter(open_ledger(settings.kafka, codec, producer, source=spec.group))
     handler = await enter(open_handler(Resources(database, LocalBlobStore(settings.blobs))))
-    waiting = WaitingStore(database, spec.name)
-    gates = Gates(spec.name, waiting)
-    await gates.look()  # what is closed stays closed over a restart
+    stores = _stores(database, catalog, spec, settings)
+    await stores.gates.look()  # what is closed stays closed over a restart
     limit = DeadLimit(settings.dead_share, settings.dead_last, settings.dead_least)
-    intake = Intake(gates, IntakeStore(database, spec.name), limit)
+    intake = Intake(stores.gates, IntakeStore(database, spec.name), limit)
     partitions = {STATUS_TOPIC: catalog.topic(STATUS_TOPIC).partitions}
     writer = Writer(producer, codec, clock, source=spec.group, partitions=partitions)
-    stores = _stores(database, gates, catalog, spec, settings)
     core = Core(
         spec,
         handler=handler,
@@ -121,23 +154,7 @@ async def connect(
         stops=Stops(),
         hands_over=hands_over,
     )
-    jobs = JobPool(
-        JobRunner(core).execute,
-        FaustSource(app),
-        clock,
-        concurrency=settings.places,
-        prefetch=settings.prefetch,
-        hold=intake.hold,
-    )
-    offsets = FaustOffsets(app, spec.topics, await enter(open_committed(settings.kafka, app.conf.id)))
-    watch = Watch(spec.name, jobs, offsets, TailWatch(jobs, die_of_gap), clock)
-    background: tuple[Task, ...] = (
-        lambda: move_waiting(gates, waiting, writer),
-        lambda: watch_cancelled(stores.cancel, core.stops, core.statuses),
-        lambda: watch_left(spec.name, stores.calls, stores.work, Recovery(stores.calls, ledger)),
-        watch.run,
-    )
-    return Parts(jobs, watch, intake, background)
+    return core, intake
 
 
 async def _codec(
@@ -152,14 +169,16 @@ async def _codec(
     return await Codec.connect(registry, catalog, written)
 
 
-def _stores(database: Database, gates: Gates, catalog: Catalog, spec: StageSpec, settings: StageSettings) -> Stores:
+def _stores(database: Database, catalog: Catalog, spec: StageSpec, settings: StageSettings) -> Stores:
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"  # containers repeat the first two
     lease = timedelta(seconds=settings.lease_s)
+    waiting = WaitingStore(database, spec.name)
     return Stores(
         work=WorkStore(database, owner, lease),
         calls=CallStore(database),
         jobs=JobStore(database),
-        gates=gates,
+        gates=Gates(spec.name, waiting),
+        waiting=waiting,
         cancel=CancelStore(database, spec.name, catalog.later(spec.name)),
         lease=lease,
     )

@@ -11,6 +11,7 @@ from millrace.ledger.port import Ledger
 from millrace.store.calls import CallStore
 from millrace.store.cancel import CancelStore
 from millrace.store.jobs import JobStore
+from millrace.store.waiting import WaitingStore
 from millrace.store.work import WorkStore
 from millrace.stream.cancel import Stops
 from millrace.stream.gates import Gates
@@ -29,6 +30,7 @@ class Stores:
     calls: CallStore
     jobs: JobStore
     gates: Gates
+    waiting: WaitingStore
     cancel: CancelStore
     lease: timedelta
 

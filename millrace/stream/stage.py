@@ -207,8 +207,9 @@ class StageHandler(ABC, Generic[E, R]):
         """The result as this share's event."""
         return done.as_event(self.event_type, plan.event)
 
-    def most(self, plan: Plan[E]) -> MicroUSD | None:  # noqa: ARG002 - those who know look at the plan
+    def most(self, plan: Plan[E]) -> MicroUSD | None:
         """About the most that the work can cost, from the event alone, for estimates; None: nobody knows."""
+        del plan
         return None
 
 

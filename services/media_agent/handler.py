@@ -64,8 +64,9 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
         source = f"{event.source_kind}:{event.url or event.blob_key}"
         return Plan(event, content_hash(source), _PROBE)
 
-    def most(self, plan: Plan[ShareCreated]) -> MicroUSD:  # noqa: ARG002 - whatever the share is
+    def most(self, plan: Plan[ShareCreated]) -> MicroUSD:
         """Fetching is free."""
+        del plan
         return ZERO
 
     async def work(self, plan: Plan[ShareCreated], run: Run) -> MediaResult:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from millrace.models.chat import open_chats
+from millrace.models.build import open_chats
 from millrace.models.child.pool import open_children
 from millrace.models.choice import Models
 from millrace.stream.connect import Resources
-from services.summarize_agent.adapters.api import ApiSummarizer
 from services.summarize_agent.adapters.extractive import RECIPE, ExtractiveSummarizer
 from services.summarize_agent.handler import SummarizeHandler
 from services.summarize_agent.ports import Summarizer
@@ -40,5 +39,7 @@ async def _open_extractive(settings: SummarizeSettings) -> AsyncIterator[Models[
 
 @asynccontextmanager
 async def _open_api(settings: SummarizeSettings) -> AsyncIterator[Models[Summarizer]]:
+    from services.summarize_agent.adapters.api import ApiSummarizer  # noqa: PLC0415 - memory and seconds that only its users pay
+
     async with open_chats(settings) as chats:
         yield chats.map(ApiSummarizer)

@@ -95,9 +95,10 @@ def test_links_are_found_once_for_the_same_words_and_paid_by_the_books(parts: Ap
     assert 'ml_tasks_total{stage="links",state="done"} 3.0' in metrics
 
 
-def asked(parts: Apart, *words: str) -> Any:  # noqa: ANN401 - each command has a document of its own
+def asked(parts: Apart, *words: str) -> dict[str, Any]:
     """What a command says that asks the gateway."""
-    return parts.millrace_json(*words, "--gateway", parts.gateway)
+    document: dict[str, Any] = parts.millrace_json(*words, "--gateway", parts.gateway)
+    return document
 
 
 def settled(parts: Apart) -> int:

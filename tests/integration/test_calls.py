@@ -423,7 +423,7 @@ async def test_an_owner_that_stood_still_is_not_refused_by_what_its_successor_cl
     successor: list[Calls] = []
 
     class Overtaken(FakeLedger):
-        async def reserve(self, request_id: RequestId, **asked: Any) -> Granted | Refusal:  # noqa: ANN401
+        async def reserve(self, request_id: RequestId, **asked: object) -> Granted | Refusal:
             if not successor:
                 successor.append(await owner(database, books, who))
                 await successor[0].recover()

@@ -213,6 +213,7 @@ class Bench:
             CallStore(db),
             JobStore(db),
             gates or Gates("summarize", WaitingStore(db, "summarize")),
+            WaitingStore(db, "summarize"),
             CancelStore(db, "summarize", ["summarize", "embed"]),
             LEASE,
         )

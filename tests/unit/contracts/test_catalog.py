@@ -129,3 +129,44 @@ def test_what_does_not_fit_together_is_named(folder: Path, break_it: Callable[[P
     break_it(folder)
     with pytest.raises(ConfigurationError, match=complaint):
         Catalog.load(folder)
+
+
+LINKS = Path(__file__).parents[3] / "examples" / "links" / "schemas"
+
+
+def test_a_folder_adds_a_stage_with_all_its_topics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLRACE_CONTRACTS", str(LINKS))
+    catalog = Catalog.load()
+    assert list(catalog.stages) == [*STAGES, "links"]
+    assert catalog.topics.keys() - Catalog.load(more=()).topics.keys() == {
+        "links.ready",
+        "links.requested",
+        "links.dead",
+    }
+    assert catalog.scopes == ("transcribe", "summarize", "embed", "links", "search", "total")
+    assert catalog.later("summarize") == ["summarize", "embed", "links"]
+    assert "links.ready-value" in catalog.subjects()
+    with pytest.raises(ConfigurationError, match=r"no record for links\.ready\.v1"):
+        _ = catalog.schema_for("links.ready").event_type
+
+
+def test_two_folders_cannot_say_something_about_the_same() -> None:
+    with pytest.raises(ConfigurationError, match=r"says again what links\.dead, links\.ready, links\.requested is"):
+        Catalog.load(more=(LINKS, LINKS))
+
+
+@pytest.mark.parametrize(
+    ("entry", "complaint"),
+    [
+        ("Links: {module: a.b}", "stage Links: .*should match pattern"),
+        ("li-nks: {module: a.b}", "stage li-nks: "),
+        ("links: {module: a b}", "stage links: module: "),
+        ("links: {}", "stage links: module: Field required"),
+        ("links: {module: a.b, colour: red}", "stage links: colour: "),
+    ],
+)
+def test_a_stage_that_cannot_be_one_is_named(tmp_path: Path, entry: str, complaint: str) -> None:
+    (tmp_path / "avro").mkdir()
+    (tmp_path / "topics.yaml").write_text(f"stages:\n  {entry}\n")
+    with pytest.raises(ConfigurationError, match=complaint):
+        Catalog.load(more=(tmp_path,))
