@@ -124,7 +124,7 @@ class StageApp(FaustApp, Generic[E, R]):
         """Why the stage is not ready, or None."""
         if self._parts is None:
             return "starting"
-        return self._parts.intake.closed() or unready(
+        return self._parts.breaker.closed() or unready(
             self.spec,
             self._clock.now(),
             assigned=self._assigned,

@@ -36,9 +36,9 @@ from millrace.stream.core import Core
 from millrace.stream.endings import Endings, Wait
 from millrace.stream.gates import Passage
 from millrace.stream.job import AnyJob, Job
+from millrace.stream.job_run import JobRun
 from millrace.stream.lease import kept_lease
 from millrace.stream.limits import limited
-from millrace.stream.progress import Progress
 from millrace.stream.recovery import Recovery, finish_left
 from millrace.stream.stage import E, Finished, R
 
@@ -117,7 +117,7 @@ class Attempt(Generic[E, R]):
                     self._payer(),
                     claim.fence,
                     first=claim.first,
-                    way=self._passage,
+                    gate=self._passage,
                 )
                 with core.stops.running(job.event.share_id) as stop:
                     done = await self._do(claim, calls, stop)
@@ -158,7 +158,7 @@ class Attempt(Generic[E, R]):
 
     async def _result(self, calls: Calls, checkpoints: Checkpoints, stop: Stop) -> JsonValue:
         core, job = self._core, self._job
-        run = Progress(
+        run = JobRun(
             calls,
             core.stores.jobs,
             checkpoints,

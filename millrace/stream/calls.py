@@ -66,7 +66,7 @@ class Payer:
     hold_for: timedelta
 
 
-class Way(Protocol):
+class CallGate(Protocol):
     """What a job asks before it asks or calls somebody else; `millrace.stream.gates.Passage` answers."""
 
     def may_call(self, model: str) -> None:
@@ -90,7 +90,7 @@ class Way(Protocol):
         ...
 
 
-class OpenWay:
+class OpenGate:
     """No gates at all."""
 
     def may_call(self, model: str) -> None:
@@ -125,9 +125,9 @@ class Calls:
         fence: Fence | None = None,
         *,
         first: bool = False,
-        way: Way | None = None,
+        gate: CallGate | None = None,
     ) -> None:
-        self._way = way or OpenWay()
+        self._gate = gate or OpenGate()
         self._store = store
         self._ledger = ledger
         self._recovery = Recovery(store, ledger)
@@ -177,8 +177,8 @@ class Calls:
         if len(counted) >= MAX_CALLS:
             last = f"; at last: {counted[-1].reason}" if counted[-1].reason else ""
             raise Poison(f"the model was called {len(counted)} times without an answer that could be kept{last}")
-        self._way.may_call(model)
-        self._way.may_ask(hold)
+        self._gate.may_call(model)
+        self._gate.may_ask(hold)
         attempt = max((row.attempt for row in earlier), default=0) + 1
         request = await self._hold(call_no, attempt, model, hold)
         return await self._make(request, model, do, local=local)
@@ -219,7 +219,7 @@ class Calls:
             if not await self._store.move(request, "reserving", "denied", sentence):
                 raise LeaseLost  # a new owner has closed the request, which is why it was refused
             raise Denied(answer, sentence)
-        await self._way.granted()  # before it counts as called: who dies while the gate is opened has paid nothing
+        await self._gate.granted()  # before it counts as called: who dies while the gate is opened has paid nothing
         if not await self._store.start(request, answer.warning):
             await self._recovery.report(request, payer.account, payer.scope, "abandoned", None)
             raise LeaseLost
@@ -232,7 +232,7 @@ class Calls:
             await _to_the_end(self._end(request, "released", str(exc)))
             raise
         except Retryable as exc:
-            paused = self._way.failed(model, str(exc), exc.retry_after_s)
+            paused = self._gate.failed(model, str(exc), exc.retry_after_s)
             # What fails for everybody is not held against this work.
             await _to_the_end(self._end(request, "released", str(exc), counted=paused is None))
             if paused is not None:
@@ -246,9 +246,9 @@ class Calls:
             log.exception("%s: a call ended in a way that does not say whether it was billed", request)
             reason = str(exc) if isinstance(exc, UnknownOutcome) else f"{type(exc).__name__} during the call"
             await _to_the_end(self._end(request, "unconfirmed", reason))
-            raise UnknownOutcome(reason, paused=self._way.failed(model, reason, None)) from exc
+            raise UnknownOutcome(reason, paused=self._gate.failed(model, reason, None)) from exc
         await _to_the_end(self._keep(request, paid))
-        await self._way.answered(model)
+        await self._gate.answered(model)
         return paid.answer
 
     async def _keep(self, request: RequestId, paid: Paid[A]) -> None:

@@ -24,7 +24,7 @@ from millrace.store.blobs import BlobStore, LocalBlobStore
 from millrace.store.calls import CallStore
 from millrace.store.cancel import CancelStore
 from millrace.store.database import Database
-from millrace.store.intake import IntakeStore
+from millrace.store.dead_gate import DeadGateStore
 from millrace.store.jobs import JobStore
 from millrace.store.pool import open_pool
 from millrace.store.version import verify_migrated
@@ -32,12 +32,12 @@ from millrace.store.waiting import WaitingStore
 from millrace.store.work import WorkStore
 from millrace.stream.cancel import Stops, watch_cancelled
 from millrace.stream.core import Core, Stores
+from millrace.stream.dead_breaker import DeadLetterBreaker
 from millrace.stream.dead_ratio import DeadLimit
 from millrace.stream.faust_app import FaustApp
 from millrace.stream.faust_consumer import FaustOffsets, FaustSource
 from millrace.stream.gates import Gates
 from millrace.stream.health import TailWatch, Watch
-from millrace.stream.intake import Intake
 from millrace.stream.mover import move_waiting
 from millrace.stream.pool import JobPool, die_of_gap
 from millrace.stream.reader import Reader
@@ -71,7 +71,7 @@ class Parts:
 
     jobs: JobPool
     watch: Watch
-    intake: Intake
+    breaker: DeadLetterBreaker
     background: tuple[Task, ...]
 
 
@@ -93,7 +93,7 @@ async def connect(
     catalog = Catalog.load(records=spec.records)
     codec = await _codec(stack, catalog, spec, settings, hands_over=hands_over)
     await stack.enter_async_context(serve_ops(settings.ops_host, settings.ops_port, unready))
-    core, intake = await _core(
+    core, breaker = await _core(
         stack, catalog, codec, spec, settings, open_handler=open_handler, hands_over=hands_over
     )
     jobs = JobPool(
@@ -102,7 +102,7 @@ async def connect(
         core.clock,
         concurrency=settings.places,
         prefetch=settings.prefetch,
-        hold=intake.hold,
+        hold=breaker.hold,
     )
     committed = await stack.enter_async_context(open_committed(settings.kafka, app.conf.id))
     offsets = FaustOffsets(app, spec.topics, committed)
@@ -114,7 +114,7 @@ async def connect(
         lambda: watch_left(spec.name, stores.calls, stores.work, Recovery(stores.calls, core.ledger)),
         watch.run,
     )
-    return Parts(jobs, watch, intake, background)
+    return Parts(jobs, watch, breaker, background)
 
 
 async def _core(
@@ -126,7 +126,7 @@ async def _core(
     *,
     open_handler: OpenHandler[E, R],
     hands_over: bool,
-) -> tuple[Core[E, R], Intake]:
+) -> tuple[Core[E, R], DeadLetterBreaker]:
     """What jobs are worked on with, and what decides whether new ones are taken."""
     enter, clock = stack.enter_async_context, SystemClock()
     pool = await enter(open_pool(settings.postgres.get_secret_value(), size=settings.places + 6))
@@ -138,7 +138,7 @@ async def _core(
     stores = _stores(database, catalog, spec, settings)
     await stores.gates.look()  # what is closed stays closed over a restart
     limit = DeadLimit(settings.dead_share, settings.dead_last, settings.dead_least)
-    intake = Intake(stores.gates, IntakeStore(database, spec.name), limit)
+    breaker = DeadLetterBreaker(stores.gates, DeadGateStore(database, spec.name), limit)
     partitions = {STATUS_TOPIC: catalog.topic(STATUS_TOPIC).partitions}
     writer = Writer(producer, codec, clock, source=spec.group, partitions=partitions)
     core = Core(
@@ -150,11 +150,11 @@ async def _core(
         writer=writer,
         statuses=Statuses(writer),
         clock=clock,
-        ends=intake,
+        observer=breaker,
         stops=Stops(),
         hands_over=hands_over,
     )
-    return core, intake
+    return core, breaker
 
 
 async def _codec(

@@ -14,8 +14,8 @@ from millrace.store.jobs import JobStore
 from millrace.store.waiting import WaitingStore
 from millrace.store.work import WorkStore
 from millrace.stream.cancel import Stops
+from millrace.stream.dead_breaker import JobObserver
 from millrace.stream.gates import Gates
-from millrace.stream.intake import Ends
 from millrace.stream.reader import Reader
 from millrace.stream.stage import E, R, StageHandler, StageSpec
 from millrace.stream.statuses import Statuses
@@ -47,6 +47,6 @@ class Core(Generic[E, R]):
     writer: Writer
     statuses: Statuses
     clock: Clock
-    ends: Ends
+    observer: JobObserver
     stops: Stops
     hands_over: bool = False

@@ -24,9 +24,9 @@ from millrace.store.turns import Turn
 from millrace.store.waiting import Shut, Waiting
 from millrace.stream.backoff import backoff
 from millrace.stream.core import Stores
+from millrace.stream.dead_breaker import JobObserver
 from millrace.stream.gates import budget_gate, what_is_left
 from millrace.stream.incoming import Incoming, Original, place_of, round_of
-from millrace.stream.intake import Ends
 from millrace.stream.job import AnyJob, failed_status, sentence
 from millrace.stream.limits import in_words
 from millrace.stream.reader import LONGEST_ID
@@ -70,7 +70,7 @@ class Endings:
         writer: Writer,
         statuses: Statuses,
         clock: Clock,
-        ends: Ends,
+        observer: JobObserver,
     ) -> None:
         self._spec = spec
         self._cancel = stores.cancel
@@ -78,7 +78,7 @@ class Endings:
         self._gates = stores.gates
         self._writer = writer
         self._clock = clock
-        self._ends = ends
+        self._observer = observer
         self._statuses = statuses
 
     async def running(self, job: AnyJob) -> bool:
@@ -103,7 +103,7 @@ class Endings:
         metrics.COST.labels(self._spec.name, job.plan.model).inc(cost / 1_000_000)
         if await self._jobs.publish(status, job.incoming.ask, told_at=told_at, settled=settled):
             await self._statuses.tell(status)
-        await self._ends.ended(job.incoming.message, dead=False)
+        await self._observer.ended(job.incoming.message, dead=False)
 
     async def cancelled(self, job: AnyJob) -> None:
         """The job was stopped because its share was cancelled, unless it was asked for anew meanwhile."""
@@ -132,7 +132,7 @@ class Endings:
             value = self._writer.command(self._spec.name, topic, incoming, event, "local")
             about = {name: text.encode() for name, text in incoming.carried_headers(incoming.turn).items()}
         await self._writer.forward(topic, message.key, value, list(about.items()))
-        await self._ends.unused(message)
+        await self._observer.unused(message)
 
     async def overdue(self, job: AnyJob) -> None:
         """The job has reached the stage's soft limit, and still runs."""
@@ -248,7 +248,7 @@ class Endings:
         status = failed_status(event, stage, now, reason=sentence(error, stage), attempt=attempt, work_key=work_key)
         if await self._jobs.put(status, incoming.ask):
             await self._statuses.tell(status)
-        await self._ends.ended(incoming.message, dead=True)
+        await self._observer.ended(incoming.message, dead=True)
 
     async def bury(self, message: Message, error: Poison) -> None:
         """A message that cannot be read becomes a dead letter; where its key names a share, that job has failed."""
@@ -263,7 +263,7 @@ class Endings:
         status = await self._jobs.fail_unreadable(share_id, stage, f"the message could not be read: {error}")
         if status is not None:
             await self._statuses.tell(status)
-        await self._ends.ended(message, dead=True)
+        await self._observer.ended(message, dead=True)
 
 
 def _unforeseen(error: Exception) -> Exception | None:

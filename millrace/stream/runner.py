@@ -39,7 +39,7 @@ class JobRunner(Generic[E, R]):
             writer=core.writer,
             statuses=core.statuses,
             clock=core.clock,
-            ends=core.ends,
+            observer=core.observer,
         )
 
     async def execute(self, message: Message) -> None:
@@ -94,12 +94,12 @@ class JobRunner(Generic[E, R]):
             plan = planned(self._core.handler, event, incoming.options)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it ends as a dead letter with its stack
             if had_its_turn(incoming, await self._core.stores.jobs.get(event.share_id, self._stage)):
-                await self._core.ends.unused(incoming.message)
+                await self._core.observer.unused(incoming.message)
             else:
                 await self._end.fail(incoming, event, exc, attempt=0, work_key=None)
             return None
         if plan is None:
-            await self._core.ends.unused(incoming.message)
+            await self._core.observer.unused(incoming.message)
         return plan
 
     async def _go(self, incoming: Incoming, plan: Plan[E], passage: Passage) -> None:
@@ -114,7 +114,7 @@ class JobRunner(Generic[E, R]):
                 return
         match await self._decided(incoming, plan.event, key):
             case Ignore():
-                await core.ends.unused(incoming.message)
+                await core.observer.unused(incoming.message)
             case WindUp(row=row):
                 await self._wind_up(job.known(row), row)
             case Go(attempt=attempt, told_at=told_at):
@@ -127,7 +127,7 @@ class JobRunner(Generic[E, R]):
         except Poison as exc:  # what would bring it back is larger than its topic takes
             await self._end.fail(job.incoming, job.event, exc, attempt=job.attempt, work_key=job.work_key)
         else:
-            await self._core.ends.unused(job.incoming.message)
+            await self._core.observer.unused(job.incoming.message)
 
     async def _decided(self, incoming: Incoming, event: ShareEvent, key: ids.WorkKey) -> Ignore | WindUp | Go:
         decision = decide(incoming, await self._row(event), key)

@@ -23,7 +23,7 @@ from millrace.store.database import Database, Record
 from millrace.store.jobs import JobStore
 from millrace.store.pool import open_pool
 from millrace.store.work import Fence, WorkStore
-from millrace.stream.calls import MAX_CALLS, Calls, LeaseLost, OpenWay, Payer
+from millrace.stream.calls import MAX_CALLS, Calls, LeaseLost, OpenGate, Payer
 from millrace.stream.recovery import Recovery, finish_left
 from millrace.testing.ledger import FakeLedger
 
@@ -239,7 +239,7 @@ async def test_all_calls_that_reach_the_provider_use_up_one_budget(database: Dat
 
 
 async def test_calls_that_fail_for_everybody_are_not_held_against_the_work(database: Database) -> None:
-    class Down(OpenWay):
+    class Down(OpenGate):
         def failed(self, model: str, reason: str, retry_after_s: float | None) -> Paused | None:
             return Paused(reason, "model:m", timedelta(seconds=1))
 
@@ -248,7 +248,7 @@ async def test_calls_that_fail_for_everybody_are_not_held_against_the_work(datab
 
     who, books = payer(), FakeLedger()
     for _ in range(MAX_CALLS + 1):
-        calls = Calls(CallStore(database), books, who, await lease(database, who), way=Down())
+        calls = Calls(CallStore(database), books, who, await lease(database, who), gate=Down())
         with pytest.raises(Paused):
             await ask(calls, fails)
     assert (await ask(await owner(database, books, who), Provider())).text == "hello"
@@ -461,12 +461,12 @@ async def test_what_another_recoverer_moved_and_did_not_tell_is_told(database: D
 
 
 async def test_a_gate_that_is_opened_does_not_make_a_call_of_what_was_not_called(database: Database) -> None:
-    class Slow(OpenWay):
+    class Slow(OpenGate):
         async def granted(self) -> None:
             raise asyncio.CancelledError
 
     who, books, provider = payer(), FakeLedger(), Provider()
-    calls = Calls(CallStore(database), books, who, await lease(database, who), way=Slow())
+    calls = Calls(CallStore(database), books, who, await lease(database, who), gate=Slow())
     with pytest.raises(asyncio.CancelledError):
         await calls.call(0, Answer, model="m", hold=MicroUSD(100), do=provider)
     assert await states(database, who) == ["reserving"]

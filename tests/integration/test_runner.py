@@ -39,9 +39,9 @@ from millrace.store.waiting import WaitingStore
 from millrace.store.work import WorkStore
 from millrace.stream.cancel import Stops
 from millrace.stream.core import Core, Stores
+from millrace.stream.dead_breaker import Unobserved
 from millrace.stream.endings import MAX_ATTEMPTS, MAX_ATTEMPTS_OVER_LIMIT
 from millrace.stream.gates import Gates
-from millrace.stream.intake import Uncounted
 from millrace.stream.reader import Reader
 from millrace.stream.runner import JobRunner
 from millrace.stream.stage import Finished, Plan, Run, StageHandler, StageSpec
@@ -228,7 +228,7 @@ class Bench:
             writer=writer,
             statuses=Statuses(writer),
             clock=clock,
-            ends=Uncounted(),
+            observer=Unobserved(),
             stops=stops or Stops(),
             hands_over=hands_over,
         )

@@ -22,7 +22,7 @@ A = TypeVar("A", bound=BaseModel)
 SHOWN_EVERY = timedelta(seconds=0.5)
 
 
-class Progress:
+class JobRun:
     """Implements `millrace.stream.stage.Run` for one job; writes progress at most twice a second."""
 
     def __init__(

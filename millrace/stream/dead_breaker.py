@@ -13,7 +13,7 @@ from typing import Protocol
 
 from millrace.contracts.dead import DEAD_GATE
 from millrace.kafka.records import Message
-from millrace.store.intake import IntakeStore
+from millrace.store.dead_gate import DeadGateStore
 from millrace.stream.breaker import pause
 from millrace.stream.dead_ratio import DeadLimit, too_many
 from millrace.stream.gates import Gates
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 1.0
 
 
-class Ends(Protocol):
-    """Is told how jobs end."""
+class JobObserver(Protocol):
+    """Sees how jobs end."""
 
     async def ended(self, message: Message, *, dead: bool) -> None:
         """A record's job has ended, with a result or as a dead letter."""
@@ -34,20 +34,20 @@ class Ends(Protocol):
         ...
 
 
-class Uncounted:
-    """Nobody counts."""
+class Unobserved:
+    """Nobody looks."""
 
     async def ended(self, message: Message, *, dead: bool) -> None:
-        """See `Ends.ended`."""
+        """See `JobObserver.ended`."""
 
     async def unused(self, message: Message) -> None:
-        """See `Ends.unused`."""
+        """See `JobObserver.unused`."""
 
 
-class Intake:
-    """Implements `Ends` for one worker; the gate is shared by all workers of the stage."""
+class DeadLetterBreaker:
+    """Implements `JobObserver` for one worker; the gate is shared by all workers of the stage."""
 
-    def __init__(self, gates: Gates, store: IntakeStore, limit: DeadLimit) -> None:
+    def __init__(self, gates: Gates, store: DeadGateStore, limit: DeadLimit) -> None:
         self._gates = gates
         self._store = store
         self._limit = limit
@@ -75,7 +75,7 @@ class Intake:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def ended(self, message: Message, *, dead: bool) -> None:
-        """See `Ends.ended`; closes the gate or opens it."""
+        """See `JobObserver.ended`; closes the gate or opens it."""
         gate = self._gates.shut(DEAD_GATE)
         probing = self._take_back(message)
         if gate is not None and not probing:
@@ -97,7 +97,7 @@ class Intake:
             await self._gates.look()
 
     async def unused(self, message: Message) -> None:
-        """See `Ends.unused`."""
+        """See `JobObserver.unused`."""
         if self._take_back(message):
             await self._store.unused()
 

@@ -21,7 +21,7 @@ UPDATE gates SET under_way = 1, moved_at = now()
 _UNUSED = "UPDATE gates SET under_way = 0 WHERE stage = $1 AND name = $2"
 
 
-class IntakeStore:
+class DeadGateStore:
     """One stage's gate; `WaitingStore.passed` opens it."""
 
     def __init__(self, database: Database, stage: StageName) -> None:
