@@ -54,4 +54,3 @@ from .stream.stage import StageHandler as StageHandler
 from .stream.stage import StageSpec as StageSpec
 
 __version__: str
-__all__: list[str]
