@@ -146,7 +146,7 @@ MUTANTS: Final = (
         "millrace/stream/faust_app.py",
         "if start != committed[tp] or start == 0}",
         "if start != committed[tp]}",
-        (f"{U}/stream/test_app.py",),
+        (f"{U}/stream/test_seek.py",),
         "records fetched during the first rebalance are skipped",
     ),
     Mutant(
@@ -164,6 +164,14 @@ MUTANTS: Final = (
         "await current.send(topic,",
         (f"{I}/test_producer.py",),
         "a message counts as out before the broker has it",
+    ),
+    Mutant(
+        "unconfirmed-is-given-up",
+        "millrace/kafka/producer.py",
+        "                await self._replace(current)\n",
+        "                return\n",
+        (f"{U}/kafka/test_producer.py",),
+        "a message that the broker did not confirm counts as out",
     ),
     Mutant(
         "emitted-unconfirmed",
@@ -194,7 +202,7 @@ MUTANTS: Final = (
         "millrace/stream/mover.py",
         "    try:\n        await writer.forward(",
         "    await waiting.delivered(message)\n    try:\n        await writer.forward(",
-        (f"{I}/test_gates.py",),
+        (f"{I}/test_mover.py",),
         "waiting work is removed before its wake-up call is confirmed",
     ),
     # --- Who owns a piece of work
@@ -203,7 +211,7 @@ MUTANTS: Final = (
         "millrace/store/work.py",
         "WHERE work_key = $1 AND fence = $2\n    RETURNING work_key, result",
         "WHERE work_key = $1 AND $2::bigint > 0\n    RETURNING work_key, result",
-        (f"{I}/test_runner.py",),
+        (f"{I}/test_leases.py",),
         "a former owner's result is stored",
     ),
     Mutant(
@@ -211,8 +219,18 @@ MUTANTS: Final = (
         "millrace/store/work.py",
         "SET lease_until = now() + $3 WHERE work_key = $1 AND fence = $2 AND result IS NULL",
         "SET lease_until = now() + $3 WHERE work_key = $1 AND $2::bigint > 0 AND result IS NULL",
-        (f"{I}/test_take_up.py",),
+        (f"{I}/test_leases.py",),
         "a former owner prolongs the lease of its successor",
+    ),
+    Mutant(
+        "given-back-by-the-former",
+        "millrace/store/work.py",
+        """             WHERE work_key = $1 AND fence = $2 AND result IS NULL
+            \"\"\",""",
+        """             WHERE work_key = $1 AND $2::bigint > 0 AND result IS NULL
+            \"\"\",""",
+        (f"{I}/test_leases.py",),
+        "a former owner gives its successor's lease away",
     ),
     Mutant(
         "checkpoint-unfenced",
@@ -245,7 +263,7 @@ MUTANTS: Final = (
    SET owner = excluded.owner, fence = work.fence + 1,""",
         """ON CONFLICT (work_key) DO UPDATE
    SET owner = excluded.owner, fence = work.fence,""",
-        (f"{I}/test_runner.py",),
+        (f"{I}/test_leases.py",),
         "a new owner has the fence of the one before",
     ),
     Mutant(
@@ -261,7 +279,7 @@ MUTANTS: Final = (
         "millrace/stream/lease.py",
         "            await asyncio.sleep(third)\n",
         "            await asyncio.sleep(9 * third)\n",
-        (f"{I}/test_runner.py",),
+        (f"{I}/test_leases.py",),
         "work that takes longer than a lease is done twice",
     ),
     Mutant(
@@ -269,7 +287,7 @@ MUTANTS: Final = (
         "millrace/stream/runner.py",
         "            await work.give_back(key, mine.fence)\n",
         "",
-        (f"{I}/test_runner.py",),
+        (f"{I}/test_checkpoints.py",),
         "a failed try blocks the next one until its lease runs out",
     ),
     Mutant(
@@ -756,7 +774,7 @@ MUTANTS: Final = (
         "services/cost_ledger/partition.py",
         "            and row.expires_at <= now_ms\n",
         "            and row.expires_at < 0\n",
-        (f"{U}/ledger", f"{I}/test_ledger_hours.py"),
+        (f"{U}/ledger/test_partition.py",),
         "a hold of a process that died is open for ever",
     ),
     Mutant(
@@ -813,7 +831,7 @@ MUTANTS: Final = (
         "services/cost_ledger/partition.py",
         "fresh = [record for record in records if record.offset >= self.next_offset]",
         "fresh = [*records]",
-        (f"{U}/ledger", f"{I}/test_ledger.py::test_a_former_owner_is_fenced_and_its_batch_is_not_there"),
+        (f"{U}/ledger/test_partition.py",),
         "requests that are delivered again hold up the partition",
     ),
     Mutant(
@@ -821,7 +839,7 @@ MUTANTS: Final = (
         "services/cost_ledger/partition.py",
         "if offsets != list(range(self.next_offset, self.next_offset + len(fresh))):",
         "if offsets != sorted(offsets):",
-        (f"{U}/ledger", f"{I}/test_ledger.py::test_a_former_owner_is_fenced_and_its_batch_is_not_there"),
+        (f"{U}/ledger/test_partition.py",),
         "a request that was skipped is never decided",
     ),
     Mutant(
