@@ -35,7 +35,7 @@ TIMEOUT_S: Final = 280.0
 _NARROW: Final = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--tb=no")
 # hypothesis' plugin ends a run whose test fails with an INTERNALERROR on Python 3.11.7; @given works without it.
 _PASSED, _FAILED = 0, 1
-_FAILURE = re.compile(r"^(?:FAILED|ERROR) (?P<test>\S+)(?: - (?P<why>.*))?", re.MULTILINE)
+_FAILURE = re.compile(r"^(?:FAILED|ERROR) (?P<test>.+?)(?: - (?P<why>.*))?$", re.MULTILINE)
 
 Verdict = Literal["caught", "caught by time", "survived", "does not fit"]
 
@@ -304,7 +304,31 @@ MUTANTS: Final = (
         "   AND ((jobs.asked_at, jobs.waited_at) > (excluded.asked_at, excluded.waited_at)) IS NOT TRUE\n",
         "",
         (f"{I}/test_turns.py",),
-        "an earlier record, read again, undoes a later wish",
+        "who ends late undoes what came of a later wish",
+    ),
+    Mutant(
+        "first-always",
+        "millrace/store/work.py",
+        "return self.fence == _FIRST",
+        "return True",
+        (f"{I}/test_take_up.py", f"{I}/test_runner.py"),
+        "a new owner does not look for what an earlier one has paid for",
+    ),
+    Mutant(
+        "done-is-told-again",
+        "millrace/stream/job.py",
+        "return row.published or (incoming.reason is None",
+        "return (incoming.reason is None",
+        (f"{I}/test_runner.py",),
+        "a record that is delivered again emits its event again",
+    ),
+    Mutant(
+        "repeat-while-it-waits",
+        "millrace/stream/job.py",
+        'return row.published or (incoming.reason is None and row.state in ("waiting", "parked"))',
+        "return row.published",
+        (f"{I}/test_runner.py",),
+        "a record that is delivered again while its job waits is one more try",
     ),
     # --- Paid calls
     Mutant(
@@ -455,7 +479,7 @@ MUTANTS: Final = (
 """,
         """            raise
 """,
-        (f"{I}/test_ledger.py::test_without_an_answer_nothing_is_granted_and_the_hold_is_let_go",),
+        (f"{U}/ledger/test_client.py",),
         "a grant that comes too late holds money for nobody",
     ),
     Mutant(
@@ -463,7 +487,7 @@ MUTANTS: Final = (
         "millrace/ledger/client.py",
         'if decision.outcome != "invalid":',
         "if True:",
-        (f"{I}/test_ledger_client.py",),
+        (f"{U}/ledger/test_client.py",),
         "what the ledger could not decide counts as its refusal",
     ),
     # --- Ids that make a repeat recognisable
@@ -512,16 +536,24 @@ MUTANTS: Final = (
         "millrace/stream/stage.py",
         "{**self.parameters, **again}",
         "self.parameters",
-        (f"{U}/stream/test_replay.py",),
+        (f"{U}/stream/test_stage.py",),
         "work that is asked for once more is not done again",
     ),
     Mutant(
-        "replay-ignores-the-model",
+        "named-model-is-ignored",
+        "services/summarize_agent/handler.py",
+        "self._summarizers.of(options.get(MODEL_OPTION))",
+        "self._summarizers.of(None)",
+        (f"{U}/summarize_agent/test_handler.py",),
+        "a replay with another model is done by the stage's own",
+    ),
+    Mutant(
+        "missing-model-is-ignored",
         "services/transcribe_agent/handler.py",
-        "model = self._models.of(options.get(MODEL_OPTION)).model",
-        "model = self._models.of(None).model",
-        (f"{U}/transcribe_agent",),
-        "a replay with another model is the same work",
+        "self._models.of(options.get(MODEL_OPTION)).model",
+        "self._models.of(None).model",
+        (f"{U}/transcribe_agent/test_handler.py",),
+        "a replay with a model that is not here is done by another",
     ),
     Mutant(
         "dead-letter-id-without-round",
@@ -608,6 +640,22 @@ MUTANTS: Final = (
         "work that hangs is never ended",
     ),
     Mutant(
+        "cancelled-and-woken",
+        "millrace/store/cancel.py",
+        "DELETE FROM waiting USING ended WHERE (waiting.share_id, waiting.stage) = (ended.share_id, ended.stage)",
+        "SELECT FROM ended",
+        (f"{I}/test_cancel.py",),
+        "what would wake a cancelled job stays",
+    ),
+    Mutant(
+        "foreign-commands",
+        "millrace/stream/messages.py",
+        "if event.origin_topic not in self._inputs:",
+        "if not event.origin_topic:",
+        (f"{I}/test_runner.py",),
+        "a command lets a stage read a message of any topic",
+    ),
+    Mutant(
         "cancelled-and-paid",
         "millrace/stream/cancel.py",
         "        self.check()\n        self._paying = True\n",
@@ -630,6 +678,14 @@ MUTANTS: Final = (
         "sum(recent) > len(recent)",
         (f"{U}/stream/test_dead_ratio.py",),
         "a bad deployment makes dead letters of a whole topic",
+    ),
+    Mutant(
+        "all-are-probes",
+        "millrace/stream/intake.py",
+        "            if await self._store.probe():\n",
+        "            if await self._store.probe() or True:\n",
+        (f"{I}/test_intake.py",),
+        "a stage that was stopped goes on with all jobs instead of trying one",
     ),
     # --- Leaving alone what does not work
     Mutant(
@@ -754,6 +810,22 @@ MUTANTS: Final = (
         "a cost that is told late is not booked",
     ),
     Mutant(
+        "release-overtakes-in-vain",
+        "services/cost_ledger/evolve.py",
+        "            return {key: _closed(decision, at_ms)}\n",
+        "            return {}\n",
+        (f"{U}/ledger/test_decide.py",),
+        "a release that overtakes its reserve leaves the money held",
+    ),
+    Mutant(
+        "overrun-unseen",
+        "services/cost_ledger/decide.py",
+        "overrun=max(0, actual - covered)",
+        "overrun=0",
+        (f"{U}/ledger/test_decide.py",),
+        "what a call cost above its hold is not shown",
+    ),
+    Mutant(
         "expires-early",
         "services/cost_ledger/decide.py",
         'if request.op == "expire" and at.ms < hold.expires_at:',
@@ -813,10 +885,19 @@ MUTANTS: Final = (
     Mutant(
         "one-turn-not-fenced",
         "services/cost_ledger/log.py",
-        "ids = self._setup.transactional_ids(self._partition)\n",
-        "ids = self._setup.transactional_ids(self._partition)[:1]\n",
-        (f"{I}/test_ledger.py::test_a_former_owner_is_fenced_and_its_batch_is_not_there",),
-        "an owner writes with one of its two ids only",
+        """            self._writers.extend(at_once.map(self._ready_writer, ids))
+        self._turns = cycle(self._writers)
+        return self._read_to(self._write_fence())
+""",
+        """            self._writers.extend(at_once.map(self._ready_writer, ids[:1]))
+        self._turns = cycle(self._writers)
+        stored = self._read_to(self._write_fence())
+        self._writers.append(self._ready_writer(ids[1]))
+        self._turns = cycle(self._writers)
+        return stored
+""",
+        (f"{I}/test_ledger.py::test_nobody_can_write_any_more_when_a_new_owner_reads",),
+        "a former owner's last batch is missing in what the new one reads",
     ),
     Mutant(
         "position-not-written",

@@ -15,9 +15,9 @@ from millrace.store.database import Database
 from millrace.store.pool import open_pool
 from millrace.stream.acks import Partition
 from millrace.stream.pool import Message
-from millrace.stream.stage import Plan
+from millrace.stream.stage import Plan, Run
 from millrace.testing.registry import codec_in_memory
-from tests.integration.test_runner import Bench, Toy
+from tests.integration.test_runner import Bench, Text, Toy
 
 
 class Choosing(Toy):
@@ -197,3 +197,19 @@ async def test_a_crash_in_the_middle_lets_the_same_record_go_on(told: Told) -> N
     assert told.bench.toy.billed == 1, "its turn is over"
     await told.reads(asked)
     assert ((await told.bench.job())["state"], told.bench.toy.billed) == ("done", 2)
+
+
+async def test_who_ends_after_a_later_wish_was_fulfilled_does_not_undo_it(told: Told) -> None:
+    toy, later = told.bench.toy, told.asks(1, model="other")
+
+    async def slowly(plan: Plan, run: Run) -> Text:
+        toy.work = working  # type: ignore[method-assign]  # another worker is as fast as usual
+        await told.reads(later)
+        return await working(plan, run)
+
+    working = toy.work
+    toy.work = slowly  # type: ignore[method-assign]  # the event's worker stands still meanwhile
+    await told.reads(told.created)
+    job = await told.bench.job()
+    assert (job["state"], job["model"]) == ("done", "other")
+    await told.reading_all_again_changes_nothing()

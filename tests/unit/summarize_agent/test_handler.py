@@ -5,7 +5,7 @@ import pytest
 from millrace.contracts.events import ShareCreated, ShareEvent, SummaryReady, TranscriptReady
 from millrace.errors import Denied, Poison, Retryable, Skipped, UnknownOutcome
 from millrace.money import MicroUSD
-from millrace.stream.stage import Finished, Paid, Plan, StageHandler
+from millrace.stream.stage import MODEL_OPTION, Finished, Paid, Plan, StageHandler
 from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, media_ready, share_created, transcript_ready
 from services.summarize_agent.domain import Answer, Backend, SummarizeResult, Summary
@@ -152,6 +152,17 @@ def test_the_same_text_is_the_same_work_whoever_shares_it_and_another_model_is_n
     assert key(SPEECH) != first
     summarizer.model = "other"
     assert key(ARTICLE) != first
+
+
+async def test_a_model_that_a_command_names_does_its_own_work() -> None:
+    own, other, run = FakeSummarizer(), FakeSummarizer(GOOD), FakeRun()
+    other.model = "other"
+    handler = SummarizeHandler(summarizer=own, most_characters=1000, others={"other": other}.__getitem__)
+    plan = handler.plan(ARTICLE, {MODEL_OPTION: "other"})
+    assert plan is not None
+    assert plan.work_key("summarize") != plan_of(ARTICLE, own).work_key("summarize")
+    assert (await handler.work(plan, run)).model == "other"
+    assert (own.asked, other.asked) == ([], [TEXT])
 
 
 def test_media_without_words_for_different_reasons_are_different_work() -> None:
