@@ -205,6 +205,34 @@ MUTANTS: Final = (
         (f"{I}/test_mover.py",),
         "waiting work is removed before its wake-up call is confirmed",
     ),
+    Mutant(
+        "mover-forgets-the-newer",
+        "millrace/store/waiting.py",
+        '"DELETE FROM waiting WHERE seq = $1 AND value = $2", message.seq, message.value',
+        '"DELETE FROM waiting WHERE seq = $1", message.seq',
+        (f"{I}/test_mover.py",),
+        "what replaced a waiting message while it went out is lost",
+    ),
+    Mutant(
+        "replay-forgets",
+        "millrace/stream/replay/replayer.py",
+        """(self._command(writer, replay, message) for message in batch))
+                        await progress.confirmed(number, batch[-1].offset + 1, len(batch))
+""",
+        """[progress.confirmed(number, batch[-1].offset + 1, len(batch))])
+                        await asyncio.gather(*(self._command(writer, replay, message) for message in batch))
+""",
+        (f"{I}/test_replayer.py",),
+        "a replay that dies leaves a batch out",
+    ),
+    Mutant(
+        "redelivery-runs-twice",
+        "millrace/stream/pool.py",
+        "        if place in self._running:\n",
+        "        if False:\n",
+        (f"{U}/stream/test_pool.py",),
+        "a job that outlives a rebalance is run again beside itself",
+    ),
     # --- Who owns a piece of work
     Mutant(
         "complete-unfenced",
@@ -329,6 +357,14 @@ MUTANTS: Final = (
         "return row.published",
         (f"{I}/test_runner.py",),
         "a record that is delivered again while its job waits is one more try",
+    ),
+    Mutant(
+        "outage-is-an-error",
+        "millrace/store/database.py",
+        "            except OUTAGES as exc:\n",
+        "            except () as exc:\n",
+        (f"{I}/test_runner.py",),
+        "a database that is away for a moment fails jobs",
     ),
     # --- Paid calls
     Mutant(
@@ -489,6 +525,70 @@ MUTANTS: Final = (
         "if True:",
         (f"{U}/ledger/test_client.py",),
         "what the ledger could not decide counts as its refusal",
+    ),
+    Mutant(
+        "hold-shorter-than-the-work",
+        "millrace/stream/stage.py",
+        "return self.hard_limit + timedelta(minutes=5)",
+        "return timedelta(minutes=5)",
+        (f"{U}/stream/test_stage.py",),
+        "the money of a long call is given up while it is being spent",
+    ),
+    Mutant(
+        "every-delivery-is-a-round",
+        "millrace/store/jobs.py",
+        "INSERT INTO fresh_rounds (subject, round) VALUES ($3, $4) ON CONFLICT DO NOTHING RETURNING subject",
+        "INSERT INTO fresh_rounds (subject, round) VALUES ($3, $4 || random()) RETURNING subject",
+        (f"{I}/test_calls.py",),
+        "a redrive that is delivered again pays for as many calls again",
+    ),
+    Mutant(
+        "each-letter-is-a-round",
+        "services/api_gateway/dead_commands.py",
+        'f"{REDRIVE}{together or letter.id}"',
+        'f"{REDRIVE}{letter.id}"',
+        (f"{I}/test_dead_letters.py",),
+        "letters that need the same work pay for it as often as there are letters",
+    ),
+    Mutant(
+        "lost-answers-are-refunded",
+        "millrace/models/openai_api.py",
+        "    if status in _LOST:\n        return UnknownOutcome(",
+        "    if status in _LOST:\n        return Retryable(",
+        (f"{I}/test_openai_api.py",),
+        "an answer that a proxy lost, and the provider billed, is given back",
+    ),
+    Mutant(
+        "silence-is-refunded",
+        "millrace/models/openai_api.py",
+        "if type(exc.__cause__).__name__ in _NEVER_SENT:",
+        "if exc.__cause__ is not None:",
+        (f"{I}/test_openai_api.py",),
+        "a request that was sent and not answered is given back",
+    ),
+    Mutant(
+        "client-repeats-by-itself",
+        "millrace/models/openai_api.py",
+        "max_retries=0,",
+        "max_retries=1,",
+        (f"{I}/test_openai_api.py",),
+        "a call is made again without a grant of its own",
+    ),
+    Mutant(
+        "any-answer-will-do",
+        "millrace/ledger/answers.py",
+        "                if op == decision.op:\n",
+        "                if op:\n",
+        (f"{U}/ledger/test_answers.py",),
+        "the answer to a release is taken for one to a reserve",
+    ),
+    Mutant(
+        "opening-is-an-answer",
+        "millrace/ledger/answers.py",
+        ' and decision.outcome != "day-opened":',
+        ":",
+        (f"{U}/ledger/test_answers.py",),
+        "what a new day repeats of an open hold is taken for an answer",
     ),
     # --- Ids that make a repeat recognisable
     Mutant(
@@ -687,6 +787,26 @@ MUTANTS: Final = (
         (f"{I}/test_intake.py",),
         "a stage that was stopped goes on with all jobs instead of trying one",
     ),
+    Mutant(
+        "cancelled-goes-on",
+        "millrace/stream/cancel.py",
+        """            self._paying = False
+            if self._asked:
+                self._pull(at=_now())
+""",
+        """            self._paying = False
+""",
+        (f"{U}/stream/test_stop.py",),
+        "a job that was cancelled during a paid call goes on after it",
+    ),
+    Mutant(
+        "dead-letter-without-its-headers",
+        "millrace/contracts/dead.py",
+        "return [*_original(death.headers.items()), *ours]",
+        "return ours",
+        (f"{U}/contracts/test_dead.py",),
+        "the original headers of a dead letter are lost",
+    ),
     # --- Leaving alone what does not work
     Mutant(
         "backoff-does-not-grow",
@@ -826,6 +946,22 @@ MUTANTS: Final = (
         "what a call cost above its hold is not shown",
     ),
     Mutant(
+        "held-is-reconciled",
+        "services/cost_ledger/decide.py",
+        '"reconcile": (frozenset({"unconfirmed"}), "settled", "reconciled"),',
+        '"reconcile": (frozenset({"unconfirmed", "held"}), "settled", "reconciled"),',
+        (f"{U}/ledger/test_decide.py",),
+        "a call that is under way is settled by hand",
+    ),
+    Mutant(
+        "released-covers-itself",
+        "services/cost_ledger/decide.py",
+        'covered = 0 if hold.state == "released" else hold.amount',
+        "covered = hold.amount",
+        (f"{U}/ledger/test_decide.py",),
+        "what was billed after its hold had been given back is no overrun",
+    ),
+    Mutant(
         "expires-early",
         "services/cost_ledger/decide.py",
         'if request.op == "expire" and at.ms < hold.expires_at:',
@@ -872,6 +1008,22 @@ MUTANTS: Final = (
         "at_ms = record.at_ms",
         (f"{U}/ledger/test_decide.py",),
         "a broker's clock that steps back opens a spent hour again",
+    ),
+    Mutant(
+        "clients-clocks",
+        "services/cost_ledger/intake.py",
+        "if kind != TIMESTAMP_LOG_APPEND_TIME:",
+        "if kind < 0:",
+        (f"{U}/ledger/test_intake.py",),
+        "whoever asks for money says which hour it is",
+    ),
+    Mutant(
+        "counted-twice",
+        "services/cost_ledger/spend.py",
+        'if row is None or (row["as_of"] or 0) < decided.offset:',
+        "if True:",
+        (f"{U}/ledger/test_spend.py",),
+        "a decision that arrives again is spent again in the tables",
     ),
     # --- The ledger's log
     Mutant(

@@ -52,8 +52,8 @@ async def store(database: str) -> AsyncIterator[WaitingStore]:
         yield WaitingStore(Database(pool), "embed")
 
 
-async def put(store: WaitingStore) -> None:
-    message = Waiting(timedelta(0), "embed", "share", "a", "embed.requested", b"share", b"the command")
+async def put(store: WaitingStore, value: bytes = b"the command") -> None:
+    message = Waiting(timedelta(0), "embed", "share", "a", "embed.requested", b"share", value)
     await store._db.transaction(lambda connection: waiting.put(connection, message))
 
 
@@ -89,3 +89,15 @@ async def test_a_mover_that_dies_before_kafka_has_confirmed_leaves_the_message_t
         while await rows(store):  # noqa: ASYNC110  # a row tells nobody that it is gone
             await asyncio.sleep(0.01)
     assert next_one.values == [b"the command"]
+
+
+async def test_what_replaces_a_message_while_it_goes_out_goes_out_too(store: WaitingStore) -> None:
+    await put(store)
+    broker = Broker()
+    async with mover(store, broker), asyncio.timeout(10):
+        await broker.asked.wait()
+        await put(store, b"a newer command")
+        broker.confirms.set()
+        while await rows(store):  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0.01)
+    assert broker.values == [b"the command", b"a newer command"]

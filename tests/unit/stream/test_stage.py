@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from millrace.contracts.events import Event, ShareCreated
 from millrace.ids import WorkKey
-from millrace.stream.stage import GENERATION_OPTION, Plan, planned
+from millrace.stream.stage import GENERATION_OPTION, Plan, StageSpec, planned
 from millrace.testing.samples import share_created
 
 
@@ -28,3 +29,9 @@ def test_work_that_is_asked_for_once_more_is_other_work_and_the_same_for_who_ask
     keys = {key(), key(**{GENERATION_OPTION: "one"}), key(**{GENERATION_OPTION: "two"})}
     assert len(keys) == 3
     assert key(**{GENERATION_OPTION: "one"}) == key(**{GENERATION_OPTION: "one"})
+
+
+def test_money_is_held_until_after_the_work_is_ended() -> None:
+    hours = timedelta(hours=4)
+    spec = StageSpec("embed", ("share.created",), "embedding.ready", hours, hours)
+    assert hours < spec.hold_for < hours + timedelta(minutes=10)
