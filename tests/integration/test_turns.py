@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from millrace.contracts.events import Event, RequestReason, StageRequested
+from millrace.contracts.events import Event, RequestReason, ShareCreated, StageRequested
 from millrace.contracts.headers import TIME_HEADER
 from millrace.errors import Poison, Retryable
 from millrace.store.database import Database
@@ -61,6 +61,16 @@ class Told:
         self.log.append(message)
         return message
 
+    async def told_later(self) -> Message:
+        """Another event with a later time and the same words: they need the same work."""
+        event = await self.bench.codec.decode("share.created", self.created.value)
+        assert isinstance(event, ShareCreated)
+        later = event.model_copy(update={"created_at": event.created_at + timedelta(minutes=1)})
+        raw = self.bench.codec.encode("share.created", later)
+        message = replace(self.created, offset=self.created.offset + 1, value=raw)
+        self.log.append(message)
+        return message
+
     async def woken(self) -> Message:
         """The command that the mover publishes."""
         (row,) = await self.bench.waiting()
@@ -102,6 +112,26 @@ async def told(database: Database) -> Told:
 
 async def test_an_event_that_was_answered_is_answered_once(told: Told) -> None:
     await told.reads(told.created)
+    assert (await told.bench.job())["state"] == "done"
+    await told.reading_all_again_changes_nothing()
+
+
+async def test_a_later_event_that_needs_the_same_work_is_answered_already(told: Told) -> None:
+    await told.reads(told.created)
+    before = await told.stands()
+    await told.reads(await told.told_later())
+    assert await told.stands() == before
+    await told.reading_all_again_changes_nothing()
+
+
+async def test_a_later_event_that_needs_work_that_waits_is_no_further_try(told: Told) -> None:
+    told.bench.toy.raises = [Retryable("busy"), Retryable("must not be seen")]
+    await told.reads(told.created)
+    before = await told.stands()
+    await told.reads(await told.told_later())
+    assert await told.stands() == before
+    told.bench.toy.raises = []
+    await told.reads(await told.woken())
     assert (await told.bench.job())["state"] == "done"
     await told.reading_all_again_changes_nothing()
 
