@@ -32,7 +32,7 @@ from typing import Final, Literal
 ROOT: Final = Path(__file__).resolve().parent.parent
 TIMEOUT_S: Final = 280.0
 """For one run of pytest. A mutant that hangs its tests is caught: `make test` would hang, too."""
-_NARROW: Final = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--tb=no")
+_NARROW: Final = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--tb=no", "-o", "timeout=60")
 # hypothesis' plugin ends a run whose test fails with an INTERNALERROR on Python 3.11.7; @given works without it.
 _PASSED, _FAILED = 0, 1
 _FAILURE = re.compile(r"^(?:FAILED|ERROR) (?P<test>.+?)(?: - (?P<why>.*))?$", re.MULTILINE)
@@ -752,7 +752,7 @@ MUTANTS: Final = (
         "millrace/stream/messages.py",
         "if event.origin_topic not in self._inputs:",
         "if not event.origin_topic:",
-        (f"{I}/test_runner.py",),
+        (f"{I}/test_runner.py::test_a_command_with_a_readable_message_that_the_stage_does_not_read_is_one_too",),
         "a command lets a stage read a message of any topic",
     ),
     Mutant(
@@ -1265,7 +1265,7 @@ def pytest(tests: Iterable[str], folder: Path, timeout_s: float = TIMEOUT_S) -> 
         (sys.executable, "-m", "pytest", *_NARROW, *tests),
         cwd=folder,
         # First on the path: an editable install may lead to the checkout, also in processes that tests start.
-        env={**os.environ, "PYTHONPATH": str(folder)},
+        env={**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "1000"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -430,6 +430,23 @@ async def test_a_command_with_a_foreign_message_is_a_dead_letter(bench: Bench, t
     assert dead.value == raw
 
 
+async def test_a_command_with_a_readable_message_that_the_stage_does_not_read_is_one_too(bench: Bench) -> None:
+    status = TaskStatus(share_id=bench.share, stage="embed", state="done", updated_at=datetime.now(UTC))
+    command = StageRequested(
+        share_id=bench.share,
+        stage="summarize",
+        reason="replay",
+        origin_topic="task.status",
+        origin_value=bench.codec.encode("task.status", status),
+        requested_by="somebody",
+        requested_at=datetime.now(UTC),
+    )
+    raw = bench.codec.encode("summarize.requested", command)
+    await bench.runner().execute(Message(Partition("summarize.requested", 0), 0, b"k", raw, {}))
+    (dead,) = bench.outbox.to("summarize.dead")
+    assert dead.value == raw
+
+
 async def test_an_id_that_no_database_takes_is_a_dead_letter(bench: Bench) -> None:
     event = await bench.codec.decode("share.created", bench.message.value)
     raw = bench.codec.encode("share.created", event.model_copy(update={"share_id": "with a \0"}))
