@@ -66,7 +66,7 @@ class Ledger:
             )
 
 
-async def reserve(ledger: Ledger, codec: Codec) -> Granted | Refusal:
+async def reserve(ledger: Ledger, codec: Codec, within_s: float = 30.0) -> Granted | Refusal:
     client = LedgerClient(
         cast(Answers, ledger),
         cast(Producer, ledger),
@@ -75,7 +75,7 @@ async def reserve(ledger: Ledger, codec: Codec) -> Granted | Refusal:
         clock=SystemClock(),
         topics=LedgerTopics(),
         partitions=1,
-        answer_within_s=0.5,
+        answer_within_s=within_s,
         ask_again_s=0.03,
     )
     try:
@@ -97,7 +97,7 @@ async def test_a_ledger_that_never_can_decide_grants_nothing_and_is_told_to_let_
     codec = await codec_in_memory()
     ledger = Ledger(codec, "invalid")
     with pytest.raises(Unavailable, match="no caps are set yet; nothing was called"):
-        await reserve(ledger, codec)
+        await reserve(ledger, codec, within_s=0.5)
     assert set(ledger.ops[:-1]) == {"reserve"}
     assert ledger.ops[-1] == "release"
 
