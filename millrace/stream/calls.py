@@ -219,7 +219,7 @@ class Calls:
             if not await self._store.move(request, "reserving", "denied", sentence):
                 raise LeaseLost  # a new owner has closed the request, which is why it was refused
             raise Denied(answer, sentence)
-        await self._gate.granted()  # before it counts as called: who dies while the gate is opened has paid nothing
+        await self._gate.granted()  # before it counts as called: who dies meanwhile has paid nothing
         if not await self._store.start(request, answer.warning):
             await self._recovery.report(request, payer.account, payer.scope, "abandoned", None)
             raise LeaseLost

@@ -198,6 +198,25 @@ async def test_each_try_in_vain_doubles_the_pause_and_counts_for_nobody(line: Li
     assert line.provider.calls == DOWN_AFTER + 4
 
 
+async def test_after_another_failure_one_tries_again_however_many_had_been_let_through(line: Line) -> None:
+    await down(line)
+    await line.run_new(12)
+    await line.database.execute("DELETE FROM waiting WHERE gate IS NULL")
+    line.provider.error = None
+    await line.time_passes()
+    for _ in range(2):  # one, then two
+        for waiting in await line.take():
+            await line.let_through(waiting)
+    under_way = await line.take()
+    assert len(under_way) == 4
+    line.provider.error = Retryable("HTTP 503")
+    for waiting in under_way:
+        await line.let_through(waiting)
+    await line.time_passes()
+    assert len(await line.take()) == 1
+    assert await line.take() == []
+
+
 async def test_a_provider_is_given_the_time_that_it_asks_for(line: Line) -> None:
     await down(line, retry_after_s=120)
     assert 118 < await line.pause_s() <= 120

@@ -25,7 +25,7 @@ from millrace.ledger.client import LedgerClient
 from millrace.ledger.port import Granted
 from millrace.ledger.topics import DECISIONS
 from millrace.money import MicroUSD
-from services.cost_ledger.log import Broken, PartitionLog
+from services.cost_ledger.log import Broken, PartitionLog, Stored
 from services.cost_ledger.partition import Delivery, PartitionLedger
 from services.cost_ledger.state import Logged
 from services.cost_ledger.tables import KafkaDecisions
@@ -353,6 +353,24 @@ async def test_a_former_owner_is_fenced_and_its_batch_is_not_there(fresh: TestLe
     answers = [d.request_id for _, d in await fresh.decisions() if d.outcome == "granted"]
     assert answers == ["one", "three"]
     for one in (old, new, last):
+        one.close()
+
+
+async def test_nobody_can_write_any_more_when_a_new_owner_reads(fresh: TestLedger) -> None:
+    former = PartitionLog(fresh.setup("former"), 0)
+    former.open()
+    late = [(b'["cap","a","total","hour"]', b"late")]
+
+    class Taking(PartitionLog):
+        def _read_to(self, fence: int) -> Stored:
+            for _ in former._writers:
+                with pytest.raises(KafkaException, match="_FENCED"):
+                    former.mend(late)
+            return super()._read_to(fence)
+
+    taken = Taking(fresh.setup("new"), 0)
+    assert taken.open().rows == []
+    for one in (former, taken):
         one.close()
 
 

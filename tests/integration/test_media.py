@@ -13,11 +13,12 @@ from pathlib import Path
 import av
 import imageio_ffmpeg
 import pytest
-from aiohttp import ThreadedResolver, web
+from aiohttp import AddrInfoType, ThreadedResolver, web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from millrace.errors import Poison, Retryable
 from millrace.testing.media import JFK_WAV
+from services.media_agent.adapters import http
 from services.media_agent.adapters.http import HttpFetcher
 from services.media_agent.adapters.probe import AvProber
 from services.media_agent.domain import Fetched
@@ -161,6 +162,19 @@ async def test_a_file_is_fetched_over_redirects(site: Site, tmp_path: Path) -> N
     assert site.asked == ["/old", "/new"]
 
 
+async def test_a_proxy_of_the_environment_is_not_asked(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        site.answers = {"/it": always(lambda: web.Response(body=b"media", content_type="video/mp4"))}
+        assert (await fetcher(site).fetch(site.url("/it"), tmp_path / "it")).size_bytes == 5
+
+
 @pytest.mark.parametrize(
     ("status", "error", "reason"),
     [
@@ -291,6 +305,18 @@ async def test_no_name_of_this_machine_is_ever_connected_to(site: Site, tmp_path
         await guarded.fetch(site.url("/secret", host), tmp_path / "it")
     assert "127.0.0.1" not in str(refused.value)
     assert site.asked == []
+
+
+async def test_a_name_that_leads_elsewhere_too_is_not_connected_to_at_its_public_address_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_socket(address: AddrInfoType) -> socket.socket:
+        raise AssertionError(f"{address} was about to be connected to")
+
+    monkeypatch.setattr(http, "public_socket", no_socket)
+    guarded = HttpFetcher(allow=frozenset(), max_bytes=1000, timeout_s=5, idle_s=5, resolver=NamesOfLoopback)
+    with pytest.raises(Poison, match="public internet addresses only"):
+        await guarded.fetch("http://rebound.example/", tmp_path / "it")
 
 
 async def test_a_redirect_to_what_is_no_url_ends_the_share(site: Site, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from millrace.embedded.readyfile import Addresses
+from millrace.errors import Poison
 from millrace.kafka import producer as module
 from millrace.kafka.producer import Producer, open_producer
 
@@ -65,3 +66,17 @@ async def test_alone_it_leaves_after_a_moment_and_one_that_is_given_up_holds_bac
     await waits
     assert given_up.cancelled()
     assert await read(stack, unique, 1) == [b"sent"]
+
+
+async def test_what_the_topic_does_not_take_is_poison_and_not_taken_for_delivered(
+    stack: Addresses, unique: str, producer: Producer
+) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
+    await admin.start()
+    topic = f"{unique}-small"
+    await admin.create_topics([NewTopic(topic, 1, 1, topic_configs={"max.message.bytes": "1000"})])
+    await admin.close()
+    with pytest.raises(Poison, match=f"2000 bytes is more than {topic} takes"):
+        await producer.send(topic, key=b"k", value=bytes(2000), headers=[])
+    await producer.send(topic, key=b"k", value=b"small", headers=[])
+    assert await read(stack, topic, 1) == [b"small"]

@@ -25,7 +25,7 @@ from millrace.contracts.events import (
 )
 from millrace.contracts.wire import Codec
 from millrace.errors import Denied, Poison, Refusal, Retryable, Skipped, Unavailable
-from millrace.ids import content_hash
+from millrace.ids import RequestId, content_hash
 from millrace.kafka.records import Message, Partition
 from millrace.models.child.pool import Care, open_children
 from millrace.models.port import Paid
@@ -444,6 +444,23 @@ async def test_a_command_with_a_foreign_message_is_a_dead_letter(bench: Bench, t
     assert dead.value == raw
 
 
+async def test_a_command_with_a_readable_message_that_the_stage_does_not_read_is_one_too(bench: Bench) -> None:
+    status = TaskStatus(share_id=bench.share, stage="embed", state="done", updated_at=datetime.now(UTC))
+    command = StageRequested(
+        share_id=bench.share,
+        stage="summarize",
+        reason="replay",
+        origin_topic="task.status",
+        origin_value=bench.codec.encode("task.status", status),
+        requested_by="somebody",
+        requested_at=datetime.now(UTC),
+    )
+    raw = bench.codec.encode("summarize.requested", command)
+    await bench.runner().execute(Message(Partition("summarize.requested", 0), 0, b"k", raw, {}))
+    (dead,) = bench.outbox.to("summarize.dead")
+    assert dead.value == raw
+
+
 async def test_an_id_that_no_database_takes_is_a_dead_letter(bench: Bench) -> None:
     event = await bench.codec.decode("share.created", bench.message.value)
     raw = bench.codec.encode("share.created", event.model_copy(update={"share_id": "with a \0"}))
@@ -646,3 +663,39 @@ async def test_a_status_that_cannot_be_told_while_it_runs_does_not_stop_it(bench
     await bench.runner().execute(bench.message)
     assert (await bench.job())["state"] == "done"
     assert len(bench.outbox.to("task.status")) == 1
+
+
+@pytest.mark.parametrize("unconfirmed", ["the event", "what its calls have cost"])
+async def test_a_job_is_not_done_before_kafka_has_all_of_it(bench: Bench, unconfirmed: str) -> None:
+    asked, confirms = asyncio.Event(), asyncio.Event()
+
+    async def confirmed() -> None:
+        asked.set()
+        await confirms.wait()
+
+    class SlowOutbox(Outbox):
+        async def before(self, topic: str) -> None:
+            if topic == "summary.ready":
+                await confirmed()
+
+    class SlowLedger(FakeLedger):
+        async def settle(
+            self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD, hurry: bool = True
+        ) -> None:
+            await confirmed()
+            await super().settle(request_id, account=account, scope=scope, actual=actual)
+
+    if unconfirmed == "the event":
+        bench.outbox = SlowOutbox()
+    else:
+        bench.ledger = SlowLedger()
+    job = asyncio.create_task(bench.runner().execute(bench.message))
+    await asked.wait()
+    ended, _ = await asyncio.wait([job], timeout=0.5)
+    assert not ended, "the record may be acknowledged now"
+    assert (await bench.job())["state"] == "running"
+    told = await bench.database.fetch("SELECT told_ledger FROM calls WHERE share_id = $1", bench.share)
+    assert [row["told_ledger"] for row in told] == [False]
+    confirms.set()
+    await job
+    assert (await bench.job())["state"] == "done"

@@ -14,9 +14,9 @@ from millrace.errors import Poison, Retryable
 from millrace.kafka.records import Message, Partition
 from millrace.store.database import Database
 from millrace.store.pool import open_pool
-from millrace.stream.stage import Plan
+from millrace.stream.stage import Plan, Run
 from millrace.testing.registry import codec_in_memory
-from tests.integration.test_runner import Bench, Toy
+from tests.integration.test_runner import Bench, Text, Toy
 
 
 class Choosing(Toy):
@@ -57,6 +57,16 @@ class Told:
         at = Partition("summarize.requested", 0)
         raw = self.bench.codec.encode("summarize.requested", request)
         message = Message(at, len(self.log), self.created.key, raw, {})
+        self.log.append(message)
+        return message
+
+    async def told_later(self) -> Message:
+        """Another event with a later time and the same words: they need the same work."""
+        event = await self.bench.codec.decode("share.created", self.created.value)
+        assert isinstance(event, ShareCreated)
+        later = event.model_copy(update={"created_at": event.created_at + timedelta(minutes=1)})
+        raw = self.bench.codec.encode("share.created", later)
+        message = replace(self.created, offset=self.created.offset + 1, value=raw)
         self.log.append(message)
         return message
 
@@ -101,6 +111,26 @@ async def told(database: Database) -> Told:
 
 async def test_an_event_that_was_answered_is_answered_once(told: Told) -> None:
     await told.reads(told.created)
+    assert (await told.bench.job())["state"] == "done"
+    await told.reading_all_again_changes_nothing()
+
+
+async def test_a_later_event_that_needs_the_same_work_is_answered_already(told: Told) -> None:
+    await told.reads(told.created)
+    before = await told.stands()
+    await told.reads(await told.told_later())
+    assert await told.stands() == before
+    await told.reading_all_again_changes_nothing()
+
+
+async def test_a_later_event_that_needs_work_that_waits_is_no_further_try(told: Told) -> None:
+    told.bench.toy.raises = [Retryable("busy"), Retryable("must not be seen")]
+    await told.reads(told.created)
+    before = await told.stands()
+    await told.reads(await told.told_later())
+    assert await told.stands() == before
+    told.bench.toy.raises = []
+    await told.reads(await told.woken())
     assert (await told.bench.job())["state"] == "done"
     await told.reading_all_again_changes_nothing()
 
@@ -196,3 +226,19 @@ async def test_a_crash_in_the_middle_lets_the_same_record_go_on(told: Told) -> N
     assert told.bench.toy.billed == 1, "its turn is over"
     await told.reads(asked)
     assert ((await told.bench.job())["state"], told.bench.toy.billed) == ("done", 2)
+
+
+async def test_who_ends_after_a_later_wish_was_fulfilled_does_not_undo_it(told: Told) -> None:
+    toy, later = told.bench.toy, told.asks(1, model="other")
+
+    async def slowly(plan: Plan[ShareCreated], run: Run) -> Text:
+        toy.work = working  # type: ignore[method-assign]  # another worker is as fast as usual
+        await told.reads(later)
+        return await working(plan, run)
+
+    working = toy.work
+    toy.work = slowly  # type: ignore[method-assign]  # the event's worker stands still meanwhile
+    await told.reads(told.created)
+    job = await told.bench.job()
+    assert (job["state"], job["model"]) == ("done", "other")
+    await told.reading_all_again_changes_nothing()

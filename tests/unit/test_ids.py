@@ -36,6 +36,16 @@ def test_request_ids_are_equal_only_for_the_same_call_and_attempt(
     assert (request_id(work, no, attempt) == request_id(work, no2, attempt2)) == ((no, attempt) == (no2, attempt2))
 
 
-def test_an_event_emitted_again_has_the_same_id() -> None:
+def test_holds_of_different_work_are_different() -> None:
+    assert request_id(WorkKey("embed:abc"), 0, 1) != request_id(WorkKey("embed:abd"), 0, 1)
+
+
+def test_an_event_emitted_again_has_the_same_id_and_no_other_has_it() -> None:
     assert event_id("media.ready", "s", "w") == event_id("media.ready", "s", "w")
-    assert event_id("media.ready", "s", "w") != event_id("media.ready", "s2", "w")
+    ids = {
+        event_id("media.ready", "s", "w"),
+        event_id("media.ready", "s2", "w"),
+        event_id("media.ready", "s", "w2"),
+        event_id("summary.ready", "s", "w"),
+    }
+    assert len(ids) == 4

@@ -15,7 +15,7 @@ from millrace.models.tariffs import PerToken
 from millrace.money import MicroUSD
 from millrace.store.blobs import LocalBlobStore
 from millrace.store.transcripts import keep_large
-from millrace.stream.stage import Finished, Plan, StageHandler
+from millrace.stream.stage import MODEL_OPTION, Finished, Plan, StageHandler
 from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, media_ready, share_created, transcript_ready
 from services.embed_agent.domain import EmbedResult
@@ -219,6 +219,19 @@ def test_the_same_words_at_other_times_are_other_work(bench: Bench) -> None:
 @pytest.mark.parametrize("event", [media_ready(), share_created(source_kind="upload", blob_key="uploads/a")])
 def test_what_has_no_text_yet_is_not_for_this_stage(bench: Bench, event: ShareEvent) -> None:
     assert bench.handler.plan(event, {}) is None
+
+
+async def test_a_model_that_a_command_names_does_its_own_work(bench: Bench) -> None:
+    other = FakeModel()
+    other.name = "other"
+    models = Models[EmbeddingModel](bench.model.name, bench.model, {"other": other}.__getitem__)
+    handler = EmbedHandler(models, store=bench.store, blobs=bench.blobs, split=lambda text: [text])
+    plan = handler.plan(ARTICLE, {MODEL_OPTION: "other"})
+    assert plan is not None
+    assert plan.work_key("embed") != bench.plan(ARTICLE).work_key("embed")
+    assert (await handler.work(plan, bench.run)).model == "other"
+    assert bench.model.asked == []
+    assert len(other.asked) == 1
 
 
 def test_media_without_words_for_different_reasons_are_different_work(tmp_path: Path) -> None:

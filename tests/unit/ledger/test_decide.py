@@ -191,6 +191,16 @@ def test_reconciling_ends_what_was_unconfirmed() -> None:
     assert hour_of(ledger) == WindowRow(settled=60, calls=1)
 
 
+def test_a_call_that_is_under_way_cannot_be_reconciled() -> None:
+    ledger = Partition()
+    ledger.ask(reserve("1", 100))
+
+    early = ledger.ask_one(request("reconcile", "1", amount_micro_usd=MicroUSD(60)))
+
+    assert (early.outcome, early.previous) == ("unchanged", "held")
+    assert hour_of(ledger) == WindowRow(held=100, calls=1)
+
+
 def test_what_was_billed_after_a_release_is_recorded() -> None:
     ledger = Partition()
     ledger.ask(reserve("1", 100), request("release", "1"))

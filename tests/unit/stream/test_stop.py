@@ -49,6 +49,17 @@ async def test_what_is_paid_for_ends_and_nothing_is_paid_after_it() -> None:
     assert await stopped(job) == ["paid 0"]
 
 
+async def test_a_stop_during_a_paid_call_cuts_the_job_off_as_soon_as_that_has_ended() -> None:
+    async def job(stop: Stop, notes: list[str]) -> None:
+        with stop.paying():
+            for _ in range(10):
+                await asyncio.sleep(0)
+            notes.append("paid")
+        await asyncio.Event().wait()
+
+    assert await stopped(job) == ["paid"]
+
+
 async def test_a_stop_before_a_call_keeps_it_from_being_made_and_what_is_written_about_it_is_not_cut_off() -> None:
     async def job(stop: Stop, notes: list[str]) -> None:
         stop.ask()  # no turn of the loop between this and the call

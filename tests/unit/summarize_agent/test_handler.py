@@ -7,7 +7,7 @@ from millrace.errors import Denied, Poison, Retryable, Skipped, UnknownOutcome
 from millrace.models.choice import Models
 from millrace.models.port import Paid
 from millrace.money import MicroUSD
-from millrace.stream.stage import Finished, Plan, StageHandler
+from millrace.stream.stage import MODEL_OPTION, Finished, Plan, StageHandler
 from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, media_ready, share_created, transcript_ready
 from services.summarize_agent.domain import Answer, Backend, SummarizeResult, Summary
@@ -155,6 +155,18 @@ def test_the_same_text_is_the_same_work_whoever_shares_it_and_another_model_is_n
     assert key(SPEECH) != first
     summarizer.model = "other"
     assert key(ARTICLE) != first
+
+
+async def test_a_model_that_a_command_names_does_its_own_work() -> None:
+    own, other, run = FakeSummarizer(), FakeSummarizer(GOOD), FakeRun()
+    other.model = "other"
+    models = Models[Summarizer](own.model, own, {"other": other}.__getitem__)
+    handler = SummarizeHandler(models, most_characters=1000)
+    plan = handler.plan(ARTICLE, {MODEL_OPTION: "other"})
+    assert plan is not None
+    assert plan.work_key("summarize") != plan_of(ARTICLE, own).work_key("summarize")
+    assert (await handler.work(plan, run)).model == "other"
+    assert (own.asked, other.asked) == ([], [TEXT])
 
 
 def test_media_without_words_for_different_reasons_are_different_work() -> None:

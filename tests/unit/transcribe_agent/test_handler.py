@@ -13,7 +13,7 @@ from millrace.models.tariffs import PerMinute, PerSecond
 from millrace.money import MicroUSD
 from millrace.store import transcripts
 from millrace.store.blobs import BlobMissing, LocalBlobStore
-from millrace.stream.stage import Finished, Plan, StageHandler
+from millrace.stream.stage import MODEL_OPTION, Finished, Plan, StageHandler
 from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, media_ready, share_created
 from services.transcribe_agent.domain import Audio, Backend, Heard, Span, TranscriptResult
@@ -249,6 +249,12 @@ def test_the_same_media_with_the_same_model_is_the_same_work_whoever_shares_it(b
     assert one.work_key("transcribe") == other.work_key("transcribe")
     bench.transcriber.model = "another"
     assert bench.plan().work_key("transcribe") != one.work_key("transcribe")
+
+
+def test_a_command_for_a_model_that_is_not_here_is_refused_and_not_done_by_another(bench: Bench) -> None:
+    assert bench.handler.plan(media_ready(), {MODEL_OPTION: "fake"}) == bench.plan()
+    with pytest.raises(Poison, match="only the model fake is here, not large"):
+        bench.handler.plan(media_ready(), {MODEL_OPTION: "large"})
 
 
 def test_the_event_is_about_this_share_and_says_what_the_work_cost(bench: Bench) -> None:
