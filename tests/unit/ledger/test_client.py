@@ -20,7 +20,7 @@ from millrace.kafka.records import Header
 from millrace.ledger.answers import Answer, Answers
 from millrace.ledger.client import LedgerClient
 from millrace.ledger.grant import Granted
-from millrace.ledger.topics import REQUESTS, LedgerTopics
+from millrace.ledger.topics import NO_CAPS_YET, REQUESTS, LedgerTopics
 from millrace.money import MicroUSD
 from millrace.testing.registry import codec_in_memory
 
@@ -97,7 +97,7 @@ async def test_a_ledger_that_cannot_decide_yet_is_asked_again_and_its_word_is_no
 async def test_a_ledger_that_never_can_decide_grants_nothing_and_is_told_to_let_go() -> None:
     codec = await codec_in_memory()
     ledger = Ledger(codec, "invalid")
-    with pytest.raises(Unavailable, match="no caps are set yet: .*; nothing was called"):
+    with pytest.raises(Unavailable, match=r"no caps are set yet: .*; nothing was called"):
         await reserve(ledger, codec, within_s=0.5)
     assert set(ledger.ops[:-1]) == {"reserve"}
     assert ledger.ops[-1] == "release"
