@@ -43,6 +43,7 @@ def read_options(words: Sequence[str]) -> ReplayOptions:
     :raises ValueError: they are not what `millrace replay` hands over; its text is one sentence.
     """
     alone = "this program takes its options from the command alone, as one JSON document"
+    alone = "this program takes its options from the command alone, as one JSON document"
     try:
         (word,) = words
         return ReplayOptions.model_validate(json.loads(word))

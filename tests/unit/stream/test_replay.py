@@ -23,21 +23,11 @@ NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 TOPICS = ("share.created", "transcript.ready")
 
 
-@pytest.mark.parametrize(
-    ("text", "moment"),
-    [
-        ("90m", NOW - timedelta(minutes=90)),
-        ("7d", NOW - timedelta(days=7)),
-        ("2026-11-01", datetime(2026, 11, 1, tzinfo=UTC)),
-        ("2026-11-01T10:30", datetime(2026, 11, 1, 10, 30, tzinfo=UTC)),
-        ("2026-11-01T10:30+02:00", datetime(2026, 11, 1, 8, 30, tzinfo=UTC)),
-    ],
-)
-def test_a_moment_is_a_time_or_so_long_ago(text: str, moment: datetime) -> None:
-    assert window.since(text, NOW) == moment
+def test_a_moment_is_read_as_it_is_typed() -> None:
+    assert window.since(" 90 m", NOW) == NOW - timedelta(minutes=90)
 
 
-@pytest.mark.parametrize("text", ["yesterday", "", "7 weeks", "-3h", "2026-13-01"])
+@pytest.mark.parametrize("text", ["yesterday", "", "7 weeks", "-3h", "2026-13-01", "999999d"])
 def test_what_is_no_moment_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigurationError, match="is no moment: give one like"):
         window.since(text, NOW)
