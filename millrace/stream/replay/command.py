@@ -11,7 +11,6 @@ import asyncio
 import json
 import logging
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from millrace.contracts.registry import Registry
 from millrace.contracts.wire import Codec
 from millrace.errors import ConfigurationError, MillraceError
 from millrace.kafka.producer import open_producer
+from millrace.progress_line import ProgressPrinter
 from millrace.settings import StageSettings
 from millrace.startup import exit_status, load_settings, say
 from millrace.store.blobs import LocalBlobStore
@@ -48,7 +48,6 @@ BuildHandler = Callable[[S, Resources], AbstractAsyncContextManager[StageHandler
 NOT_FOUND: Final = 1
 WRONG_COMMAND_LINE: Final = 2
 INTERRUPTED: Final = 130
-_TELL_EVERY_S: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -58,19 +57,6 @@ class _Parts:
     store: ReplayStore
     log: EventLog
     replayer: Replayer
-
-
-class _Teller:
-    """Says how far it is on standard error, at most every two seconds."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def __call__(self, sentence: str) -> None:
-        now = time.monotonic()
-        if now - self._last >= _TELL_EVERY_S:
-            self._last = now
-            say("millrace", sentence)
 
 
 def main(spec: StageSpec, kind: type[S], build: BuildHandler[S, E, R], words: Sequence[str]) -> NoReturn:
@@ -179,7 +165,7 @@ async def _connected(
                     log_=log,
                     reader=Reader(codec, spec.inputs),
                     writer=lambda at: Writer(producer, codec, ManualClock(at), source=SOURCE, partitions={}),
-                    told=_Teller(),
+                    told=ProgressPrinter("millrace"),
                     rate=rate,
                 )
                 yield _Parts(store, log, replayer)
