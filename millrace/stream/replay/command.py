@@ -91,9 +91,9 @@ async def _run(
         found = await parts.replayer.find(
             await _stretches(parts.log, spec, options), Wish(options.shares, options.model, options.force)
         )
-        report.take(found)
+        report.take(found.chosen, found.estimate)
         if options.model is None:
-            report.note = other_model(found, await parts.store.last_model(spec.name))
+            report.note = other_model(found.chosen, await parts.store.last_model(spec.name))
         if not options.as_json:
             sys.stdout.write("".join(f"{line}\n" for line in found_sentences(report)))
             sys.stdout.flush()
