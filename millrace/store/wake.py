@@ -6,7 +6,7 @@ from typing import Final
 
 from millrace.contracts.events import StageName, Window
 from millrace.money import MicroUSD
-from millrace.store.database import Connection
+from millrace.store.database import Connection, rows_changed
 from millrace.store.gate_names import BUDGET, budget_gate
 
 _EVERYBODY: Final = "default"
@@ -56,5 +56,4 @@ async def wake_refused(
     gate = budget_gate(account)
     await connection.execute(_LOCK_GATES, gate, everybody, BUDGET)
     await connection.execute(_OPEN_REFUSED, f"{window}:{scope}", gate, everybody)
-    done = await connection.execute(_WAKE, account, everybody, room, scope, window)
-    return int(done.removeprefix("UPDATE "))
+    return rows_changed(await connection.execute(_WAKE, account, everybody, room, scope, window))

@@ -21,6 +21,7 @@ from millrace.contracts.dead_api import (
 )
 from millrace.store.queueing import queue_failed
 from millrace.store.wake import try_now
+from millrace.text import has_nul
 from services.api_gateway import dead_rows
 from services.api_gateway.dead_commands import Codec, Command, command, decode
 from services.api_gateway.errors import NotFound, NotNow
@@ -150,7 +151,7 @@ class DeadLetterDesk:
         return ManyChanged(matched=matched, changed=changed, refused=refused, next=more)
 
     async def _row(self, letter_id: str) -> dead_rows.Row:
-        row = None if "\0" in letter_id else await self._pool.fetchrow(_ONE, letter_id)
+        row = None if has_nul(letter_id) else await self._pool.fetchrow(_ONE, letter_id)
         if row is None:
             raise NotFound(_NONE)
         return dict(row)

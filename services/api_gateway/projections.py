@@ -13,6 +13,7 @@ from millrace.errors import Poison
 from millrace.money import MicroUSD
 from millrace.store.blobs import BlobStore
 from millrace.store.transcripts import read_segments
+from millrace.text import has_nul
 from services.api_gateway.domain import blocked, share_state
 from services.api_gateway.errors import NotFound
 
@@ -53,7 +54,7 @@ async def share_view(
 
     :raises NotFound: there is no such share, or it is somebody else's.
     """
-    if "\0" in share_id:  # PostgreSQL's texts have none, and it would call the query broken
+    if has_nul(share_id):
         raise NotFound("There is no share with this id.")
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         share = await connection.fetchrow(_SHARE, share_id, owner)
