@@ -1,4 +1,4 @@
-"""Time, passed in: nothing below a composition root reads the clock of the machine."""
+"""Time, passed in: nothing below a composition root reads the clock of the machine. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors, named after what happens next.
+"""Errors, named after what happens next. Pure.
 
 MillraceError
 ├── Outcome                 ends an attempt at a job; the job runner routes by type

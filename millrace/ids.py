@@ -1,4 +1,4 @@
-"""Replay-proof ids: the same thing always gets the same id, so that a repeat can be recognised."""
+"""Replay-proof ids: the same thing always gets the same id, so that a repeat can be recognised. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Money: whole micro-US-dollars, always rounded up so that the ledger never under-counts."""
+"""Money: whole micro-US-dollars, always rounded up so that the ledger never under-counts. Pure."""
 
 from __future__ import annotations
 

@@ -23,9 +23,14 @@ def storable(text: str, longest: int = 1000) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()[:longest]
 
 
+def has_nul(text: str) -> bool:
+    """Whether no row of PostgreSQL can have this text, which would call a query with it broken."""
+    return "\0" in text
+
+
 def looks_binary(text: str) -> bool:
     """Whether this was never meant to be read: it has a NUL, or more than 5 % control and undecodable characters."""
-    if "\0" in text:
+    if has_nul(text):
         return True
     odd = sum(1 for c in text if c == "\ufffd" or (unicodedata.category(c) == "Cc" and c not in _PLAIN_CONTROLS))
     return odd > _MOST_ODD * len(text)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ from millrace.errors import ConfigurationError
 from millrace.store.database import Database
 from millrace.store.pool import open_pool
 from millrace.store.replays import ReplayRow, ReplayStore
+from millrace.stream.replay.options import RATE, ReplayOptions, written
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 _LISTED = 20
@@ -65,7 +67,7 @@ def replay(
     force: Annotated[bool, typer.Option("--force", help="Do finished work again, and pay for it")] = False,
     model: Annotated[str | None, typer.Option(help="Use this model instead of the stage's own")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done and may be paid")] = False,
-    rate: Annotated[float | None, typer.Option(min=0.1, help="Most commands a second; 500 by default")] = None,
+    rate: Annotated[float, typer.Option(min=0.1, help="Most commands a second")] = RATE,
     resume: Annotated[str | None, typer.Option(metavar="REPLAY", help="Go on with a replay that was stopped")] = None,
     list_: Annotated[bool, typer.Option("--list", help="Show the latest replays and what came of them")] = False,
     as_json: JsonOption = False,
@@ -80,25 +82,30 @@ def replay(
             _list(environment["MILLRACE_POSTGRES"], as_json=as_json)
             return
         chosen = _stage(stage, resume)
-    options = (
-        *_option("--since", since),
-        *(word for text in offsets or () for word in ("--offsets", text)),
-        *(word for text in share or () for word in ("--share", text)),
-        *(("--force",) if force else ()),
-        *_option("--model", model),
-        *(("--dry-run",) if dry_run else ()),
-        *_option("--rate", rate),
-        *_option("--resume", resume),
-        *(("--json",) if as_json else ()),
+    options = ReplayOptions(
+        since=since,
+        offsets=tuple(offsets or ()),
+        shares=tuple(share) if share else None,
+        force=force,
+        model=model,
+        dry_run=dry_run,
+        rate=rate,
+        resume=resume,
+        as_json=as_json,
     )
     # In this process's place: its signals, its progress and its status are the command's.
-    os.execve(sys.executable, program(chosen, options), environment)  # noqa: S606 - no shell is wanted
+    try:
+        os.execve(sys.executable, program(chosen, options), environment)  # noqa: S606 - no shell is wanted
+    except OSError as exc:
+        if exc.errno != errno.E2BIG:
+            raise
+        raise typer.BadParameter("these are more than fit on a command line: replay fewer at a time.") from exc
 
 
-def program(stage: StageName, options: Sequence[str]) -> list[str]:
+def program(stage: StageName, options: ReplayOptions) -> list[str]:
     """The command line of the stage's own program."""
     module = Catalog.load().stages[stage].module
-    return [sys.executable, *isolation(Path.cwd()), "-m", module, "replay", *options]
+    return [sys.executable, *isolation(Path.cwd()), "-m", module, "replay", written(options)]
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -114,10 +121,6 @@ def _stage(stage: StageName | None, resume: str | None) -> StageName:
     if resume is not None:
         raise ConfigurationError(f"There is no replay {resume}: `millrace replay --list` shows those there are.")
     raise ConfigurationError(f"Name the stage that shall work again: {', '.join(stages)}.")
-
-
-def _option(name: str, value: object) -> tuple[str, ...]:
-    return () if value is None else (f"{name}={value}",)
 
 
 def _list(dsn: str, *, as_json: bool) -> None:

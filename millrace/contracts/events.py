@@ -1,4 +1,4 @@
-"""Typed records of every topic: what `schemas/avro` says, as Python.
+"""Typed records of every topic: what `schemas/avro` says, as Python. Pure.
 
 Field meanings, units and allowed words are written once, as `doc` in the schemas. Words that may grow
 (states, outcomes) are Avro strings, because a new enum symbol would break FULL_TRANSITIVE compatibility;

@@ -20,6 +20,11 @@ Value = object
 _LONGEST_WAIT_S = 5.0
 
 
+def rows_changed(status: str) -> int:
+    """How many rows a statement has changed, from its command tag: `UPDATE 3`, `INSERT 0 1`."""
+    return int(status.rpartition(" ")[2])
+
+
 class Database:
     """Statements that are tried again, for as long as it takes, while the database is away.
 
@@ -49,7 +54,7 @@ class Database:
     async def execute(self, sql: str, *args: Value) -> int:
         """Run a statement; returns the number of rows it changed."""
         status = await self._steadily(lambda: self._pool.execute(sql, *args))
-        return int(status.rsplit(" ", 1)[-1])
+        return rows_changed(status)
 
     async def transaction(self, body: Callable[[Connection], Awaitable[T]]) -> T:
         """Run `body` in one transaction; it may run more than once."""

@@ -9,7 +9,7 @@ from millrace.contracts.events import StageName, TaskStatus
 from millrace.ids import RequestId, WorkKey
 from millrace.store import waiting
 from millrace.store.ask import ASKED_BY_NOBODY, Ask, JobRow
-from millrace.store.database import Connection, Database
+from millrace.store.database import Connection, Database, rows_changed
 from millrace.store.grouped import Grouped
 from millrace.store.turns import NOT_WAITED, Turn
 from millrace.store.waiting import Shut, Waiting
@@ -194,7 +194,7 @@ class JobStore:
         async def body(connection: Connection) -> list[TaskStatus]:
             behind = await waiting.shut(connection, message, shut)
             values = _values(status, ask)
-            if await connection.execute(_UPSERT, *values) == "INSERT 0 0":
+            if rows_changed(await connection.execute(_UPSERT, *values)) == 0:
                 return behind
             await waiting.put(connection, message)
             return [status, *behind]

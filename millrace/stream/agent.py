@@ -1,7 +1,7 @@
 """An agent: a stage as a program.
 
 python -m <module>                   works until it is stopped
-python -m <module> replay [OPTION]   lets the stage work on old events again; `millrace replay <stage>` runs it
+python -m <module> replay OPTIONS    lets the stage work on old events again, for `millrace replay <stage>`
 """
 
 from __future__ import annotations
@@ -55,5 +55,7 @@ class Agent(Generic[S, E, R]):
 
                 replay(self.spec, self.settings, self.build, options)
             case _:
-                sys.stderr.write(f"{sys.argv[0]}: give nothing, or {REPLAY} and its options\n")
+                sys.stderr.write(
+                    f"{sys.argv[0]}: give nothing; to let the stage work on old events again use `millrace replay`\n"
+                )
                 raise SystemExit(2)

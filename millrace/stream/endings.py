@@ -20,12 +20,13 @@ from millrace.errors import Denied, MillraceError, OverLimit, Paused, Poison, Re
 from millrace.ids import RequestId
 from millrace.kafka.records import Message
 from millrace.money import MicroUSD
+from millrace.store.gate_names import budget_gate
 from millrace.store.turns import Turn
 from millrace.store.waiting import Shut, Waiting
 from millrace.stream.backoff import backoff
 from millrace.stream.core import Stores
 from millrace.stream.dead_breaker import JobObserver
-from millrace.stream.gates import budget_gate, what_is_left
+from millrace.stream.gates import what_is_left
 from millrace.stream.incoming import Incoming, Original, place_of, round_of
 from millrace.stream.job import AnyJob, failed_status, sentence
 from millrace.stream.limits import in_words

@@ -13,18 +13,9 @@ from dataclasses import replace
 from millrace.contracts.events import StageName
 from millrace.errors import Denied, Paused, Refusal
 from millrace.money import MicroUSD, format_usd
+from millrace.store.gate_names import budget_gate, model_gate
 from millrace.store.waiting import ShutGate, WaitingStore
 from millrace.stream.breaker import DOWN_AFTER, pause
-
-
-def budget_gate(account: str) -> str:
-    """Gate of what an account may spend on this stage."""
-    return f"budget:{account}"
-
-
-def model_gate(model: str) -> str:
-    """Gate of a model, that is, of whoever provides it."""
-    return f"model:{model}"
 
 
 def refusal_sentence(refusal: Refusal) -> str:

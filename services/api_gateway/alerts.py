@@ -7,7 +7,9 @@ import asyncpg
 from millrace.contracts.api import AlertsAnswer, AlertView
 
 _ALERTS = """
-SELECT * FROM ledger_alerts WHERE account = $1 AND ($2::bigint IS NULL OR seq < $2) ORDER BY seq DESC LIMIT $3
+SELECT alert_id, account, scope, "window", start, kind, percent, used_micro_usd, cap_micro_usd, exhausted_at,
+       raised_at, seq
+  FROM ledger_alerts WHERE account = $1 AND ($2::bigint IS NULL OR seq < $2) ORDER BY seq DESC LIMIT $3
 """
 
 

@@ -7,6 +7,7 @@ import asyncpg
 from millrace.contracts.api import CancelAnswer, CancelledStage
 from millrace.contracts.catalog import Catalog
 from millrace.store.cancel import cancel
+from millrace.text import has_nul
 from services.api_gateway.errors import NotFound
 
 
@@ -22,7 +23,7 @@ class CancelDesk:
 
         :raises NotFound: there is no such share, or it is somebody else's.
         """
-        if "\0" in share_id:  # PostgreSQL's texts have none, and it would call the query broken
+        if has_nul(share_id):
             raise NotFound("There is no share with this id.")
         async with self._pool.acquire() as connection, connection.transaction():
             sql = "SELECT FROM shares WHERE share_id = $1 AND owner = $2"

@@ -10,6 +10,7 @@ from millrace.contracts.api import BudgetScope, Cap, CapChange, CapRequest, Caps
 from millrace.contracts.events import CapMode, CostDecision, Window
 from millrace.ids import cap_request_id
 from millrace.money import MicroUSD, written_usd
+from millrace.store.wake import wake_refused
 from services.api_gateway.journal import decided, shown
 from services.api_gateway.ports import CapLedger
 
@@ -21,24 +22,6 @@ SELECT DISTINCT ON (scope, cap_window)
        decided_at AS since
   FROM ledger_entries WHERE outcome = 'cap-changed' AND account IN ($1, 'default')
  ORDER BY scope, cap_window DESC, (account = $1) DESC, decided_at DESC, request_offset DESC
-"""
-# `jobs.cap` is the cap that refused for longest: while that stands, the job would be refused again. A gate that is
-# opened in vain costs one refusal.
-_WAKE = """
-WITH opened AS (
-    UPDATE gates SET until = least(until, now()), moved_at = 'epoch'
-     WHERE cap = $3 || ':' || $2 AND ($1 = 'default' OR name = 'budget:' || $1)
-)
-UPDATE waiting SET due = now()
-  FROM jobs
- WHERE (jobs.share_id, jobs.stage) = (waiting.share_id, waiting.stage) AND waiting.due > now()
-   AND jobs.state = 'parked' AND jobs.cap = $3 || ':' || $2
-   AND ($4::bigint IS NULL OR $5 = 'warn' OR coalesce(jobs.needed_micro_usd, 0) <= $4)
-   AND (waiting.account = $1
-        OR $1 = 'default' AND NOT EXISTS (
-           SELECT FROM ledger_entries AS own
-            WHERE own.outcome = 'cap-changed' AND own.account = waiting.account
-              AND own.scope = $2 AND own.cap_window = $3))
 """
 
 
@@ -81,8 +64,9 @@ class CapDesk:
 
     async def _wake(self, account: str, scope: str, window: Window, amount: MicroUSD | None, mode: CapMode) -> int:
         """Let parked work ask again that this cap refused and that could fit now; what does not is parked again."""
-        done = await self._pool.execute(_WAKE, account, scope, window, amount, mode)
-        return int(done.removeprefix("UPDATE "))
+        room = None if mode == "warn" else amount
+        async with self._pool.acquire() as connection, connection.transaction():
+            return await wake_refused(connection, account, scope, window, room)
 
 
 def _now(before: Cap | None, decisions: Sequence[CostDecision]) -> Cap:

@@ -11,6 +11,7 @@ from millrace.contracts.dead import ORIGIN_HEADER, REDRIVE, ROUND_HEADER, Place
 from millrace.contracts.events import Event, ShareEvent, StageName, StageRequested
 from millrace.contracts.headers import continue_trace
 from millrace.errors import ConfigurationError, Poison
+from millrace.text import has_nul
 from services.api_gateway.errors import NotNow
 from services.api_gateway.ports import Encoder, OutboxMessage
 
@@ -92,7 +93,7 @@ async def decode(topic: str, value: bytes, codec: Codec) -> ShareEvent:
         event = await codec.decode(topic, value)
     except (Poison, ConfigurationError) as exc:
         raise NotNow(CANNOT_BE_READ.format(why=exc)) from exc
-    if not isinstance(event, ShareEvent) or "\0" in event.share_id:
+    if not isinstance(event, ShareEvent) or has_nul(event.share_id):
         raise NotNow(CANNOT_BE_READ.format(why="they are about no share."))
     return event
 

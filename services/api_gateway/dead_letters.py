@@ -19,6 +19,9 @@ from millrace.contracts.dead_api import (
     Refused,
     Selection,
 )
+from millrace.store.queueing import queue_failed
+from millrace.store.wake import try_now
+from millrace.text import has_nul
 from services.api_gateway import dead_rows
 from services.api_gateway.dead_commands import Codec, Command, command, decode
 from services.api_gateway.errors import NotFound, NotNow
@@ -41,19 +44,11 @@ _CHANGE = """
 UPDATE dead_letters SET state = $2, changed_at = now(), changed_by = $3 WHERE id = $1 AND state = ANY($4::text[])
 RETURNING changed_at, changed_by
 """
-_QUEUE = """
-UPDATE jobs SET state = 'queued', reason = NULL, updated_at = now()
- WHERE share_id = $1 AND stage = $2 AND state = 'failed'
-"""
 _SELECTED = """
 SELECT id, seq, count(*) OVER () AS matched, max(seq) OVER () AS last FROM dead_letters
  WHERE state = 'open' AND stage = $1 AND ($2::text IS NULL OR error = $2)
    AND ($3::timestamptz IS NULL OR died_at >= $3) AND seq > $4 AND ($5::bigint IS NULL OR seq <= $5)
  ORDER BY seq LIMIT $6
-"""
-# Whoever redrives has mended something: the stage need not wait before it tries a job.
-_TRY = """
-UPDATE gates SET until = least(until, now()), moved_at = 'epoch' WHERE stage = $1 AND name = $2
 """
 _NONE = "There is no dead letter with this id."
 
@@ -156,7 +151,7 @@ class DeadLetterDesk:
         return ManyChanged(matched=matched, changed=changed, refused=refused, next=more)
 
     async def _row(self, letter_id: str) -> dead_rows.Row:
-        row = None if "\0" in letter_id else await self._pool.fetchrow(_ONE, letter_id)
+        row = None if has_nul(letter_id) else await self._pool.fetchrow(_ONE, letter_id)
         if row is None:
             raise NotFound(_NONE)
         return dict(row)
@@ -167,8 +162,9 @@ class DeadLetterDesk:
         async with self._pool.acquire() as connection, connection.transaction():
             changed = await connection.fetchrow(_CHANGE, row["id"], to, self._who, list(allowed))
             if changed is not None and made is not None:
-                await connection.execute(_QUEUE, made.share_id, row["stage"])
-                await connection.execute(_TRY, row["stage"], DEAD_GATE)
+                # Whoever redrives has mended something: the stage need not wait before it tries a job.
+                await try_now(connection, row["stage"], DEAD_GATE)
+                await queue_failed(connection, made.share_id, row["stage"])
                 await enqueue(connection, made.message)
         if changed is not None:
             return dead_rows.changed({**row, **changed, "state": to}, repeated=False)

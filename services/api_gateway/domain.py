@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from millrace.contracts.api import ContentType, ShareRequest, ShareState
 from millrace.contracts.events import SourceKind, StageName, TaskState
+from millrace.text import has_nul
 from services.api_gateway.errors import BadRequest, TooLarge
 
 Platform = Literal["tiktok", "youtube", "reddit", "x", "web", "podcast", "upload"]
@@ -234,7 +235,7 @@ def safe_filename(name: str | None) -> str | None:
 def _check_fields(fields: ShareRequest) -> None:
     named = {"url": fields.url, "text": fields.text, "title": fields.title, "description": fields.description}
     for name, value in (*named.items(), *(("tags", tag) for tag in fields.tags)):
-        if value is not None and "\0" in value:
+        if value is not None and has_nul(value):
             raise BadRequest(f"The field {name} holds a NUL character, so it is not text; upload a file instead.")
 
 

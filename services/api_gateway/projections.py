@@ -13,17 +13,25 @@ from millrace.errors import Poison
 from millrace.money import MicroUSD
 from millrace.store.blobs import BlobStore
 from millrace.store.transcripts import read_segments
+from millrace.text import has_nul
 from services.api_gateway.domain import blocked, share_state
 from services.api_gateway.errors import NotFound
 
-_SHARE = "SELECT * FROM shares WHERE share_id = $1 AND owner = $2"
+_SHARE = """
+SELECT share_id, account, owner, source_kind, url, filename, platform, content_type, title, description, language,
+       tags, created_at
+  FROM shares WHERE share_id = $1 AND owner = $2
+"""
 _STAGES = """
-SELECT j.*, w.result FROM jobs j LEFT JOIN work w ON w.work_key = j.work_key AND j.state IN ('done', 'skipped')
+SELECT j.stage, j.state, j.reason, j.progress, j.resume_at, j.needed_micro_usd, j.left_micro_usd, j.cap, j.attempt,
+       j.model, j.cost_micro_usd, j.updated_at, w.result
+  FROM jobs j LEFT JOIN work w ON w.work_key = j.work_key AND j.state IN ('done', 'skipped')
  WHERE j.share_id = $1
 """
 # What a person has said about a call that nobody knew the end of stands in the ledger's journal only.
 _CALLS = """
-SELECT j.stage, c.*, e.actual_micro_usd AS reconciled_micro_usd
+SELECT j.stage, c.model, c.call_no, c.attempt, c.state, c.hold_micro_usd, c.actual_micro_usd, c.reason, c.request_id,
+       c.share_id, c.created_at AS asked_at, e.actual_micro_usd AS reconciled_micro_usd
   FROM jobs j JOIN calls c ON c.work_key = j.work_key
   LEFT JOIN ledger_entries e
     ON (e.request_id, e.account, e.outcome, e.previous) = (c.request_id, c.account, 'reconciled', 'unconfirmed')
@@ -46,7 +54,7 @@ async def share_view(
 
     :raises NotFound: there is no such share, or it is somebody else's.
     """
-    if "\0" in share_id:  # PostgreSQL's texts have none, and it would call the query broken
+    if has_nul(share_id):
         raise NotFound("There is no share with this id.")
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         share = await connection.fetchrow(_SHARE, share_id, owner)
@@ -78,7 +86,7 @@ def _stages(jobs: Sequence[asyncpg.Record]) -> list[StageView]:
 
 
 def _receipt(call: asyncpg.Record, share_id: str) -> Receipt:
-    known = {**dict(call), "asked_at": call["created_at"], "reused": call["share_id"] != share_id}
+    known = {**dict(call), "reused": call["share_id"] != share_id}
     if call["state"] == "unconfirmed" and call["reconciled_micro_usd"] is not None:
         known |= {"state": "reconciled", "actual_micro_usd": call["reconciled_micro_usd"]}
     return Receipt.model_validate(known)

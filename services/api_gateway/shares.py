@@ -16,6 +16,7 @@ from millrace.contracts.events import ShareCreated
 from millrace.contracts.headers import continue_trace, headers
 from millrace.ids import ShareId
 from millrace.store.database import Connection
+from millrace.store.queueing import queue
 from services.api_gateway.domain import STAGES, Draft
 from services.api_gateway.errors import BadRequest, Conflict
 from services.api_gateway.outbox import enqueue
@@ -30,10 +31,6 @@ INSERT INTO shares (share_id, account, owner, source_kind, url, blob_key, text, 
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
 ON CONFLICT (owner, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
 RETURNING share_id
-"""
-_INSERT_JOBS = """
-INSERT INTO jobs (share_id, stage, account, state, updated_at)
-SELECT $1, stage, $2, 'queued', $4 FROM unnest($3::text[]) AS stage
 """
 _FIND_REPEATED = """
 SELECT share_id, source_kind, request_hash FROM shares WHERE owner = $1 AND idempotency_key = $2
@@ -72,9 +69,7 @@ class ShareDesk:
         async with self._pool.acquire() as connection, connection.transaction():
             inserted = await self._insert(connection, event, idempotency_key, _fingerprint(draft))
             if inserted:
-                await connection.execute(
-                    _INSERT_JOBS, event.share_id, event.account, list(draft.stages), event.created_at
-                )
+                await queue(connection, event.share_id, event.account, draft.stages, event.created_at)
                 await enqueue(connection, message)
         if inserted:
             self._wake()

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from millrace.money import MicroUSD, format_usd
-from millrace.stream.replay.choose import Basis
-from millrace.stream.replay.replayer import Found
+from millrace.stream.replay.choose import Basis, Chosen, Estimate
 
 _BASES: Final = {
     "holds": "at most {amount}, which is what the stage would hold",
@@ -38,9 +37,8 @@ class Report:
     finished: bool = False
     note: str | None = None
 
-    def take(self, found: Found) -> None:
+    def take(self, chosen: Chosen, sums: Estimate) -> None:
         """What was found."""
-        chosen, sums = found.chosen, found.estimate
         self.shares, self.works, self.shares_done, self.to_do = sums.shares, sums.works, sums.shares_done, sums.to_do
         self.estimate_micro_usd, self.basis = sums.micro_usd, sums.basis
         self.model = next((choice.model for choice in chosen.by_share.values()), None)
@@ -67,9 +65,9 @@ def found_sentences(report: Report) -> list[str]:
     return [*lines, report.note] if report.note else lines
 
 
-def other_model(found: Found, last: str | None) -> str | None:
+def other_model(chosen: Chosen, last: str | None) -> str | None:
     """A warning where the agents seem to have other settings than this process has."""
-    models = {choice.model for choice in found.chosen.by_share.values()}
+    models = {choice.model for choice in chosen.by_share.values()}
     if last is None or not models or last in models:
         return None
     return (

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from millrace.errors import ConfigurationError
 from millrace.kafka.records import Partition
+from millrace.times import moment_of
 
-_SPAN: Final = re.compile(r"(\d{1,6})\s*([smhd])")
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _RANGE: Final = re.compile(r"(?P<topic>[^:]+):(?P<partition>\d{1,6}):(?P<first>\d{1,18})-(?P<last>\d{1,18})")
 
 
@@ -37,21 +36,16 @@ class Stretch:
 
 
 def since(text: str, now: datetime) -> datetime:
-    """A moment as somebody typed it: `2026-11-27`, `2026-11-27T14:30` (UTC unless it says otherwise), or so long ago:
-    `90m`, `24h`, `7d`.
+    """A moment as somebody typed it; see `millrace.times`.
 
-    :raises ConfigurationError: it is none of these.
+    :raises ConfigurationError: it is none.
     """
-    found = _SPAN.fullmatch(text.strip())
-    if found is not None:
-        return now - timedelta(**{_UNITS[found[2]]: int(found[1])})
     try:
-        moment = datetime.fromisoformat(text.strip())
+        return moment_of(text, now)
     except ValueError as exc:
         raise ConfigurationError(
             f"{text!r} is no moment: give one like 2026-11-27T14:30 (UTC), or how long ago, like 24h or 7d."
         ) from exc
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def ranges(texts: Sequence[str], topics: Collection[str]) -> list[Stretch]:

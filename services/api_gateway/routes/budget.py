@@ -17,6 +17,7 @@ from millrace.contracts.api import (
     ReconcileRequest,
     UnconfirmedAnswer,
 )
+from millrace.text import has_nul
 from services.api_gateway.budget import budget
 from services.api_gateway.errors import NotFound
 from services.api_gateway.resources import Parts, known
@@ -72,6 +73,6 @@ async def show_unconfirmed(
 )
 async def reconcile(request_id: str, wish: ReconcileRequest, parts: Parts) -> Reconciled:
     """Say what an unconfirmed call really cost; answers once the ledger has decided, and may be repeated."""
-    if "\0" in request_id:
+    if has_nul(request_id):
         raise NotFound("The ledger has no call with this request id.")
     return await parts.unconfirmed.reconcile(request_id, wish)

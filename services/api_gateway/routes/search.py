@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from millrace.contracts.api import SearchAnswer, SearchMode
+from millrace.text import has_nul
 from services.api_gateway.errors import BadRequest
 from services.api_gateway.resources import Parts
 
@@ -25,6 +26,6 @@ async def search(
 
     Where the ledger does not grant the query's embedding, words alone are searched, and `note` says why.
     """
-    if not q.strip() or "\0" in q:
+    if not q.strip() or has_nul(q):
         raise BadRequest("The query q is empty or not text; give at least one word.")
     return await parts.search.answer(q.strip(), owner=parts.owner, account=account, limit=limit, mode=mode)

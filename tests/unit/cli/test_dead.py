@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from millrace.cli.since import moment_of
 from tests.unit.cli.build import NOW
 from tests.unit.cli.test_commands import run, sentence
 
@@ -165,16 +163,3 @@ def test_a_refusal_is_its_sentence() -> None:
     result = run(refuse, "dead", "discard", "d-1", "--json")
     assert result.exit_code == 1
     assert sentence(result) == "millrace: It was redriven.\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("30m", NOW - timedelta(minutes=30)),
-        ("7d", NOW - timedelta(days=7)),
-        ("2030-01-31T03:00", datetime(2030, 1, 31, 3, tzinfo=UTC)),
-        ("2030-01-31T03:00+01:00", datetime(2030, 1, 31, 2, tzinfo=UTC)),
-    ],
-)
-def test_a_time_is_read_as_it_is_typed(text: str, expected: datetime) -> None:
-    assert moment_of(text, NOW) == expected

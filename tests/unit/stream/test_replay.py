@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -14,30 +15,42 @@ from millrace.money import MicroUSD
 from millrace.store.turns import Turn
 from millrace.stream.replay import window
 from millrace.stream.replay.choose import Choice, Chosen, estimate
+from millrace.stream.replay.options import read_options
 from millrace.stream.replay.window import Stretch
+from services.embed_agent.app import AGENT
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 TOPICS = ("share.created", "transcript.ready")
 
 
-@pytest.mark.parametrize(
-    ("text", "moment"),
-    [
-        ("90m", NOW - timedelta(minutes=90)),
-        ("7d", NOW - timedelta(days=7)),
-        ("2026-11-01", datetime(2026, 11, 1, tzinfo=UTC)),
-        ("2026-11-01T10:30", datetime(2026, 11, 1, 10, 30, tzinfo=UTC)),
-        ("2026-11-01T10:30+02:00", datetime(2026, 11, 1, 8, 30, tzinfo=UTC)),
-    ],
-)
-def test_a_moment_is_a_time_or_so_long_ago(text: str, moment: datetime) -> None:
-    assert window.since(text, NOW) == moment
+def test_a_moment_is_read_as_it_is_typed() -> None:
+    assert window.since(" 90 m", NOW) == NOW - timedelta(minutes=90)
 
 
-@pytest.mark.parametrize("text", ["yesterday", "", "7 weeks", "-3h", "2026-13-01"])
+@pytest.mark.parametrize("text", ["yesterday", "", "7 weeks", "-3h", "2026-13-01", "999999d"])
 def test_what_is_no_moment_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigurationError, match="is no moment: give one like"):
         window.since(text, NOW)
+
+
+def test_without_options_everything_is_replayed() -> None:
+    options = read_options(["{}"])
+    assert (options.shares, options.since, options.rate, options.dry_run) == (None, None, 500, False)
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--dry-run"], ["--share", "a"], ["{}", "{}"], ['{"rate": 0}'], ['{"sahre": []}']]
+)
+def test_a_stages_program_with_other_options_says_which_command_to_use(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["services.embed_agent", "replay", *words])
+    with pytest.raises(SystemExit) as ended:
+        AGENT.main()
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (2, "")
+    assert said.err.startswith("millrace replay embed: ")
+    assert said.err.endswith("use `millrace replay`.\n")
 
 
 def test_offsets_include_both_ends() -> None:

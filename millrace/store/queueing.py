@@ -1,0 +1,30 @@
+"""Jobs that are to begin: the first rows of a share, and those that a person wants once more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from millrace.contracts.events import StageName
+from millrace.store.database import Connection
+
+_QUEUE = """
+INSERT INTO jobs (share_id, stage, account, state, updated_at)
+SELECT $1, stage, $2, 'queued', $4 FROM unnest($3::text[]) AS stage
+"""
+_QUEUE_FAILED = """
+UPDATE jobs SET state = 'queued', reason = NULL, updated_at = now()
+ WHERE share_id = $1 AND stage = $2 AND state = 'failed'
+"""
+
+
+async def queue(
+    connection: Connection, share_id: str, account: str, stages: Sequence[StageName], at: datetime
+) -> None:
+    """Write down a new share's jobs, in the caller's transaction."""
+    await connection.execute(_QUEUE, share_id, account, stages, at)
+
+
+async def queue_failed(connection: Connection, share_id: str | None, stage: StageName) -> None:
+    """Show a job that had failed as queued; any other stays as it is."""
+    await connection.execute(_QUEUE_FAILED, share_id, stage)
