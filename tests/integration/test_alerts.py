@@ -52,9 +52,12 @@ async def eventually(ask: Callable[[], Awaitable[list[CostAlert]]], count: int) 
 
 
 async def test_thresholds_reach_topic_and_api_once_and_a_replay_raises_none(
-    stack: Addresses, unique: str, database: str, tmp_path: Path
+    stack: Addresses, unique: str, empty_database: str, tmp_path: Path
 ) -> None:
-    async with ledger(stack, unique, database, tmp_path, BUDGETS) as made, open_pool(database, size=2) as pool:
+    async with (
+        ledger(stack, unique, empty_database, tmp_path, BUDGETS) as made,
+        open_pool(empty_database, size=2) as pool,
+    ):
         worker = made.start()
         await worker.ready()
         async with made.client() as client:

@@ -48,10 +48,10 @@ SEED = 4
 
 
 @pytest.fixture
-async def fresh(stack: Addresses, unique: str, database: str, tmp_path: Path) -> AsyncIterator[TestLedger]:
+async def fresh(stack: Addresses, unique: str, empty_database: str, tmp_path: Path) -> AsyncIterator[TestLedger]:
     """A ledger without workers; the day's cap alone, so that no hour's end makes room during the test."""
     budgets = f'[default.{SCOPE}]\nday = "{Decimal(CAP) / 1_000_000}"\n'
-    async with ledger(stack, unique, database, tmp_path, budgets) as made:
+    async with ledger(stack, unique, empty_database, tmp_path, budgets) as made:
         yield made
 
 

@@ -373,13 +373,13 @@ async def test_a_silent_ledger_is_a_503_that_says_what_to_do(
 
 
 async def test_a_persons_cap_outlives_restarts_until_the_file_itself_changes(
-    stack: Addresses, unique: str, database: str, tmp_path: Path, model: WordLlamaModel
+    stack: Addresses, unique: str, empty_database: str, tmp_path: Path, model: WordLlamaModel
 ) -> None:
     key = ("default", "transcribe", "hour")
-    async with ledger(stack, unique, database, tmp_path, BUDGETS) as made, made.client() as client:
+    async with ledger(stack, unique, empty_database, tmp_path, BUDGETS) as made, made.client() as client:
         worker = made.start()
         await worker.ready()
-        async with open_gateway(stack, database, tmp_path, model, client) as gateway:
+        async with open_gateway(stack, empty_database, tmp_path, model, client) as gateway:
             running = Running(made, client, gateway)
             await running.put(cap="4")
             for hour, cap, set_by in (("1.00", 4_000_000, "request"), ("1.50", 1_500_000, "budgets-file")):

@@ -18,7 +18,7 @@ from millrace.embedded.readyfile import Addresses
 from millrace.errors import Refusal
 from millrace.ledger.client import LedgerClient
 from tests.integration.ledger import PARTITIONS, TestLedger, audit, ledger, until
-from tests.integration.test_ledger import BUDGETS, CAP, ask, new_id, usd
+from tests.support.ledger_asking import BUDGETS, CAP, ask, new_id, usd
 
 DAY_MS = 86_400_000
 BEFORE_S = 8.0
@@ -27,9 +27,9 @@ MIDNIGHT_OPENS = "day-opened"
 
 
 @pytest.fixture
-async def contended(stack: Addresses, unique: str, database: str, tmp_path: Path) -> AsyncIterator[TestLedger]:
+async def contended(stack: Addresses, unique: str, empty_database: str, tmp_path: Path) -> AsyncIterator[TestLedger]:
     """A ledger without workers."""
-    async with ledger(stack, unique, database, tmp_path, BUDGETS) as made:
+    async with ledger(stack, unique, empty_database, tmp_path, BUDGETS) as made:
         yield made
 
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from millrace.cli.since import moment_of
+from tests.support.command_line import run, sentence
 from tests.unit.cli.build import NOW
-from tests.unit.cli.test_commands import run, sentence
 
 LETTER: dict[str, Any] = {
     "id": "d-1",

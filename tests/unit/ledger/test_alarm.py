@@ -16,8 +16,9 @@ from services.cost_ledger.alerts import id_of
 from services.cost_ledger.present import PresentWindows
 from services.cost_ledger.recorder import Arrived
 from services.cost_ledger.spend import Decided, JsonRow, SpendBook, WindowName
+from tests.support.spend_world import World
 from tests.unit.ledger.build import DAY, HOUR, NOON, Partition, request, reserve, set_cap, settle
-from tests.unit.ledger.test_spend import World, until
+from tests.unit.ledger.test_spend import until
 
 
 class Outlet:
