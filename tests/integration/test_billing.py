@@ -39,7 +39,8 @@ from tests.integration.billing import (
     pay,
     provider,
 )
-from tests.integration.ledger import ROOT, TestLedger, ledger, until
+from tests.integration.ledger import ROOT, TestLedger, ledger
+from tests.support.waiting import eventually
 
 CAP = 90_000
 FIVE_MINUTES = timedelta(minutes=5)
@@ -119,8 +120,8 @@ async def test_invoices_never_exceed_the_books_whoever_is_killed(fresh: TestLedg
             callers(fresh, bills, "killed", 1_000, tmp_path / "killed.log") as killed,
             callers(fresh, bills, "lives", 12, tmp_path / "lives.log") as lives,
         ):
-            await until(lambda: {one.split("-")[0] for one in billed} == {"killed", "lives"}, 30, "both call")
-            await until(lambda: len(billed) > 20, 30, "calls are billed")
+            await eventually(lambda: {one.split("-")[0] for one in billed} == {"killed", "lives"}, "both to call", 30)
+            await eventually(lambda: len(billed) > 20, "calls to be billed", 30)
             killed.kill()
             assert killed.wait(10) == -signal.SIGKILL, "it was still calling"
             assert lives.poll() is None

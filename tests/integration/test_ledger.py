@@ -27,8 +27,9 @@ from services.cost_ledger.log import Broken, PartitionLog
 from services.cost_ledger.partition import Delivery, PartitionLedger
 from services.cost_ledger.state import Logged
 from services.cost_ledger.tables import KafkaDecisions
-from tests.integration.ledger import PARTITIONS, TestLedger, audit, ledger, running_ledger, until
+from tests.integration.ledger import PARTITIONS, TestLedger, audit, ledger, running_ledger
 from tests.support.ledger_asking import BUDGETS, CAP, HOLD, ask, new_id, usd
+from tests.support.waiting import eventually
 
 
 def decision(request_id: RequestId) -> CostDecision:
@@ -251,7 +252,7 @@ async def test_a_hot_budget_holds_through_kill_9_in_mid_flood(fresh: TestLedger)
         async with asyncio.TaskGroup() as floods:
             for client in (one, two, three):
                 floods.create_task(flood(client))
-            await until(lambda: len(settled) > 30, 30, "the flood runs")
+            await eventually(lambda: len(settled) > 30, "the flood to run", 30)
             worker.signal(signal.SIGKILL)
             await worker.ended()
             await fresh.start().ready()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from random import Random
 
 from services.cost_ledger.recorder import Arrived, Behind
 from services.cost_ledger.rows import WindowKey, WindowRow
 from services.cost_ledger.spend import Decided
 from tests.support.spend_world import World
+from tests.support.waiting import eventually
 from tests.unit.ledger.build import DAY, HOUR, NOON, Partition, request, reserve, set_cap, settle
 
 
@@ -31,13 +31,6 @@ def busy(ledger: Partition) -> list[Decided]:
 def truth(ledger: Partition) -> dict[WindowKey, WindowRow]:
     """The sums as the admission core has them."""
     return {k: r for k, r in ledger.state.rows.items() if isinstance(k, WindowKey) and isinstance(r, WindowRow)}
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the recorder work until something holds."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110  # nothing to wait on but its own loop
-            await asyncio.sleep(0)
 
 
 async def test_what_is_published_is_what_the_core_has() -> None:
@@ -84,12 +77,12 @@ async def test_decisions_that_never_arrive_at_the_end_of_the_log_are_read_from_i
     await recorder.start()
     for one in world.log.decided[:4]:
         await recorder.put(Arrived(one, lambda: None, lambda: True))
-    await until(lambda: recorder.idle)
+    await eventually(lambda: recorder.idle, "the recorder to be idle", every_s=0)
     assert 0 < recorder.reached(0) < end
 
     await recorder.put(Behind(0, end, lambda: False))
     await recorder.put(Behind(0, end, lambda: True))
-    await until(lambda: recorder.reached(0) == end)
+    await eventually(lambda: recorder.reached(0) == end, "the end to be reached", every_s=0)
     await recorder.stop()
 
     assert world.log.reads == [(world.log.decided[3].offset + 1, end)], "and only by the owner"
