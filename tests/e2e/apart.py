@@ -25,7 +25,7 @@ from millrace.embedded.readyfile import Addresses
 from millrace.embedded.services import GATEWAY, programs
 from tests.chaos.worker import Worker
 from tests.conftest import own_stack
-from tests.e2e.harness import until
+from tests.support.waiting import until
 
 Place = tuple[str, int]
 """A topic and a partition."""

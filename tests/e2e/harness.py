@@ -8,11 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import httpx
 import psycopg
@@ -20,8 +19,7 @@ import psycopg.rows
 import pytest
 
 from millrace.contracts.api import ShareView
-
-T = TypeVar("T")
+from tests.support.waiting import until
 
 
 @dataclass(frozen=True)
@@ -73,16 +71,6 @@ def _ready(ops: str) -> bool:
         return httpx.get(f"{ops}/readyz", timeout=5, trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False
-
-
-def until(condition: Callable[[], T], what: str, within_s: float = 60.0) -> T:
-    """Wait until a condition gives something true, and return that."""
-    deadline = time.monotonic() + within_s
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {within_s:.0f} s for {what}", pytrace=False)
-        time.sleep(0.1)
-    return found
 
 
 @contextmanager

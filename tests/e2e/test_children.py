@@ -11,8 +11,9 @@ import pytest
 
 from millrace.cli.client import Client
 from millrace.contracts.api import ShareRequest
-from tests.e2e.harness import Running, stage, until
+from tests.e2e.harness import Running, stage
 from tests.e2e.media import repeated_speech
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chaos, pytest.mark.timeout(300)]
 

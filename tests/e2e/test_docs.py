@@ -17,7 +17,8 @@ from millrace.contracts.api import ShareRequest
 from millrace.models import prices
 from millrace.testing.media import JFK_WAV
 from services.cost_ledger import budgets
-from tests.e2e.harness import Running, until
+from tests.e2e.harness import Running
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 DOCS = Path(__file__).parents[2] / "docs"

@@ -16,9 +16,10 @@ from millrace.cli.client import Client
 from millrace.contracts.api import ShareRequest, ShareView
 from millrace.testing.media import ARTICLE, JFK_WAV
 from tests.e2e.files import FileServer, serve_file
-from tests.e2e.harness import Running, millrace_up, stage, until
+from tests.e2e.harness import Running, millrace_up, stage
 from tests.e2e.media import repeated_speech
 from tests.e2e.provider import Provider, serve_provider
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chaos, pytest.mark.timeout(300)]
 

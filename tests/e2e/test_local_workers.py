@@ -14,7 +14,8 @@ from confluent_kafka import Consumer, TopicPartition
 from millrace.cli.client import Client
 from millrace.contracts.api import ShareRequest
 from millrace.testing.media import JFK_WAV
-from tests.e2e.harness import Running, millrace_up, stage, until
+from tests.e2e.harness import Running, millrace_up, stage
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 TOPIC = "transcribe.requested.local"

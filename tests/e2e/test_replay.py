@@ -20,8 +20,8 @@ from millrace.contracts.wire import Codec
 from millrace.kafka.producer import open_producer
 from millrace.stream.replay.replayer import BATCH
 from tests.e2e.apart import Apart, apart
-from tests.e2e.harness import until
 from tests.e2e.provider import Provider, serve_provider
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

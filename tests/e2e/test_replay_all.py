@@ -17,9 +17,10 @@ from millrace.contracts.api import ShareRequest
 from millrace.testing.media import ARTICLE, JFK_WAV
 from services.cost_ledger.topics import DAILY, HOURLY, changelog
 from tests.e2e.apart import Apart, Place, apart
-from tests.e2e.harness import stage, until
+from tests.e2e.harness import stage
 from tests.e2e.media import silent_video
 from tests.e2e.provider import Provider, serve_provider
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 

@@ -11,8 +11,9 @@ from millrace.cli.client import Client
 from millrace.cli.demo import make_video
 from millrace.contracts.api import ShareRequest, ShareView
 from millrace.testing.media import ARTICLE
-from tests.e2e.harness import Running, stage, until
+from tests.e2e.harness import Running, stage
 from tests.e2e.media import repeated_speech, silent_video
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 WORDS = "ask not what your country can do for you"

@@ -10,7 +10,11 @@ import asyncpg
 import pytest
 
 from millrace.embedded.readyfile import Addresses
+from millrace.store.database import Database
 from millrace.store.migrate import migrate
+from millrace.store.pool import open_pool
+from millrace.testing.registry import codec_in_memory
+from tests.support.job_bench import Bench
 
 
 @pytest.fixture
@@ -20,7 +24,7 @@ def unique() -> str:
 
 
 @pytest.fixture
-async def database(stack: Addresses, unique: str) -> AsyncIterator[str]:
+async def empty_database(stack: Addresses, unique: str) -> AsyncIterator[str]:
     """URL of an empty database of the test's own (no migrations applied), dropped afterwards."""
     admin = await asyncpg.connect(stack.postgres)
     try:
@@ -48,3 +52,16 @@ async def migrated(stack: Addresses) -> AsyncIterator[str]:
             await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         await admin.close()
+
+
+@pytest.fixture(scope="module")
+async def database(migrated: str) -> AsyncIterator[Database]:
+    """The migrated database, open."""
+    async with open_pool(migrated) as pool:
+        yield Database(pool)
+
+
+@pytest.fixture
+async def bench(database: Database) -> Bench:
+    """A runner of jobs, and a share of the test's own."""
+    return Bench(database, await codec_in_memory())

@@ -13,7 +13,8 @@ from millrace.kafka.producer import Producer
 from millrace.kafka.records import Message, Partition
 from millrace.store.database import Database
 from tests.integration.gateway import Gateway
-from tests.integration.test_runner import Bench, Outbox
+from tests.support.job_bench import Bench
+from tests.support.outbox import Outbox
 
 STAGE = "summarize"
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,18 +35,11 @@ from millrace.store.migrate import migrate
 from services.cost_ledger.log import LogSetup
 from services.cost_ledger.settings import LedgerSettings
 from services.cost_ledger.topics import ledger_catalog
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 4
 READY_WITHIN_S = 60.0
-
-
-async def until(condition: Callable[[], bool], within_s: float, what: str) -> None:
-    """Wait for a condition."""
-    async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110  # processes and counters have no events
-            await asyncio.sleep(0.05)
-    assert condition(), what
 
 
 class Worker:
@@ -87,7 +80,7 @@ class Worker:
 
     async def ended(self, within_s: float = 20.0) -> int:
         """Wait for its end; the exit status."""
-        await until(lambda: self.process.poll() is not None, within_s, "the worker did not end")
+        await eventually(lambda: self.process.poll() is not None, "the worker to end", within_s)
         return self.process.returncode
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from services.cost_ledger.journal import Journal
 from services.cost_ledger.spend import Decided
 from tests.integration.gateway import open_gateway, provision
 from tests.integration.ledger import PARTITIONS, TestLedger, ledger
+from tests.support.waiting import eventually
 from tests.unit.ledger.build import NOON, Partition, set_cap
 from tests.unit.ledger.build import reserve as reserved
 
@@ -44,26 +43,32 @@ async def reserve(client: LedgerClient, amount: int, account: str = ACCOUNT) -> 
     return request_id
 
 
-async def eventually(ask: Callable[[], Awaitable[list[CostAlert]]], count: int) -> list[CostAlert]:
-    async with asyncio.timeout(20):
-        while len(found := await ask()) < count:  # noqa: ASYNC110  # another process does it
-            await asyncio.sleep(0.1)
-    return found
+async def raised_so_far(made: TestLedger, count: int) -> list[CostAlert]:
+    """All alerts, once there are so many."""
+
+    async def enough() -> list[CostAlert]:
+        found = await made.alerts()
+        return found if len(found) >= count else []
+
+    return await eventually(enough, f"{count} alerts")
 
 
 async def test_thresholds_reach_topic_and_api_once_and_a_replay_raises_none(
-    stack: Addresses, unique: str, database: str, tmp_path: Path
+    stack: Addresses, unique: str, empty_database: str, tmp_path: Path
 ) -> None:
-    async with ledger(stack, unique, database, tmp_path, BUDGETS) as made, open_pool(database, size=2) as pool:
+    async with (
+        ledger(stack, unique, empty_database, tmp_path, BUDGETS) as made,
+        open_pool(empty_database, size=2) as pool,
+    ):
         worker = made.start()
         await worker.ready()
         async with made.client() as client:
             first = await reserve(client, 600_000)
-            await eventually(made.alerts, 1)
+            await raised_so_far(made, 1)
             await reserve(client, 250_000)
-            raised = await eventually(made.alerts, 2)
+            raised = await raised_so_far(made, 2)
             await client.settle(first, account=ACCOUNT, scope="transcribe", actual=MicroUSD(610_000), confirm=True)
-            raised = await eventually(made.alerts, 3)
+            raised = await raised_so_far(made, 3)
 
             assert [(one.scope, one.window, one.kind, one.percent, one.used_micro_usd) for one in raised] == [
                 ("transcribe", "day", "threshold", 50, 600_000),
@@ -82,7 +87,7 @@ async def test_thresholds_reach_topic_and_api_once_and_a_replay_raises_none(
             await client.set_cap(
                 RequestId(str(uuid.uuid4())), account=ACCOUNT, scope="transcribe", window="day", cap=MicroUSD(900_000)
             )
-            raised = await eventually(made.alerts, 4)
+            raised = await raised_so_far(made, 4)
 
         assert [(one.kind, one.percent, one.cap_micro_usd) for one in raised[3:]] == [("threshold", 80, 900_000)]
         worker.process.kill()
@@ -90,7 +95,7 @@ async def test_thresholds_reach_topic_and_api_once_and_a_replay_raises_none(
         await made.start().ready()
         async with made.client() as client:
             await reserve(client, 40_000)
-            raised = await eventually(made.alerts, 5)
+            raised = await raised_so_far(made, 5)
         assert [(one.kind, one.percent) for one in raised[4:]] == [("threshold", 100)], "what was said is remembered"
         assert await pool.fetchval("SELECT count(*) FROM ledger_alerts") == 5
 

@@ -39,7 +39,8 @@ from tests.integration.billing import (
     pay,
     provider,
 )
-from tests.integration.ledger import ROOT, TestLedger, ledger, until
+from tests.integration.ledger import ROOT, TestLedger, ledger
+from tests.support.waiting import eventually
 
 CAP = 90_000
 FIVE_MINUTES = timedelta(minutes=5)
@@ -48,10 +49,10 @@ SEED = 4
 
 
 @pytest.fixture
-async def fresh(stack: Addresses, unique: str, database: str, tmp_path: Path) -> AsyncIterator[TestLedger]:
+async def fresh(stack: Addresses, unique: str, empty_database: str, tmp_path: Path) -> AsyncIterator[TestLedger]:
     """A ledger without workers; the day's cap alone, so that no hour's end makes room during the test."""
     budgets = f'[default.{SCOPE}]\nday = "{Decimal(CAP) / 1_000_000}"\n'
-    async with ledger(stack, unique, database, tmp_path, budgets) as made:
+    async with ledger(stack, unique, empty_database, tmp_path, budgets) as made:
         yield made
 
 
@@ -119,8 +120,8 @@ async def test_invoices_never_exceed_the_books_whoever_is_killed(fresh: TestLedg
             callers(fresh, bills, "killed", 1_000, tmp_path / "killed.log") as killed,
             callers(fresh, bills, "lives", 12, tmp_path / "lives.log") as lives,
         ):
-            await until(lambda: {one.split("-")[0] for one in billed} == {"killed", "lives"}, 30, "both call")
-            await until(lambda: len(billed) > 20, 30, "calls are billed")
+            await eventually(lambda: {one.split("-")[0] for one in billed} == {"killed", "lives"}, "both to call", 30)
+            await eventually(lambda: len(billed) > 20, "calls to be billed", 30)
             killed.kill()
             assert killed.wait(10) == -signal.SIGKILL, "it was still calling"
             assert lives.poll() is None

@@ -30,7 +30,7 @@ from services.cost_ledger.rows import HoldKey, HoldRow, encode_key, encode_row
 from services.cost_ledger.settings import LedgerSettings
 from services.cost_ledger.state import Logged
 from tests.integration.ledger import PARTITIONS, TestLedger, Worker, ledger
-from tests.integration.test_ledger import BUDGETS, ask, new_id, usd
+from tests.support.ledger_asking import BUDGETS, ask, new_id, usd
 
 ACCOUNT = "audited"
 HOME = partition_for(ACCOUNT, PARTITIONS)
@@ -79,9 +79,9 @@ async def end(worker: Worker) -> None:
 
 
 @pytest.fixture
-async def stopped(stack: Addresses, unique: str, database: str, tmp_path: Path) -> AsyncIterator[TestLedger]:
+async def stopped(stack: Addresses, unique: str, empty_database: str, tmp_path: Path) -> AsyncIterator[TestLedger]:
     """A ledger that has worked and does not any more."""
-    async with ledger(stack, unique, database, tmp_path, BUDGETS) as made:
+    async with ledger(stack, unique, empty_database, tmp_path, BUDGETS) as made:
         worker = made.start()
         await worker.ready()
         await spend(made)
@@ -204,9 +204,9 @@ async def test_rows_that_a_former_owner_writes_late_do_not_last(stopped: TestLed
 
 @pytest.mark.timeout(120)
 async def test_a_rebuild_does_not_touch_a_ledger_that_works(
-    stack: Addresses, unique: str, database: str, tmp_path: Path
+    stack: Addresses, unique: str, empty_database: str, tmp_path: Path
 ) -> None:
-    async with ledger(stack, unique, database, tmp_path, BUDGETS) as made:
+    async with ledger(stack, unique, empty_database, tmp_path, BUDGETS) as made:
         await made.start().ready()
         with pytest.raises(ConfigurationError, match="stop it first"):
             await rebuilt(made)

@@ -32,6 +32,7 @@ from millrace.models.wordllama import WordLlamaModel
 from millrace.money import MicroUSD
 from tests.integration.gateway import Gateway, open_gateway, provision
 from tests.integration.ledger import TestLedger, ledger, running_ledger
+from tests.support.waiting import eventually
 
 BUDGETS = '[default.transcribe]\nhour = "1.00"\nday = "10.00"\n\n[default.search]\nhour = "1.00"\n'
 HOLD = timedelta(minutes=20)
@@ -277,9 +278,7 @@ async def test_a_reconciled_call_reads_so_in_its_shares_receipt(running: Running
 async def test_what_is_not_unconfirmed_cannot_be_reconciled(running: Running, unique: str) -> None:
     held = f"{unique}-held"
     await running.reserve(unique, 10, held)
-    async with asyncio.timeout(20):
-        while not await running.entries(held, "granted"):  # noqa: ASYNC110  # rows have no events
-            await asyncio.sleep(0.05)
+    await eventually(lambda: running.entries(held, "granted"), "the grant to be in the journal")
     assert "still held" in problem(await running.reconcile(held, "0"), 409)
     assert "no call with this request id" in problem(await running.reconcile(f"{unique}-none", "0"), 404)
     assert "no call with this request id" in problem(await running.reconcile(held, "0", account="other"), 404)
@@ -373,13 +372,13 @@ async def test_a_silent_ledger_is_a_503_that_says_what_to_do(
 
 
 async def test_a_persons_cap_outlives_restarts_until_the_file_itself_changes(
-    stack: Addresses, unique: str, database: str, tmp_path: Path, model: WordLlamaModel
+    stack: Addresses, unique: str, empty_database: str, tmp_path: Path, model: WordLlamaModel
 ) -> None:
     key = ("default", "transcribe", "hour")
-    async with ledger(stack, unique, database, tmp_path, BUDGETS) as made, made.client() as client:
+    async with ledger(stack, unique, empty_database, tmp_path, BUDGETS) as made, made.client() as client:
         worker = made.start()
         await worker.ready()
-        async with open_gateway(stack, database, tmp_path, model, client) as gateway:
+        async with open_gateway(stack, empty_database, tmp_path, model, client) as gateway:
             running = Running(made, client, gateway)
             await running.put(cap="4")
             for hour, cap, set_by in (("1.00", 4_000_000, "request"), ("1.50", 1_500_000, "budgets-file")):

@@ -12,13 +12,13 @@ import psutil
 import pytest
 
 from millrace.clock import SystemClock
-from millrace.contracts.events import ShareCreated, StageName, StageRequested, TaskStatus
+from millrace.contracts.events import ShareCreated, StageName, TaskStatus
 from millrace.errors import Denied, Refusal, Retryable, Unavailable
 from millrace.kafka.records import Message, Partition
 from millrace.models.child.pool import Care, open_children
 from millrace.models.port import Paid
 from millrace.money import MicroUSD
-from millrace.store.cancel import CancelStore, cancel
+from millrace.store.cancel import CancelStore
 from millrace.store.database import Database, Record
 from millrace.stream import cancel as stream_cancel
 from millrace.stream.cancel import Stops, watch_cancelled
@@ -26,17 +26,13 @@ from millrace.stream.incoming import GATE_HEADER
 from millrace.stream.stage import Plan, Run
 from millrace.stream.statuses import Statuses
 from millrace.stream.writer import Writer
-from tests.integration.test_runner import Bench, Died, DyingDatabase, Text, bench, database
 from tests.integration.toy_model import Order, Seen, recipe
+from tests.support.dying import Died, DyingDatabase
+from tests.support.gateway_acts import asked_anew, cancelled, queue
+from tests.support.job_bench import Bench
+from tests.support.toy_stage import Text
 
 pytestmark = pytest.mark.timeout(60)
-__all__ = ["bench", "database"]
-
-
-async def cancelled(bench: Bench) -> dict[StageName, str]:
-    """Cancel the share, as the gateway does; the states of its stages then."""
-    jobs = await bench.database.transaction(lambda connection: cancel(connection, bench.share))
-    return {job.stage: job.state for job in jobs}
 
 
 async def states(bench: Bench) -> dict[str, str]:
@@ -48,16 +44,6 @@ async def job_of(bench: Bench, stage: StageName) -> Record:
     row = await bench.database.fetchrow("SELECT * FROM jobs WHERE share_id = $1 AND stage = $2", bench.share, stage)
     assert row is not None
     return row
-
-
-async def queue(bench: Bench, *stages: StageName) -> None:
-    """Jobs as the gateway makes them with a share."""
-    for stage in stages:
-        await bench.database.execute(
-            "INSERT INTO jobs (share_id, stage, account, state) VALUES ($1, $2, 'default', 'queued')",
-            bench.share,
-            stage,
-        )
 
 
 async def told(bench: Bench) -> list[str]:
@@ -78,24 +64,6 @@ async def watching(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     finally:
         task.cancel()
         await asyncio.wait([task])
-
-
-async def asked_anew(bench: Bench, at: datetime) -> Message:
-    """A command to do the stage once more."""
-    command = StageRequested(
-        share_id=bench.share,
-        stage="summarize",
-        reason="replay",
-        origin_topic="share.created",
-        origin_key=bench.message.key,
-        origin_value=bench.message.value,
-        origin_headers={},
-        options={},
-        requested_by="test",
-        requested_at=at,
-    )
-    topic = "summarize.requested"
-    return Message(Partition(topic, 0), 1, bench.message.key, bench.codec.encode(topic, command), {})
 
 
 async def test_a_queued_share_never_begins_and_its_state_is_told(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -13,12 +12,13 @@ from millrace.clock import ManualClock, SystemClock
 from millrace.contracts.events import ShareCreated
 from millrace.errors import Retryable
 from millrace.store.database import Database
-from millrace.store.pool import open_pool
 from millrace.store.work import Mine, WorkStore
 from millrace.stream.checkpoints import WRITTEN_EVERY, Checkpoints
 from millrace.stream.stage import Plan, Run
 from millrace.testing.registry import codec_in_memory
-from tests.integration.test_runner import LEASE, SPEC, Bench, Died, Text, Toy
+from tests.support.dying import Died
+from tests.support.job_bench import LEASE, Bench
+from tests.support.toy_stage import SPEC, Text, Toy
 
 
 class Steps(BaseModel):
@@ -46,12 +46,6 @@ class Stepping(Toy):
                     await asyncio.Event().wait()
                 raise error
         return Text(text="short")
-
-
-@pytest.fixture(scope="module")
-async def database(migrated: str) -> AsyncIterator[Database]:
-    async with open_pool(migrated) as pool:
-        yield Database(pool)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,19 +17,14 @@ import pytest
 from millrace.errors import ConfigurationError, Poison, Retryable
 from millrace.models.child.pool import Care, ChildPool, open_children
 from tests.integration.toy_model import Order, Seen, Step, recipe
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(60)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - processes and files tell nobody
-            await asyncio.sleep(0.01)
-
-
 async def begun(mark: Path) -> int:
     """Process id of the child that has written its mark."""
-    await until(lambda: mark.exists() and mark.read_text() != "")
+    await eventually(lambda: mark.exists() and mark.read_text() != "", "a child to begin")
     return int(text(mark))
 
 
@@ -122,7 +117,7 @@ async def test_a_child_that_dies_while_nobody_asks_is_replaced_unseen() -> None:
     async with open_children(recipe(), Care()) as pool:
         (child,), (pid,) = pool._all, pool.pids
         os.kill(pid, signal.SIGKILL)
-        await until(lambda: not child.alive)  # the kernel knows a little earlier
+        await eventually(lambda: not child.alive, "its end to be noticed")  # the kernel knows a little earlier
         assert (await look(pool)).pid != pid
 
 
@@ -232,7 +227,7 @@ async def test_an_agent_that_is_killed_leaves_no_child(tmp_path: Path, number: s
         pid = await begun(mark)
         assert psutil.pid_exists(pid)
         agent.send_signal(number)
-        await until(lambda: gone(pid))
+        await eventually(lambda: gone(pid), "its child to be gone")
     finally:
         if agent.returncode is None:
             agent.kill()

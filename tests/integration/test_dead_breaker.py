@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,7 +11,6 @@ from millrace.contracts.dead import DEAD_GATE
 from millrace.kafka.records import Message, Partition
 from millrace.store.database import Database
 from millrace.store.dead_gate import DeadGateStore
-from millrace.store.pool import open_pool
 from millrace.store.waiting import WaitingStore
 from millrace.stream import dead_breaker
 from millrace.stream.dead_breaker import DeadLetterBreaker
@@ -22,12 +20,6 @@ from millrace.stream.gates import Gates
 STAGE = "media"  # no other test of this database closes its gates
 LIMIT = DeadLimit(share=0.5, last=10, least=4)
 numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-async def database(migrated: str) -> AsyncIterator[Database]:
-    async with open_pool(migrated) as pool:
-        yield Database(pool)
 
 
 @pytest.fixture

@@ -30,7 +30,9 @@ from services.api_gateway import dead_projection
 from services.api_gateway.dead_projection import DeadLetterProjection
 from tests.integration.dead import STAGE, DeadLetters
 from tests.integration.gateway import open_gateway, provision
-from tests.integration.test_runner import SPEC, Bench, Died, Text
+from tests.support.dying import Died
+from tests.support.job_bench import Bench
+from tests.support.toy_stage import SPEC, Text
 
 CATALOG = Catalog.load()
 

@@ -174,8 +174,8 @@ def test_the_parts_listen_on_loopback_only(folder: Path) -> None:
         )
 
 
-def test_a_database_of_ones_own_has_vectors_and_its_owner_is_no_superuser(database: str) -> None:
-    with psycopg.connect(database) as connection:
+def test_a_database_of_ones_own_has_vectors_and_its_owner_is_no_superuser(empty_database: str) -> None:
+    with psycopg.connect(empty_database) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
         connection.execute("CREATE TABLE t (v vector(2))")
         assert connection.execute("SELECT current_setting('is_superuser')").fetchone() == ("off",)

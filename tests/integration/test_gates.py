@@ -25,7 +25,8 @@ from millrace.stream.gates import Gates
 from millrace.stream.incoming import GATE_HEADER, PLACE_HEADER
 from millrace.testing.ledger import FakeLedger
 from millrace.testing.registry import codec_in_memory
-from tests.integration.test_runner import Bench, Text
+from tests.support.job_bench import Bench
+from tests.support.toy_stage import Text
 
 LEASE = timedelta(seconds=30)
 MODEL_GATE = "model:toy"

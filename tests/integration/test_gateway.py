@@ -38,6 +38,7 @@ from tests.integration.gateway import (
     published,
     published_all,
 )
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -243,12 +244,10 @@ async def test_the_drainer_keeps_rows_while_kafka_is_away_and_stops_cleanly(gate
 
 async def until_one_drains(gateway: Gateway) -> None:
     sql = """
-    SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+    SELECT count(*) = 1 FROM pg_locks JOIN pg_database ON pg_database.oid = database
      WHERE locktype = 'advisory' AND datname = current_database()
     """
-    async with asyncio.timeout(5):
-        while await gateway.pool.fetchval(sql) != 1:  # noqa: ASYNC110 - the database has no event to wait for
-            await asyncio.sleep(0.02)
+    await eventually(lambda: gateway.pool.fetchval(sql), "one to drain", 5)
 
 
 async def test_only_one_of_two_drainers_publishes_and_the_other_takes_over(gateway: Gateway) -> None:

@@ -113,8 +113,10 @@ async def test_what_is_missing_at_start_is_one_sentence(
     assert "secret" not in said
 
 
-async def test_a_database_without_tables_is_a_configuration_error(environment: dict[str, str], database: str) -> None:
-    code, said = await failed_start(environment | {"MILLRACE_POSTGRES": database})
+async def test_a_database_without_tables_is_a_configuration_error(
+    environment: dict[str, str], empty_database: str
+) -> None:
+    code, said = await failed_start(environment | {"MILLRACE_POSTGRES": empty_database})
     assert code == 78
     assert "millrace database migrate" in said
 

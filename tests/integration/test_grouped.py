@@ -34,8 +34,8 @@ class Counted(Database):
 
 
 @pytest.fixture
-async def counted(database: str) -> AsyncIterator[Counted]:
-    async with open_pool(database) as pool:
+async def counted(empty_database: str) -> AsyncIterator[Counted]:
+    async with open_pool(empty_database) as pool:
         await pool.execute("CREATE TABLE sums (name text PRIMARY KEY, total int NOT NULL)")
         yield Counted(Database(pool))
 

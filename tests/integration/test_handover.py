@@ -15,10 +15,12 @@ from millrace.kafka.records import Message, Partition
 from millrace.store.database import Record
 from millrace.stream.incoming import GATE_HEADER, place_of
 from millrace.stream.stage import Plan
-from tests.integration.test_cancel import asked_anew, cancelled, queue
-from tests.integration.test_runner import SPEC, Bench, Died, Sent, bench, database
+from tests.support.dying import Died
+from tests.support.gateway_acts import asked_anew, cancelled, queue
+from tests.support.job_bench import Bench
+from tests.support.outbox import Sent
+from tests.support.toy_stage import SPEC
 
-__all__ = ["bench", "database"]
 TOPIC = "summarize.requested.local"
 LOCAL = replace(SPEC, local=True)
 

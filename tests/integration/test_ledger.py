@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import random
 import signal
-import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,32 +23,13 @@ from millrace.ids import RequestId
 from millrace.ledger.client import LedgerClient
 from millrace.ledger.port import Granted
 from millrace.ledger.topics import DECISIONS
-from millrace.money import MicroUSD
 from services.cost_ledger.log import Broken, PartitionLog, Stored
 from services.cost_ledger.partition import Delivery, PartitionLedger
 from services.cost_ledger.state import Logged
 from services.cost_ledger.tables import KafkaDecisions
-from tests.integration.ledger import PARTITIONS, TestLedger, audit, ledger, running_ledger, until
-
-CAP = 1_000_000
-BUDGETS = '[default.transcribe]\nhour = "1.00"\nday = "10.00"\n'
-HOLD = timedelta(minutes=20)
-
-
-def new_id() -> RequestId:
-    return RequestId(str(uuid.uuid4()))
-
-
-def usd(amount: int) -> MicroUSD:
-    return MicroUSD(amount)
-
-
-async def ask(
-    client: LedgerClient, account: str, amount: int, request_id: RequestId | None = None
-) -> Granted | Refusal:
-    return await client.reserve(
-        request_id or new_id(), account=account, scope="transcribe", amount=usd(amount), hold_for=HOLD
-    )
+from tests.integration.ledger import PARTITIONS, TestLedger, audit, ledger, running_ledger
+from tests.support.ledger_asking import BUDGETS, CAP, HOLD, ask, new_id, usd
+from tests.support.waiting import eventually
 
 
 def decision(request_id: RequestId) -> CostDecision:
@@ -69,9 +49,9 @@ def decision(request_id: RequestId) -> CostDecision:
 
 
 @pytest.fixture
-async def fresh(stack: Addresses, unique: str, database: str, tmp_path: Path) -> AsyncIterator[TestLedger]:
+async def fresh(stack: Addresses, unique: str, empty_database: str, tmp_path: Path) -> AsyncIterator[TestLedger]:
     """A ledger without workers."""
-    async with ledger(stack, unique, database, tmp_path, BUDGETS) as made:
+    async with ledger(stack, unique, empty_database, tmp_path, BUDGETS) as made:
         yield made
 
 
@@ -272,7 +252,7 @@ async def test_a_hot_budget_holds_through_kill_9_in_mid_flood(fresh: TestLedger)
         async with asyncio.TaskGroup() as floods:
             for client in (one, two, three):
                 floods.create_task(flood(client))
-            await until(lambda: len(settled) > 30, 30, "the flood runs")
+            await eventually(lambda: len(settled) > 30, "the flood to run", 30)
             worker.signal(signal.SIGKILL)
             await worker.ended()
             await fresh.start().ready()

@@ -17,8 +17,9 @@ import pytest
 from millrace.embedded.readyfile import Addresses
 from millrace.errors import Refusal
 from millrace.ledger.client import LedgerClient
-from tests.integration.ledger import PARTITIONS, TestLedger, audit, ledger, until
-from tests.integration.test_ledger import BUDGETS, CAP, ask, new_id, usd
+from tests.integration.ledger import PARTITIONS, TestLedger, audit, ledger
+from tests.support.ledger_asking import BUDGETS, CAP, ask, new_id, usd
+from tests.support.waiting import eventually
 
 DAY_MS = 86_400_000
 BEFORE_S = 8.0
@@ -27,9 +28,9 @@ MIDNIGHT_OPENS = "day-opened"
 
 
 @pytest.fixture
-async def contended(stack: Addresses, unique: str, database: str, tmp_path: Path) -> AsyncIterator[TestLedger]:
+async def contended(stack: Addresses, unique: str, empty_database: str, tmp_path: Path) -> AsyncIterator[TestLedger]:
     """A ledger without workers."""
-    async with ledger(stack, unique, database, tmp_path, BUDGETS) as made:
+    async with ledger(stack, unique, empty_database, tmp_path, BUDGETS) as made:
         yield made
 
 
@@ -71,7 +72,7 @@ async def test_midnight_under_load_opens_new_budgets_and_closes_the_old_ones(con
 
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(contended.client()) for _ in range(2)]
-        await until(lambda: log_ms() > midnight_ms - BEFORE_S * 1000, 60, "shortly before midnight")
+        await eventually(lambda: log_ms() > midnight_ms - BEFORE_S * 1000, "shortly before midnight", 60)
         async with asyncio.TaskGroup() as tasks:
             for client in clients:
                 for account in ACCOUNTS:

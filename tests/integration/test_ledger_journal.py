@@ -17,9 +17,9 @@ from tests.unit.ledger.build import Partition, request, reserve, set_cap, settle
 
 
 @pytest.fixture
-async def pool(database: str) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
-    migrate(database)
-    async with open_pool(database, size=2) as opened:
+async def pool(empty_database: str) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
+    migrate(empty_database)
+    async with open_pool(empty_database, size=2) as opened:
         yield opened
 
 

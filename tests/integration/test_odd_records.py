@@ -16,9 +16,9 @@ from millrace.store.cancel import cancel
 from millrace.store.work import Mine, WorkStore
 from millrace.stream.reader import LONGEST_ID
 from millrace.stream.turns import turn_of_headers
-from tests.integration.test_runner import Bench, Outbox, Sent, bench, database
+from tests.support.job_bench import Bench
+from tests.support.outbox import Outbox, Sent
 
-__all__ = ["bench", "database"]
 pytestmark = pytest.mark.timeout(60)
 
 

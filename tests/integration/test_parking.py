@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +31,7 @@ from services.api_gateway.caps import CapDesk
 from tests.conftest import own_stack
 from tests.integration.gateway import provision
 from tests.integration.ledger import Worker, read_all
+from tests.support.waiting import eventually
 
 STAGES = ("media", "summarize", "embed")
 """The first pays nobody in the product, but a share's text takes a test no further stages."""
@@ -105,13 +106,6 @@ class Parked:
         return [one for one in found if isinstance(one, CostDecision)]
 
 
-async def eventually(condition: Callable[[], Coroutine[None, None, bool]], within_s: float) -> None:
-    """Wait for a condition of the database."""
-    async with asyncio.timeout(within_s):
-        while not await condition():  # noqa: ASYNC110  # rows have no events
-            await asyncio.sleep(0.1)
-
-
 @asynccontextmanager
 async def processes(stack: Addresses, folder: Path) -> AsyncIterator[None]:
     """The ledger, with short hours and days, and one worker a stage."""
@@ -168,7 +162,7 @@ async def test_parked_jobs_resume_in_order_without_a_herd(parked: Parked) -> Non
     async def all_done() -> bool:
         return await parked.jobs("crowd", "done") == CROWD * len(STAGES)
 
-    await eventually(all_done, 8 * DAY_S)
+    await eventually(all_done, "all jobs to be done", 8 * DAY_S)
     watching.cancel()
 
     decisions = [one for one in await parked.decisions() if one.account == "crowd"]
@@ -189,7 +183,7 @@ async def _an_amount_above_its_cap_says_never_until_the_cap_is_raised(parked: Pa
     async def all_parked() -> bool:
         return await parked.jobs("dear", "parked") == len(STAGES)
 
-    await eventually(all_parked, 120)
+    await eventually(all_parked, "the dear share to be parked", 120)
     rows = await parked.pool.fetch("SELECT reason, resume_at FROM jobs WHERE account = 'dear'")
     assert all("never under this cap" in row["reason"] and row["resume_at"] is None for row in rows), rows
 
@@ -199,7 +193,7 @@ async def _an_amount_above_its_cap_says_never_until_the_cap_is_raised(parked: Pa
     async def one_done() -> bool:
         return await parked.jobs("dear", "done") == 1
 
-    await eventually(one_done, DAY_S)
+    await eventually(one_done, "one stage of it to be done", DAY_S)
     assert await parked.jobs("dear", "parked") == len(STAGES) - 1
 
 
@@ -211,7 +205,7 @@ async def _a_raised_cap_wakes_all_at_once(parked: Parked) -> tuple[datetime, dat
         sql = "SELECT min(due) > now() + interval '15 s' FROM waiting WHERE account = 'crowd'"
         return sum(counted) == CROWD * len(STAGES) and bool(await parked.pool.fetchval(sql))
 
-    await eventually(all_wait, 180)
+    await eventually(all_wait, "the crowd to wait", 180)
     due = await parked.pool.fetchval("SELECT min(due) FROM waiting WHERE account = 'crowd'")
     waiting = await parked.jobs("crowd", "parked")
     assert waiting > 0.95 * CROWD * len(STAGES)

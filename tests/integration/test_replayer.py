@@ -17,7 +17,6 @@ from millrace.errors import ConfigurationError, Poison
 from millrace.ids import content_hash
 from millrace.kafka.records import Message, Partition
 from millrace.store.database import Database
-from millrace.store.pool import open_pool
 from millrace.store.replays import ReplayRow, ReplayStore
 from millrace.stream.reader import Reader
 from millrace.stream.replay.replayer import BATCH, Replayer, Wish
@@ -25,7 +24,9 @@ from millrace.stream.replay.window import Stretch
 from millrace.stream.stage import Plan, Prospect
 from millrace.stream.writer import Writer
 from millrace.testing.registry import codec_in_memory
-from tests.integration.test_runner import SPEC, Died, DyingDatabase, Outbox
+from tests.support.dying import Died, DyingDatabase
+from tests.support.outbox import Outbox
+from tests.support.toy_stage import SPEC
 
 WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
 SHARES = 2 * BATCH + 5
@@ -114,12 +115,6 @@ class Bench:
         found = await ReplayStore(self.database).get(replay.replay_id)
         assert found is not None
         return found
-
-
-@pytest.fixture(scope="module")
-async def database(migrated: str) -> AsyncIterator[Database]:
-    async with open_pool(migrated) as pool:
-        yield Database(pool)
 
 
 @pytest.fixture

@@ -3,265 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
 import psutil
 import pytest
-from pydantic import BaseModel
 
-from millrace.clock import Clock, ManualClock, SystemClock
+from millrace.clock import ManualClock
 from millrace.contracts.events import (
-    Event,
-    ResultEvent,
     ShareCreated,
     StageRequested,
     SummaryReady,
     TaskStatus,
 )
-from millrace.contracts.wire import Codec
 from millrace.errors import Denied, Poison, Refusal, Retryable, Skipped, Unavailable
-from millrace.ids import RequestId, content_hash
+from millrace.ids import RequestId
 from millrace.kafka.records import Message, Partition
 from millrace.models.child.pool import Care, open_children
 from millrace.models.port import Paid
 from millrace.money import MicroUSD
-from millrace.store.calls import CallStore
-from millrace.store.cancel import CancelStore
-from millrace.store.database import Database, Record
-from millrace.store.jobs import JobStore
-from millrace.store.pool import open_pool
 from millrace.store.waiting import WaitingStore
 from millrace.store.work import WorkStore
-from millrace.stream.cancel import Stops
-from millrace.stream.core import Core, Stores
-from millrace.stream.dead_breaker import Unobserved
 from millrace.stream.endings import MAX_ATTEMPTS, MAX_ATTEMPTS_OVER_LIMIT
-from millrace.stream.gates import Gates
-from millrace.stream.reader import Reader
-from millrace.stream.runner import JobRunner
-from millrace.stream.stage import Finished, Plan, Run, StageHandler, StageSpec
-from millrace.stream.statuses import Statuses
-from millrace.stream.writer import Writer
+from millrace.stream.stage import Plan, Run
 from millrace.testing.ledger import FakeLedger
-from millrace.testing.registry import codec_in_memory
 from services.embed_agent.adapters.pgvector import PgVectorStore
 from services.embed_agent.domain import Chunk
 from services.embed_agent.ports import Vectors
 from tests.integration.toy_model import Order, Seen, recipe
-
-SPEC = StageSpec(
-    name="summarize",
-    inputs=("share.created",),
-    output="summary.ready",
-    soft_limit=timedelta(minutes=1),
-    hard_limit=timedelta(minutes=2),
-)
-LEASE = timedelta(seconds=30)
-
-
-class Died(BaseException):
-    """The process ends here, in a test."""
-
-
-class Text(BaseModel):
-    text: str
-    skipped_reason: str | None = None
-
-
-class Summary(BaseModel):
-    skipped_reason: str | None
-    summary: str
-    source: str = "text"
-    backend: str = "toy"
-    model: str = "toy"
-
-
-class Toy(StageHandler[ShareCreated, Text]):
-    """A stage whose work is one paid call, or whatever error the test wants."""
-
-    result_type = Text
-    event_type = SummaryReady
-
-    def __init__(self) -> None:
-        self.raises: list[Exception] = []
-        self.billed = 0
-
-    def plan(self, event: Event, options: Mapping[str, str]) -> Plan[ShareCreated] | None:
-        if not isinstance(event, ShareCreated) or event.text is None:
-            return None
-        return Plan(event, content_hash(event.text), "toy")
-
-    async def work(self, plan: Plan[ShareCreated], run: Run) -> Text:
-        if self.raises:
-            raise self.raises.pop(0)
-        return await run.call(0, Text, model="toy", hold=MicroUSD(10), do=self._bill)
-
-    async def _bill(self) -> Paid[Text]:
-        self.billed += 1
-        return Paid(Text(text="short"), MicroUSD(7))
-
-    def skipped(self, plan: Plan[ShareCreated], reason: str) -> Text:
-        return Text(text="", skipped_reason=reason)
-
-    def event(self, plan: Plan[ShareCreated], done: Finished[Text]) -> ResultEvent:
-        kept = Summary(skipped_reason=done.result.skipped_reason, summary=done.result.text)
-        return Finished(done.work_key, kept, done.cost, done.finished_at).as_event(SummaryReady, plan.event)
-
-
-@dataclass(frozen=True)
-class Sent:
-    topic: str
-    key: bytes
-    value: bytes
-    headers: dict[str, bytes]
-
-
-@dataclass
-class Outbox:
-    """A producer that confirms at once and remembers; it may die before or after."""
-
-    sent: list[Sent] = field(default_factory=list)
-    step: Callable[[], None] = lambda: None
-
-    async def send(
-        self,
-        topic: str,
-        *,
-        key: bytes,
-        value: bytes,
-        headers: Sequence[tuple[str, bytes]],
-        partition: int | None = None,
-        hurry: bool = True,
-    ) -> None:
-        await self.before(topic)
-        self.step()
-        self.sent.append(Sent(topic, key, value, dict(headers)))
-        self.step()
-
-    async def before(self, topic: str) -> None:
-        """What keeps a message back, or refuses it."""
-
-    def to(self, topic: str) -> list[Sent]:
-        return [sent for sent in self.sent if sent.topic == topic]
-
-
-class DyingDatabase(Database):
-    """The real database; the process may die before or after any statement."""
-
-    def __init__(self, database: Database, step: Callable[[], None]) -> None:
-        super().__init__(database.pool)
-        self._step = step
-
-    async def fetchrow(self, sql: str, *args: object) -> Record | None:
-        self._step()
-        row = await super().fetchrow(sql, *args)
-        self._step()
-        return row
-
-    async def many(self, sql: str, of: Sequence[tuple[object, ...]]) -> Sequence[Record]:
-        self._step()
-        rows = await super().many(sql, of)
-        self._step()
-        return rows
-
-    async def execute(self, sql: str, *args: object) -> int:
-        self._step()
-        changed = await super().execute(sql, *args)
-        self._step()
-        return changed
-
-
-class Bench:
-    """A runner over the real database with its own share."""
-
-    def __init__(self, database: Database, codec: Codec, text: str | None = None) -> None:
-        self.database, self.codec = database, codec
-        self.toy, self.outbox, self.ledger = Toy(), Outbox(), FakeLedger()
-        self.share = str(uuid.uuid4())
-        event = ShareCreated(
-            share_id=self.share,
-            owner="o",
-            source_kind="text",
-            text=text or f"words of {self.share}",
-            platform="web",
-            content_type="article",
-            created_at=datetime.now(UTC),
-        )
-        self.message = Message(
-            Partition("share.created", 0), 5, self.share.encode(), codec.encode("share.created", event), {"h": b"1"}
-        )
-
-    def runner(
-        self,
-        database: Database | None = None,
-        owner: str = "one",
-        spec: StageSpec = SPEC,
-        clock: Clock | None = None,
-        gates: Gates | None = None,
-        *,
-        stops: Stops | None = None,
-        hands_over: bool = False,
-    ) -> JobRunner[ShareCreated, Text]:
-        db = database or self.database
-        stores = Stores(
-            WorkStore(db, owner, LEASE),
-            CallStore(db),
-            JobStore(db),
-            gates or Gates("summarize", WaitingStore(db, "summarize")),
-            WaitingStore(db, "summarize"),
-            CancelStore(db, "summarize", ["summarize", "embed"]),
-            LEASE,
-        )
-        clock = clock or SystemClock()
-        writer = Writer(self.outbox, self.codec, clock, source="test", partitions={"task.status": 4})
-        core = Core(
-            spec,
-            handler=self.toy,
-            stores=stores,
-            ledger=self.ledger,
-            reader=Reader(self.codec, SPEC.inputs),
-            writer=writer,
-            statuses=Statuses(writer),
-            clock=clock,
-            observer=Unobserved(),
-            stops=stops or Stops(),
-            hands_over=hands_over,
-        )
-        return JobRunner(core)
-
-    async def job(self) -> Record:
-        row = await self.database.fetchrow("SELECT * FROM jobs WHERE share_id = $1", self.share)
-        assert row is not None
-        return row
-
-    async def waiting(self) -> list[Record]:
-        return list(await self.database.fetch("SELECT * FROM waiting WHERE share_id = $1", self.share))
-
-    async def wake(self) -> Message:
-        """The message that the mover would publish."""
-        (row,) = await self.waiting()
-        await self.database.execute("DELETE FROM waiting WHERE share_id = $1", self.share)
-        headers = {name: text.encode() for name, text in row["headers"].items()}
-        return Message(Partition(row["topic"], 0), 0, row["key"], row["value"], headers)
-
-    async def expire_leases(self) -> None:
-        await self.database.execute("UPDATE work SET lease_until = now() - interval '1 s' WHERE result IS NULL")
-
-
-@pytest.fixture(scope="module")
-async def database(migrated: str) -> AsyncIterator[Database]:
-    async with open_pool(migrated) as pool:
-        yield Database(pool)
-
-
-@pytest.fixture
-async def bench(database: Database) -> Bench:
-    return Bench(database, await codec_in_memory())
+from tests.support.dying import Died, DyingDatabase
+from tests.support.job_bench import LEASE, Bench
+from tests.support.outbox import Outbox
+from tests.support.toy_stage import SPEC, Text
 
 
 async def test_finished_work_is_emitted_with_its_cost_and_told_to_the_ledger(bench: Bench) -> None:

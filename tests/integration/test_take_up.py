@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +11,6 @@ from millrace.ids import WorkKey
 from millrace.store.ask import Ask
 from millrace.store.database import Database
 from millrace.store.jobs import JobStore
-from millrace.store.pool import open_pool
 from millrace.store.turns import Turn
 from millrace.store.work import Busy, Mine, WorkStore
 
@@ -26,12 +24,6 @@ KNOWN = {
     "that is to be cancelled": "UPDATE jobs SET cancelled_at = now()",
     "that runs": "UPDATE jobs SET state = 'running'",
 }
-
-
-@pytest.fixture
-async def database(migrated: str) -> AsyncIterator[Database]:
-    async with open_pool(migrated) as pool:
-        yield Database(pool)
 
 
 def running(share: str) -> TaskStatus:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,10 +13,10 @@ from millrace.contracts.headers import TIME_HEADER
 from millrace.errors import Poison, Retryable
 from millrace.kafka.records import Message, Partition
 from millrace.store.database import Database
-from millrace.store.pool import open_pool
 from millrace.stream.stage import Plan, Run
 from millrace.testing.registry import codec_in_memory
-from tests.integration.test_runner import Bench, Text, Toy
+from tests.support.job_bench import Bench
+from tests.support.toy_stage import Text, Toy
 
 
 class Choosing(Toy):
@@ -96,12 +96,6 @@ class Told:
         before = await self.stands()
         await self.reads(*self.log, *reversed(self.log))
         assert await self.stands() == before
-
-
-@pytest.fixture(scope="module")
-async def database(migrated: str) -> AsyncIterator[Database]:
-    async with open_pool(migrated) as pool:
-        yield Database(pool)
 
 
 @pytest.fixture

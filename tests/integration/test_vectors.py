@@ -17,6 +17,7 @@ from millrace.store.pool import open_pool
 from services.embed_agent.adapters.pgvector import PgVectorStore
 from services.embed_agent.domain import Chunk
 from services.embed_agent.ports import Vectors
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -106,9 +107,7 @@ _BLOCKED = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 
 
 
 async def _until_blocked(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    async with asyncio.timeout(10):
-        while not await connection.fetchval(f"SELECT count(*) {_BLOCKED}"):  # noqa: ASYNC110  # another process
-            await asyncio.sleep(0.01)
+    await eventually(lambda: connection.fetchval(f"SELECT count(*) {_BLOCKED}"), "a statement to be blocked", 10)
 
 
 async def _end_blocked(connection: asyncpg.Connection[asyncpg.Record]) -> None:

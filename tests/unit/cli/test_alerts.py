@@ -12,9 +12,8 @@ from millrace.cli.budget import budget_report
 from millrace.contracts.api import AlertsAnswer, AlertView, BudgetAnswer
 from millrace.contracts.events import AlertKind
 from millrace.money import MicroUSD
+from tests.support.command_line import lines, run
 from tests.unit.cli.build import NOW, budget_row
-from tests.unit.cli.test_commands import run
-from tests.unit.cli.test_reading import lines
 
 
 def alert(kind: AlertKind, percent: int) -> AlertView:

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.command_line import run, sentence
 from tests.unit.cli.build import NOW
-from tests.unit.cli.test_commands import run, sentence
 
 SINCE = NOW.isoformat()
 

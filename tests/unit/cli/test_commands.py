@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
-from millrace.cli.connection import transport
 from millrace.cli.main import app
 from millrace.contracts.api import ShareRequest, ShareView
 from millrace.contracts.events import TaskState
+from tests.support.command_line import Answer, run, sentence
 from tests.unit.cli.build import ID, share, stage
 
-Answer = Callable[[httpx.Request], httpx.Response]
 ACCEPTED = {"share_id": ID, "href": f"/shares/{ID}", "stages": ["embed"]}
 
 
@@ -36,21 +34,6 @@ class Gateway:
 
     def shared(self) -> ShareRequest:
         return ShareRequest.model_validate_json(self.requests[0].content)
-
-
-def run(answer: Answer, *arguments: str, stdin: bytes = b"") -> Result:
-    token = transport.set(httpx.MockTransport(answer))
-    try:
-        return CliRunner().invoke(app, arguments, input=stdin, env={"MILLRACE_GATEWAY": "http://gateway:1"})
-    finally:
-        transport.reset(token)
-
-
-def sentence(result: Result) -> str:
-    assert result.stdout == ""
-    assert "Traceback" not in result.stderr
-    assert result.stderr.count("\n") == 1
-    return result.stderr
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "README.MD"])

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.command_line import run, sentence
 from tests.unit.cli.build import NOW
-from tests.unit.cli.test_commands import run, sentence
 
 LETTER: dict[str, Any] = {
     "id": "d-1",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from rich.console import Console, RenderableType
 
 from millrace.cli.budget import budget_report
 from millrace.cli.console import moment, plain
@@ -13,14 +12,8 @@ from millrace.cli.view import moves, share_report
 from millrace.contracts.api import BudgetAnswer, SearchAnswer, SummaryView, TranscriptView
 from millrace.contracts.events import Segment
 from millrace.money import MicroUSD
+from tests.support.command_line import lines
 from tests.unit.cli.build import ID, NOW, budget_row, hit, receipt, share, stage
-
-
-def lines(shown: RenderableType, width: int = 80) -> list[str]:
-    console = Console(width=width, highlight=False, no_color=True)
-    with console.capture() as captured:
-        console.print(shown)
-    return [" ".join(line.split()) for line in captured.get().splitlines()]
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from services.cost_ledger.alerts import id_of
 from services.cost_ledger.present import PresentWindows
 from services.cost_ledger.recorder import Arrived
 from services.cost_ledger.spend import Decided, JsonRow, SpendBook, WindowName
+from tests.support.spend_world import World
+from tests.support.waiting import eventually
 from tests.unit.ledger.build import DAY, HOUR, NOON, Partition, request, reserve, set_cap, settle
-from tests.unit.ledger.test_spend import World, until
 
 
 class Outlet:
@@ -85,7 +86,7 @@ class Alarmed:
         await recorder.start()
         for one in arriving:
             await recorder.put(Arrived(one, lambda: None, lambda: True))
-        await until(lambda: bool(self.world.failures))
+        await eventually(lambda: bool(self.world.failures), "the process to end", every_s=0)
         await recorder.stop()
         self.world.failures.clear()
         self.new_life()
@@ -193,7 +194,7 @@ async def test_the_recorder_fills_the_gauges_and_they_end_with_its_partitions(al
     await recorder.start()
     for one in alarmed.decide(set_cap("hour", 1_000_000), reserve("1", 250_000)):
         await recorder.put(Arrived(one, lambda: None, lambda: True))
-    await until(lambda: bool(gauges(alarmed.present)))
+    await eventually(lambda: bool(gauges(alarmed.present)), "gauges", every_s=0)
     assert gauges(alarmed.present)["ml_budget_remaining_dollars", "a", "transcribe", "hour"] == 0.75
 
     await recorder.forget()
