@@ -169,8 +169,8 @@ class LocalBlobStore:
     def _existing(self, key: str) -> Path:
         path = self._path(key)
         if not self._is_kept(path):
-            # Whoever gave out the key had put something, which leaves the folder of what comes in. Without that folder
-            # the store's disk is not mounted, and all that it holds would be said to be gone.
+            # Whoever gave out the key had put something, which leaves the folder of what comes in. Without it the
+            # store's disk is not mounted, and all that it holds would be said to be gone.
             with _readable():
                 if not _is_folder(self._root / _INCOMING):
                     raise Unavailable(
