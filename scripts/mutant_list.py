@@ -376,8 +376,8 @@ MUTANTS: Final = (
     Mutant(
         "settled-for-nothing",
         "millrace/stream/calls.py",
-        "actual=paid.cost, hurry=False)",
-        "actual=MicroUSD(0), hurry=False)",
+        "actual=paid.cost, linger=True)",
+        "actual=MicroUSD(0), linger=True)",
         (f"{I}/test_calls.py",),
         "a call is settled with another amount than it cost",
     ),

@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 MAX_REQUEST_BYTES = 4 * 1024 * 1024 + 64 * 1024
 """Beyond the largest message of any topic (schemas/topics.yaml), with its headers; the topic's own limit decides."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
-COMPANY_S = 0.05
-"""How long a message that nobody waits for stays back, so that others go out with it in one request."""
+LINGER_S = 0.05
+"""How long a message that nobody waits for lingers, so that others go out with it in one request."""
 
 
 class Producer:
@@ -29,7 +29,7 @@ class Producer:
         self._bootstrap = bootstrap
         self._current: AIOKafkaProducer | None = None
         self._replacing = asyncio.Lock()
-        self._leaving: asyncio.Event | None = None
+        self._lingering: asyncio.Event | None = None
 
     async def start(self) -> None:
         """Connect.
@@ -40,7 +40,7 @@ class Producer:
 
     async def stop(self) -> None:
         """Flush and close."""
-        await self._leave()
+        await self._flush()
         current, self._current = self._current, None
         if current is not None:
             await current.stop()
@@ -54,9 +54,11 @@ class Producer:
         )
         try:
             await producer.start()
-        except KafkaError as exc:
+        except BaseException as exc:  # also when the start is cancelled: its tasks and connections would stay
             await producer.stop()
-            raise Unavailable(f"Kafka at {self._bootstrap} does not answer ({type(exc).__name__})") from exc
+            if isinstance(exc, KafkaError):
+                raise Unavailable(f"Kafka at {self._bootstrap} does not answer ({type(exc).__name__})") from exc
+            raise
         return producer
 
     async def send(
@@ -67,17 +69,18 @@ class Producer:
         value: bytes,
         headers: Sequence[Header],
         partition: int | None = None,
-        hurry: bool = True,
+        linger: bool = False,
     ) -> None:
         """Send and wait until all in-sync replicas have it, for as long as that takes.
 
-        :param hurry: False leaves just before the next message that hurries, or after 50 ms; order is kept.
+        :param linger: True: it goes out just before the next message that does not linger, or after 50 ms; order is
+            kept.
         :raises Poison: the message is larger than the topic allows; sending it again cannot help.
         """
-        if not hurry:
-            await self._company()
+        if linger:
+            await self._linger()
         else:
-            await self._leave()
+            await self._flush()
         wait = _FIRST_WAIT_S
         while True:
             current = self._current
@@ -97,19 +100,19 @@ class Producer:
             else:
                 return
 
-    async def _company(self) -> None:
-        if self._leaving is None or self._leaving.is_set():
-            self._leaving = asyncio.Event()
-            asyncio.get_running_loop().call_later(COMPANY_S, self._leaving.set)
-        await self._leaving.wait()
+    async def _linger(self) -> None:
+        if self._lingering is None or self._lingering.is_set():
+            self._lingering = asyncio.Event()
+            asyncio.get_running_loop().call_later(LINGER_S, self._lingering.set)
+        await self._lingering.wait()
 
-    async def _leave(self) -> None:
-        """Let go of what waits for company: it is on its way when this returns, before whatever comes next.
+    async def _flush(self) -> None:
+        """Let go of what lingers: it is on its way when this returns, before whatever comes next.
 
         The ledger decides in this order: a cost that was told must have made room for the next request.
         """
-        if self._leaving is not None and not self._leaving.is_set():
-            self._leaving.set()
+        if self._lingering is not None and not self._lingering.is_set():
+            self._lingering.set()
             await asyncio.sleep(0)
 
     async def _replace(self, broken: AIOKafkaProducer) -> None:

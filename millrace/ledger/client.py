@@ -107,17 +107,17 @@ class LedgerClient:
         account: str,
         scope: str,
         actual: MicroUSD,
-        hurry: bool = True,
+        linger: bool = False,
         confirm: bool = False,
     ) -> None:
         """Tell what the call really cost; returns when Kafka has it, with `confirm` when the ledger has decided it.
 
-        :param hurry: False: nobody waits for it, and it may wait a moment for company.
+        :param linger: True: nobody waits for it, and it may wait a moment for others to go out with.
 
         :raises Unavailable: with `confirm`, no decision within 30 s; the settlement may still be decided.
         """
         request = self._request(request_id, "settle", account, scope).model_copy(update={"amount_micro_usd": actual})
-        await (self._ask(request) if confirm else self._send(request, hurry=hurry))
+        await (self._ask(request) if confirm else self._send(request, linger=linger))
 
     async def release(self, request_id: RequestId, *, account: str, scope: str) -> None:
         """Give the hold back; returns when Kafka has it."""
@@ -240,7 +240,7 @@ class LedgerClient:
             }
         )
 
-    async def _send(self, request: CostRequest, partition: int | None = None, *, hurry: bool = True) -> None:
+    async def _send(self, request: CostRequest, partition: int | None = None, *, linger: bool = False) -> None:
         about = headers(
             REQUESTS,
             f"{request.request_id}:{request.op}",
@@ -255,7 +255,7 @@ class LedgerClient:
             value=self._codec.encode(REQUESTS, request),
             headers=about,
             partition=partition,
-            hurry=hurry,
+            linger=linger,
         )
 
 

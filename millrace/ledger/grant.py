@@ -32,11 +32,11 @@ class Ends(Protocol):
     """The ways in which a hold ends."""
 
     async def settle(
-        self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD, hurry: bool = True
+        self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD, linger: bool = False
     ) -> None:
         """Tell what the call really cost; returns when Kafka has confirmed the message.
 
-        :param hurry: False: nobody waits for it, and it may wait a moment for company.
+        :param linger: True: nobody waits for it, and it may wait a moment for others to go out with.
         """
         ...
 

@@ -12,9 +12,11 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -25,6 +27,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
 _MAX_KEY = 512
 _INCOMING = ".incoming"
+_ABANDONED_AFTER_S = 24 * 3600
 
 
 class BadKey(Poison):
@@ -100,10 +103,13 @@ def content_key(prefix: str, sha256: str, suffix: str = "") -> str:
 
 
 async def fingerprint(path: Path) -> tuple[str, int]:
-    """SHA-256 (64 hex digits) and size in bytes of a file."""
+    """SHA-256 (64 hex digits) and size in bytes of a file that the store has lent.
+
+    :raises Unavailable: it cannot be read at present.
+    """
 
     def read() -> tuple[str, int]:
-        with path.open("rb") as file:
+        with _readable(), path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
 
     return await asyncio.to_thread(read)
@@ -119,7 +125,11 @@ class LocalBlobStore:
         """Copy a file into the folder and make it durable; it appears under its key in one step."""
 
         def copy() -> None:
-            with path.open("rb") as source:
+            try:
+                source = path.open("rb")
+            except OSError as exc:
+                raise Unavailable(f"the file for the media store cannot be read: {exc.strerror or exc}") from exc
+            with source:
                 self._write(target, lambda incoming: shutil.copyfileobj(source, incoming, 1 << 20))
 
         target = self._path(key)
@@ -131,12 +141,18 @@ class LocalBlobStore:
         await asyncio.to_thread(self._write, self._path(key), lambda incoming: incoming.write(content))
 
     async def exists(self, key: str) -> bool:
-        """Whether the file is there."""
-        return await asyncio.to_thread(self._path(key).is_file)
+        """Whether the file is there; nothing is, where the folder is still to be made."""
+        return await asyncio.to_thread(self._is_kept, self._path(key))
 
     async def read(self, key: str) -> bytes:
         """The file's bytes."""
-        return await asyncio.to_thread(self._existing(key).read_bytes)
+
+        def read() -> bytes:
+            path = self._existing(key)
+            with _readable():
+                return path.read_bytes()
+
+        return await asyncio.to_thread(read)
 
     @asynccontextmanager
     async def local_copy(self, key: str) -> AsyncIterator[Path]:
@@ -152,9 +168,23 @@ class LocalBlobStore:
 
     def _existing(self, key: str) -> Path:
         path = self._path(key)
-        if not path.is_file():
+        if not self._is_kept(path):
+            # Whoever gave out the key had put something, which leaves the folder of what comes in. Without it the
+            # store's disk is not mounted, and all that it holds would be said to be gone.
+            with _readable():
+                if not _is_folder(self._root / _INCOMING):
+                    raise Unavailable(
+                        "the media store is not there: mount it at the folder that MILLRACE_BLOBS names"
+                    )
             raise BlobMissing(f"{key} is not in the media store any more: share it again")
         return path
+
+    def _is_kept(self, path: Path) -> bool:
+        with _readable():
+            found = _status(path)
+            if found is None and (root := _status(self._root)) is not None and not stat.S_ISDIR(root.st_mode):
+                raise Unavailable("the media store is not a folder: let MILLRACE_BLOBS name one")
+        return found is not None and stat.S_ISREG(found.st_mode)
 
     def _write(self, path: Path, fill: Callable[[IO[bytes]], object]) -> None:
         # Written aside on the same file system, then renamed: a reader never sees half a file.
@@ -176,6 +206,47 @@ class LocalBlobStore:
             if exc.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise Unavailable("the media store is full: free some space or give it another folder") from exc
             raise Unavailable(f"the media store cannot be written: {exc.strerror or exc}") from exc
+
+
+def sweep_incoming(root: Path) -> None:
+    """Remove what writers that were killed have left in a store's folder a day ago.
+
+    :raises OSError: the folder cannot be read or changed.
+    """
+    sweep(root / _INCOMING, "tmp*")
+
+
+def sweep(folder: Path, pattern: str) -> None:
+    """Remove files by a pattern of their names that nobody has written to for a day; nothing without the folder.
+
+    :raises OSError: the folder cannot be read or changed.
+    """
+    for left in folder.glob(pattern):
+        with suppress(FileNotFoundError):  # another process sweeps, too, or the writer is just ready
+            if left.stat().st_mtime < time.time() - _ABANDONED_AFTER_S:
+                left.unlink()
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """A disk that fails, is remounted or refuses us says nothing about what it holds."""
+    try:
+        yield
+    except OSError as exc:
+        raise Unavailable(f"the media store cannot be read: {exc.strerror or exc}") from exc
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """None: nothing is there. Not `Path.is_file`, which takes some failures for that."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _is_folder(path: Path) -> bool:
+    found = _status(path)
+    return found is not None and stat.S_ISDIR(found.st_mode)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -255,7 +255,7 @@ class Calls:
         await self._store.answered(request, paid.answer.model_dump(mode="json"), paid.cost)
         # The ledger may hear of it while the work goes on: whoever finds the answer kept but untold tells it.
         payer = self._payer
-        settle = self._ledger.settle(request, account=payer.account, scope=payer.scope, actual=paid.cost, hurry=False)
+        settle = self._ledger.settle(request, account=payer.account, scope=payer.scope, actual=paid.cost, linger=True)
         self._telling[request] = asyncio.create_task(settle)
 
     async def all_told(self) -> list[RequestId]:

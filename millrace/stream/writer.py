@@ -34,9 +34,9 @@ class Sender(Protocol):
         value: bytes,
         headers: Sequence[Header],
         partition: int | None = None,
-        hurry: bool = True,
+        linger: bool = False,
     ) -> None:
-        """Return when the message is durable; one that does not hurry waits a moment for company.
+        """Return when the message is durable; one that lingers waits a moment for others.
 
         :raises Poison: it is larger than the topic takes.
         """
@@ -88,7 +88,7 @@ class Writer:
             value=self._codec.encode(topic, status),
             headers=self._headers(topic, ids.event_id(topic, status.share_id, moment), key, continue_trace(None)),
             partition=partition_for(partition_key(key), self._partitions[topic]),
-            hurry=False,
+            linger=True,
         )
 
     def command(

@@ -87,10 +87,10 @@ class FakeLedger:
         return Granted(request_id, account, scope, amount, self.warning, ends=self, telling=self.telling)
 
     async def settle(
-        self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD, hurry: bool = True
+        self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD, linger: bool = False
     ) -> None:
         """See `Ledger.settle`."""
-        del account, scope, hurry
+        del account, scope, linger
         self._end(request_id, "settle", f"settled {actual}", actual)
 
     async def release(self, request_id: RequestId, *, account: str, scope: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from millrace.errors import ConfigurationError
 from millrace.kafka.producer import open_producer
 from millrace.ledger.client import open_ledger
 from millrace.models.build import open_embedding
-from millrace.store.blobs import LocalBlobStore
+from millrace.store.blobs import LocalBlobStore, sweep, sweep_incoming
 from millrace.store.pool import open_pool
 from millrace.store.version import verify_migrated
 from services.api_gateway.cancel import CancelDesk
@@ -36,7 +35,6 @@ from services.api_gateway.unconfirmed import UnconfirmedDesk
 
 NAME = "api_gateway"
 _POOL_SIZE = 10  # one of them is the drainer's, for good
-_ABANDONED_AFTER_S = 24 * 3600
 
 
 @asynccontextmanager
@@ -49,7 +47,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
     catalog = Catalog.load()
     written = (TOPIC, "cost.requests", *(f"{stage}.requested" for stage in catalog.stages))
     await verify_topics(settings.kafka, catalog, (*written, "cost.decisions", *catalog.dead_topics))
-    await asyncio.to_thread(prepare_folder, settings.uploads)
+    await asyncio.to_thread(prepare_folders, settings.uploads, settings.blobs)
     clock = SystemClock()
     with Registry(settings.registry) as registry:
         codec = await Codec.connect(registry, catalog, written)
@@ -89,17 +87,17 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                 await publisher.close()
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make the folder of uploads, and sweep what a gateway that was killed has left there a day ago.
+def prepare_folders(uploads: Path, blobs: Path) -> None:
+    """Make the folder of uploads, and sweep what processes that were killed have left there and in the media store.
 
-    :raises ConfigurationError: it cannot be made or written.
+    :raises ConfigurationError: it cannot be made, read or written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob("upload-*"):
-            if left.stat().st_mtime < time.time() - _ABANDONED_AFTER_S:
-                left.unlink(missing_ok=True)
+        uploads.mkdir(parents=True, exist_ok=True)
+        sweep(uploads, "upload-*")
+        sweep_incoming(blobs)
     except OSError as exc:
         raise ConfigurationError(
-            f"The folder for uploads cannot be used ({exc.strerror}): set MILLRACE_UPLOAD_FOLDER or MILLRACE_BLOBS."
+            f"The folders for uploads and media cannot be used ({exc.strerror}): "
+            "set MILLRACE_UPLOAD_FOLDER or MILLRACE_BLOBS."
         ) from exc

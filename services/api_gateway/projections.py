@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from millrace.contracts.api import EmbeddingView, Receipt, ShareView, StageView, SummaryView, TranscriptView
 from millrace.contracts.catalog import Catalog
-from millrace.errors import Poison
+from millrace.errors import Poison, Unavailable
 from millrace.money import MicroUSD
 from millrace.store.blobs import BlobStore
 from millrace.store.transcripts import read_segments
@@ -100,6 +100,6 @@ async def _transcript(blobs: BlobStore, result: Mapping[str, object] | None) -> 
         return TranscriptView.model_validate(result)
     try:
         segments = await read_segments(blobs, reference)
-    except Poison as exc:  # the text is still worth showing
+    except (Poison, Unavailable) as exc:  # the text is still worth showing
         return TranscriptView.model_validate({**result, "segments": [], "note": str(exc)})
     return TranscriptView.model_validate({**result, "segments": segments})

@@ -39,7 +39,7 @@ STALLED: Final = timedelta(seconds=15)
 ASK_AGAIN: Final = timedelta(seconds=30)
 """Caps that were asked for and are not decided are asked for again after this."""
 _POLL_S: Final = 0.1
-_COMPANY_S: Final = 0.02
+_LINGER_S: Final = 0.02
 _HOUSEKEEPING: Final = timedelta(seconds=1)
 _HOLE_ATTEMPTS: Final = 3
 _GROUP: Final[Mapping[str, str | int | bool]] = {
@@ -176,11 +176,11 @@ class Admission:
         return True
 
     def _fetch(self) -> dict[int, list[Message]]:
-        """What has arrived, by partition; what nobody waits for alone waits a moment for company."""
+        """What has arrived, by partition; what nobody waits for, when alone, lingers a moment."""
         found: dict[int, list[Message]] = defaultdict(list)
         messages = self._poll(_POLL_S, MAX_BATCH)
         if 0 < len(messages) < MAX_BATCH and not any(map(is_waited_for, messages)):
-            messages += self._poll(_COMPANY_S, MAX_BATCH - len(messages))
+            messages += self._poll(_LINGER_S, MAX_BATCH - len(messages))
         for message in messages:
             found[message.partition() or 0].append(message)
         return found

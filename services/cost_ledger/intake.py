@@ -19,7 +19,7 @@ from services.cost_ledger.state import Logged
 log = logging.getLogger(__name__)
 
 _REGISTRY_AWAY_S: Final = 1.0
-_UNHURRIED: Final = (":settle", ":release", ":unknown")
+_LINGERING: Final = (":settle", ":release", ":unknown")
 
 
 class Intake:
@@ -64,7 +64,7 @@ def is_waited_for(message: Message) -> bool:
     what it asks for.
     """
     asked = header(cast("list[tuple[str, bytes]]", message.headers() or []), "ce_id")
-    return asked is None or not asked.endswith(_UNHURRIED)
+    return asked is None or not asked.endswith(_LINGERING)
 
 
 def _traceparent(message: Message) -> str | None:

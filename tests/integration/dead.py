@@ -33,9 +33,9 @@ class DeadToKafka(Outbox):
         value: bytes,
         headers: Sequence[tuple[str, bytes]],
         partition: int | None = None,
-        hurry: bool = True,
+        linger: bool = False,
     ) -> None:
-        await super().send(topic, key=key, value=value, headers=headers, partition=partition, hurry=hurry)
+        await super().send(topic, key=key, value=value, headers=headers, partition=partition, linger=linger)
         if topic.endswith(".dead"):
             await self.producer.send(topic, key=key, value=value, headers=headers)
 

@@ -37,7 +37,7 @@ class Broker:
         value: bytes,
         headers: Sequence[Header],
         partition: int | None = None,
-        hurry: bool = True,
+        linger: bool = False,
     ) -> None:
         self.asked.set()
         await self.confirms.wait()

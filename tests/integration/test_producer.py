@@ -1,4 +1,4 @@
-"""Confirmed output on the real broker: what hurries, and what goes along with it."""
+"""Confirmed output on the real broker: what goes out at once, and what goes along with it."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ async def read(stack: Addresses, topic: str, count: int) -> list[bytes]:
         await consumer.stop()
 
 
-async def begin(producer: Producer, topic: str, value: bytes, *, hurry: bool = False) -> asyncio.Task[None]:
-    """A message that is on its way, or waits for company."""
-    task = asyncio.create_task(producer.send(topic, key=b"k", value=value, headers=[], hurry=hurry))
+async def begin(producer: Producer, topic: str, value: bytes, *, linger: bool = True) -> asyncio.Task[None]:
+    """A message that is on its way, or lingers."""
+    task = asyncio.create_task(producer.send(topic, key=b"k", value=value, headers=[], linger=linger))
     await asyncio.sleep(0)
     return task
 
 
-async def test_what_nobody_waits_for_leaves_with_the_next_that_hurries_and_in_order(
+async def test_what_lingers_leaves_with_the_next_that_does_not_and_in_order(
     stack: Addresses, unique: str, producer: Producer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "COMPANY_S", 3600)
+    monkeypatch.setattr(module, "LINGER_S", 3600)
     values = [b"%d" % number for number in range(5)]
     held_back = [await begin(producer, unique, value) for value in values]
-    await producer.send(unique, key=b"other", value=b"hurries", headers=[])
+    await producer.send(unique, key=b"other", value=b"at once", headers=[])
     await asyncio.gather(*held_back)
     found = await read(stack, unique, len(values) + 1)
-    assert found == [*values, b"hurries"]  # of a request for money what is settled comes first
+    assert found == [*values, b"at once"]  # of a request for money what is settled comes first
 
-    held_back = [await begin(producer, unique, b"later")]  # the next ones have company of their own to wait for
-    await producer.send(unique, key=b"other", value=b"hurries", headers=[])
+    held_back = [await begin(producer, unique, b"later")]  # the next ones linger for themselves
+    await producer.send(unique, key=b"other", value=b"at once", headers=[])
     await asyncio.gather(*held_back)
 
 

@@ -455,7 +455,7 @@ async def test_a_job_is_not_done_before_kafka_has_all_of_it(bench: Bench, unconf
 
     class SlowLedger(FakeLedger):
         async def settle(
-            self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD, hurry: bool = True
+            self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD, linger: bool = False
         ) -> None:
             await confirmed()
             await super().settle(request_id, account=account, scope=scope, actual=actual)

@@ -29,7 +29,7 @@ class Outbox:
         value: bytes,
         headers: Sequence[tuple[str, bytes]],
         partition: int | None = None,
-        hurry: bool = True,
+        linger: bool = False,
     ) -> None:
         await self.before(topic)
         self.step()

@@ -46,7 +46,7 @@ class Ledger:
         value: bytes,
         headers: Sequence[Header],
         partition: int | None = None,
-        hurry: bool = True,
+        linger: bool = False,
     ) -> None:
         request = await self._codec.decode(REQUESTS, value)
         assert isinstance(request, CostRequest)

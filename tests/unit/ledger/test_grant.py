@@ -35,7 +35,7 @@ class SlowLedger(FakeLedger):
         self.kafka, self.told_something = asyncio.Event(), asyncio.Event()
 
     async def settle(
-        self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD, hurry: bool = True
+        self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD, linger: bool = False
     ) -> None:
         await self._wait()
         await super().settle(request_id, account=account, scope=scope, actual=actual)
@@ -53,7 +53,7 @@ class BrokenLedger(FakeLedger):
     """Whatever it is told is lost."""
 
     async def settle(
-        self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD, hurry: bool = True
+        self, request_id: RequestId, *, account: str, scope: str, actual: MicroUSD, linger: bool = False
     ) -> None:
         raise Unavailable("the producer is closed")
 

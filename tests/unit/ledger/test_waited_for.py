@@ -28,5 +28,5 @@ class Message:
         (None, True),
     ],
 )
-def test_only_what_ends_a_hold_waits_for_company(headers: object, waited_for: bool) -> None:
+def test_only_what_ends_a_hold_lingers(headers: object, waited_for: bool) -> None:
     assert is_waited_for(Message(headers)) is waited_for  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from millrace.contracts.events import MediaReady, ShareCreated
-from millrace.errors import Poison, Retryable
+from millrace.errors import Poison, Retryable, Unavailable
 from millrace.money import MicroUSD
 from millrace.store.blobs import BlobMissing, LocalBlobStore
 from millrace.stream.stage import Finished, Plan, StageHandler
@@ -103,7 +103,13 @@ async def test_an_empty_upload_is_refused(bench: Bench) -> None:
 
 
 async def test_an_upload_that_is_gone_is_refused(bench: Bench) -> None:
+    await bench.store.put_bytes("uploads/other.mp4", CONTENT)
     with pytest.raises(BlobMissing):
+        await bench.work(UPLOAD)
+
+
+async def test_an_upload_waits_for_a_store_that_is_not_there(bench: Bench) -> None:
+    with pytest.raises(Unavailable):
         await bench.work(UPLOAD)
 
 

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import os
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.errors import Unavailable
-from millrace.store.blobs import BadKey, BlobMissing, LocalBlobStore, check_key, content_key
+from millrace.store.blobs import (
+    BadKey,
+    BlobMissing,
+    LocalBlobStore,
+    check_key,
+    content_key,
+    fingerprint,
+    sweep_incoming,
+)
 
 SHA = hashlib.sha256(b"x").hexdigest()
 
@@ -78,6 +90,7 @@ async def test_what_was_put_is_read_back_and_the_original_stays(tmp_path: Path) 
 
 async def test_what_is_missing_says_so(tmp_path: Path) -> None:
     store = LocalBlobStore(tmp_path)
+    await store.put_bytes("other", b"x")
     assert not await store.exists("a")
     with pytest.raises(BlobMissing, match="share it again"):
         await store.read("a")
@@ -105,3 +118,81 @@ async def test_readers_never_see_half_a_file_while_writers_replace_it(tmp_path: 
     while not writes.done():
         assert await store.read("same") in contents
     await writes
+
+
+async def lend(store: LocalBlobStore, key: str) -> bytes:
+    async with store.local_copy(key) as path:
+        return await asyncio.to_thread(path.read_bytes)
+
+
+@pytest.mark.parametrize("ask", [LocalBlobStore.read, lend])
+async def test_what_a_store_that_is_not_mounted_holds_is_not_gone(
+    ask: Callable[[LocalBlobStore, str], Awaitable[bytes]], tmp_path: Path
+) -> None:
+    missing, mount_point = LocalBlobStore(tmp_path / "missing"), LocalBlobStore(tmp_path)
+    for store in (missing, mount_point):
+        with pytest.raises(Unavailable, match="mount it"):
+            await ask(store, "a")
+
+
+@pytest.mark.parametrize("ask", [LocalBlobStore.exists, LocalBlobStore.read, lend])
+async def test_a_file_is_no_store(ask: Callable[[LocalBlobStore, str], Awaitable[object]], tmp_path: Path) -> None:
+    (tmp_path / "store").write_bytes(b"x")
+    with pytest.raises(Unavailable, match="MILLRACE_BLOBS"):
+        await ask(LocalBlobStore(tmp_path / "store"), "a")
+
+
+async def test_a_new_store_is_empty_and_takes_what_comes(tmp_path: Path) -> None:
+    store = LocalBlobStore(tmp_path / "yet" / "to-be-made")
+    assert not await store.exists("a")
+    await store.put_bytes("a", b"x")
+    assert await store.read("a") == b"x"
+
+
+@pytest.mark.parametrize("failure", [errno.EACCES, errno.ESTALE, errno.EIO])
+@pytest.mark.parametrize("ask", [LocalBlobStore.exists, LocalBlobStore.read, lend])
+async def test_a_disk_that_fails_is_waited_for(
+    ask: Callable[[LocalBlobStore, str], Awaitable[object]],
+    failure: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = LocalBlobStore(tmp_path)
+    await store.put_bytes("a", b"x")
+
+    def stat(self: Path, **_: object) -> os.stat_result:
+        raise OSError(failure, os.strerror(failure), str(self))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "stat", stat)
+        with pytest.raises(Unavailable, match="cannot be read") as told:
+            await ask(store, "a")
+    assert str(tmp_path) not in str(told.value)
+
+
+async def test_a_file_that_cannot_be_opened_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LocalBlobStore(tmp_path)
+    await store.put_bytes("a", b"x")
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "open", refused)
+        broken.setattr(Path, "read_bytes", refused)
+        for use in (store.read("a"), store.put_file("b", tmp_path / "a"), fingerprint(tmp_path / "a")):
+            with pytest.raises(Unavailable, match="cannot be read"):
+                await use
+
+
+async def test_what_killed_writers_left_is_swept_after_a_day(tmp_path: Path) -> None:
+    sweep_incoming(tmp_path / "missing")
+    await LocalBlobStore(tmp_path).put_bytes("a", b"x")
+    old, new = tmp_path / ".incoming" / "tmpold", tmp_path / ".incoming" / "tmpnew"
+    for left in (old, new):
+        left.write_bytes(b"half")
+    a_day_ago = time.time() - 25 * 3600
+    os.utime(old, (a_day_ago, a_day_ago))
+    os.utime(tmp_path / "a", (a_day_ago, a_day_ago))
+    sweep_incoming(tmp_path)
+    assert sorted(files_in(tmp_path)) == [new, tmp_path / "a"]
