@@ -12,7 +12,7 @@ from rich.text import Text
 from millrace.cli.connection import GatewayOption, connect
 from millrace.cli.console import compact, plain, print_json, show
 from millrace.cli.exits import one_sentence
-from millrace.contracts.api import AlertsAnswer, AlertView, BudgetRow
+from millrace.contracts.budget_api import AlertsAnswer, AlertView, BudgetRow
 from millrace.money import format_usd
 
 

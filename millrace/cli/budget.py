@@ -15,7 +15,7 @@ from millrace.cli.caps import an_account, reconcile, set_caps, show_unconfirmed
 from millrace.cli.connection import GatewayOption, connect
 from millrace.cli.console import compact, plain, print_json, show
 from millrace.cli.exits import one_sentence
-from millrace.contracts.api import BudgetAnswer, BudgetRow
+from millrace.contracts.budget_api import BudgetAnswer, BudgetRow
 from millrace.money import MicroUSD, format_usd
 
 budget_app = typer.Typer(no_args_is_help=True, help="Money: what was spent, held and left.")

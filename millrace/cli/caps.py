@@ -15,9 +15,8 @@ from millrace.cli.connection import GatewayOption, connect
 from millrace.cli.console import compact, plain, print_json, show
 from millrace.cli.exits import one_sentence
 from millrace.cli.names import a_scope
-from millrace.contracts.api import (
-    AccountName,
-    Answer,
+from millrace.contracts.api import AccountName, Answer
+from millrace.contracts.budget_api import (
     BudgetScope,
     Cap,
     CapChange,

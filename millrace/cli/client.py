@@ -15,25 +15,20 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from millrace.contracts.api import (
-    Accepted,
+from millrace.contracts.api import Answer, Problem
+from millrace.contracts.budget_api import (
     AlertsAnswer,
-    Answer,
     BudgetAnswer,
     BudgetScope,
-    CancelAnswer,
     CapChange,
     CapRequest,
     CapsAnswer,
-    Problem,
     Reconciled,
     ReconcileRequest,
-    SearchAnswer,
-    SearchMode,
-    ShareRequest,
-    ShareView,
     UnconfirmedAnswer,
 )
+from millrace.contracts.search_api import SearchAnswer, SearchMode
+from millrace.contracts.share_api import Accepted, CancelAnswer, ShareRequest, ShareView
 from millrace.errors import ConfigurationError, MillraceError, Unavailable
 
 A = TypeVar("A", bound=Answer)

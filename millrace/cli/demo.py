@@ -21,7 +21,9 @@ from millrace.cli.search import hits
 from millrace.cli.share import follow
 from millrace.cli.up import DataOption, PortOption, whereabouts
 from millrace.cli.view import share_report
-from millrace.contracts.api import BudgetAnswer, SearchAnswer, ShareRequest, ShareView
+from millrace.contracts.budget_api import BudgetAnswer
+from millrace.contracts.search_api import SearchAnswer
+from millrace.contracts.share_api import ShareRequest, ShareView
 from millrace.embedded.paths import default_data
 from millrace.embedded.signals import until_signal
 from millrace.embedded.up import UpOptions, everything

@@ -13,7 +13,7 @@ from rich.text import Text
 from millrace.cli.connection import GatewayOption, connect
 from millrace.cli.console import moment, plain, print_json, show
 from millrace.cli.exits import one_sentence
-from millrace.contracts.api import SearchAnswer, SearchHit
+from millrace.contracts.search_api import SearchAnswer, SearchHit
 
 
 def search(

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from millrace.cli.console import compact, moment, plain
-from millrace.contracts.api import CancelAnswer, Receipt, ShareView, StageView
+from millrace.contracts.share_api import CancelAnswer, Receipt, ShareView, StageView
 from millrace.money import format_usd
 
 _BAR = 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 
-from millrace.contracts.api import AlertsAnswer, AlertView
+from millrace.contracts.budget_api import AlertsAnswer, AlertView
 
 _ALERTS = """
 SELECT alert_id, account, scope, "window", start, kind, percent, used_micro_usd, cap_micro_usd, exhausted_at,

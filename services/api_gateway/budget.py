@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
-from millrace.contracts.api import BudgetAnswer, BudgetRow
+from millrace.contracts.budget_api import BudgetAnswer, BudgetRow
 from millrace.ledger.forecast import exhausted_at
 from millrace.money import MicroUSD
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncpg
 
-from millrace.contracts.api import CancelAnswer, CancelledStage
 from millrace.contracts.catalog import Catalog
+from millrace.contracts.share_api import CancelAnswer, CancelledStage
 from millrace.store.cancel import cancel
 from millrace.text import has_nul
 from services.api_gateway.errors import NotFound

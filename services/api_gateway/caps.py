@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from millrace.contracts.api import BudgetScope, Cap, CapChange, CapRequest, CapsAnswer
+from millrace.contracts.budget_api import BudgetScope, Cap, CapChange, CapRequest, CapsAnswer
 from millrace.contracts.events import CapMode, CostDecision, Window
 from millrace.ids import cap_request_id
 from millrace.money import MicroUSD, written_usd

@@ -8,8 +8,8 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Literal
 from urllib.parse import urlsplit
 
-from millrace.contracts.api import ContentType, ShareRequest, ShareState
 from millrace.contracts.events import SourceKind, StageName, TaskState
+from millrace.contracts.share_api import ContentType, ShareRequest, ShareState
 from millrace.text import has_nul
 from services.api_gateway.errors import BadRequest, TooLarge
 

@@ -10,7 +10,7 @@ from fastapi import Request
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from millrace.contracts.api import ShareRequest
+from millrace.contracts.share_api import ShareRequest
 from millrace.store.blobs import BlobStore, content_key
 from services.api_gateway import domain
 from services.api_gateway.errors import BadRequest, TooLarge, Unreadable, WrongType

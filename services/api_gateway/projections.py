@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import asyncpg
 from pydantic import BaseModel, ConfigDict
 
-from millrace.contracts.api import EmbeddingView, Receipt, ShareView, StageView, SummaryView, TranscriptView
 from millrace.contracts.catalog import Catalog
+from millrace.contracts.share_api import EmbeddingView, Receipt, ShareView, StageView, SummaryView, TranscriptView
 from millrace.errors import Poison, Unavailable
 from millrace.money import MicroUSD
 from millrace.store.blobs import BlobStore

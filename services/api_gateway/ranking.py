@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from millrace.contracts.api import MatchedBy
+from millrace.contracts.search_api import MatchedBy
 
 K = TypeVar("K", bound=Hashable)
 

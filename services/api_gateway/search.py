@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from millrace.contracts.api import MatchedBy, SearchAnswer, SearchHit, SearchMode
+from millrace.contracts.search_api import MatchedBy, SearchAnswer, SearchHit, SearchMode
 from millrace.errors import MillraceError, Poison, Refusal, Retryable, Unavailable
 from millrace.ids import RequestId
 from millrace.ledger.port import Ledger

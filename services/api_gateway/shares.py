@@ -11,9 +11,9 @@ import asyncpg
 
 from millrace import ids
 from millrace.clock import Clock
-from millrace.contracts.api import Accepted
 from millrace.contracts.events import ShareCreated
 from millrace.contracts.headers import continue_trace, headers
+from millrace.contracts.share_api import Accepted
 from millrace.ids import ShareId
 from millrace.store.database import Connection
 from millrace.store.queueing import queue

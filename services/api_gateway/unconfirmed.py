@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
-from millrace.contracts.api import Reconciled, ReconcileRequest, UnconfirmedAnswer, UnconfirmedCall
+from millrace.contracts.budget_api import Reconciled, ReconcileRequest, UnconfirmedAnswer, UnconfirmedCall
 from millrace.contracts.events import CostDecision
 from millrace.ids import RequestId
 from millrace.money import MicroUSD, format_usd, written_usd

@@ -10,16 +10,9 @@ from typing import Final
 import pytest
 from pydantic import BaseModel
 
-from millrace.contracts.api import (
-    AlertView,
-    EmbeddingView,
-    Receipt,
-    ShareView,
-    StageView,
-    SummaryView,
-    TranscriptView,
-)
+from millrace.contracts.budget_api import AlertView
 from millrace.contracts.events import Segment
+from millrace.contracts.share_api import EmbeddingView, Receipt, ShareView, StageView, SummaryView, TranscriptView
 from services.api_gateway import alerts, projections
 from services.embed_agent.domain import EmbedResult
 from services.summarize_agent.domain import SummarizeResult

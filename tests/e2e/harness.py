@@ -18,7 +18,7 @@ import psycopg
 import psycopg.rows
 import pytest
 
-from millrace.contracts.api import ShareView
+from millrace.contracts.share_api import ShareView
 from tests.support.waiting import until
 
 

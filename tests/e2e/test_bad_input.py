@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from millrace.cli.client import ApiError, Client
-from millrace.contracts.api import ShareRequest, ShareView
+from millrace.contracts.share_api import ShareRequest, ShareView
 from tests.e2e.harness import Running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]

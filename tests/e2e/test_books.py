@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from millrace.cli.client import Client
-from millrace.contracts.api import ShareRequest
+from millrace.contracts.share_api import ShareRequest
 from tests.e2e.harness import Running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from millrace.cli.client import Client
-from millrace.contracts.api import ShareRequest
+from millrace.contracts.share_api import ShareRequest
 from millrace.testing.media import JFK_WAV
 from tests.e2e.harness import Running, stage
 from tests.e2e.media import repeated_speech

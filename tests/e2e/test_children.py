@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from millrace.cli.client import Client
-from millrace.contracts.api import ShareRequest
+from millrace.contracts.share_api import ShareRequest
 from tests.e2e.harness import Running, stage
 from tests.e2e.media import repeated_speech
 from tests.support.waiting import until

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from millrace.cli.client import Client
-from millrace.contracts.api import ShareRequest
+from millrace.contracts.share_api import ShareRequest
 from millrace.models import prices
 from millrace.testing.media import JFK_WAV
 from services.cost_ledger import budgets

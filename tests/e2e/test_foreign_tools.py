@@ -15,7 +15,7 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from millrace.cli.client import Client
-from millrace.contracts.api import ShareRequest
+from millrace.contracts.share_api import ShareRequest
 from millrace.embedded.java import find_java
 from millrace.embedded.paths import cache_folder
 from millrace.testing.media import JFK_WAV

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from millrace.cli.client import Client
-from millrace.contracts.api import ShareRequest, ShareView
+from millrace.contracts.share_api import ShareRequest, ShareView
 from millrace.testing.media import ARTICLE, JFK_WAV
 from tests.e2e.files import FileServer, serve_file
 from tests.e2e.harness import Running, millrace_up, stage

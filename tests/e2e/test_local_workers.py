@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from millrace.cli.client import Client
-from millrace.contracts.api import ShareRequest
+from millrace.contracts.share_api import ShareRequest
 from millrace.testing.media import JFK_WAV
 from tests.e2e.harness import Running, millrace_up, stage
 from tests.support.waiting import until

@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import Producer
 
 from millrace.cli.client import Client
-from millrace.contracts.api import ShareRequest
+from millrace.contracts.share_api import ShareRequest
 from millrace.testing.media import ARTICLE, JFK_WAV
 from services.cost_ledger.topics import DAILY, HOURLY, changelog
 from tests.e2e.apart import Apart, Place, apart

@@ -9,7 +9,7 @@ import pytest
 
 from millrace.cli.client import Client
 from millrace.cli.demo import make_video
-from millrace.contracts.api import ShareRequest, ShareView
+from millrace.contracts.share_api import ShareRequest, ShareView
 from millrace.testing.media import ARTICLE
 from tests.e2e.harness import Running, stage
 from tests.e2e.media import repeated_speech, silent_video

@@ -14,15 +14,9 @@ import asyncpg
 import httpx
 import pytest
 
-from millrace.contracts.api import (
-    BudgetAnswer,
-    CapChange,
-    CapsAnswer,
-    Problem,
-    Reconciled,
-    ShareView,
-    UnconfirmedAnswer,
-)
+from millrace.contracts.api import Problem
+from millrace.contracts.budget_api import BudgetAnswer, CapChange, CapsAnswer, Reconciled, UnconfirmedAnswer
+from millrace.contracts.share_api import ShareView
 from millrace.embedded.readyfile import Addresses
 from millrace.errors import Refusal
 from millrace.ids import RequestId

@@ -17,9 +17,11 @@ import httpx
 import pytest
 from confluent_kafka import Message
 
-from millrace.contracts.api import Problem, SearchAnswer, ShareView
+from millrace.contracts.api import Problem
 from millrace.contracts.events import ShareCreated
 from millrace.contracts.partitions import partition_for
+from millrace.contracts.search_api import SearchAnswer
+from millrace.contracts.share_api import ShareView
 from millrace.embedded.readyfile import Addresses
 from millrace.errors import Refusal
 from millrace.models.wordllama import WordLlamaModel

@@ -15,7 +15,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from millrace.contracts.api import CapRequest
+from millrace.contracts.budget_api import CapRequest
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.events import CostDecision, ShareCreated
 from millrace.contracts.registry import Registry

@@ -22,8 +22,8 @@ import httpx
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from millrace.contracts.api import ShareView
 from millrace.contracts.events import StageRequested
+from millrace.contracts.share_api import ShareView
 from millrace.money import MicroUSD
 from millrace.stream.calls import MAX_CALLS
 from tests.chaos.jobs_parts import DOLLARS_IN, DOLLARS_OUT, Stage, open_stage

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from millrace.contracts.api import AlertsAnswer
+from millrace.contracts.budget_api import AlertsAnswer
 from services.api_gateway.alerts import alerts
 from services.api_gateway.resources import Parts
 

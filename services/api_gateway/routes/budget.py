@@ -6,13 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from millrace.contracts.api import (
+from millrace.contracts.api import Problem
+from millrace.contracts.budget_api import (
     BudgetAnswer,
     BudgetScope,
     CapChange,
     CapRequest,
     CapsAnswer,
-    Problem,
     Reconciled,
     ReconcileRequest,
     UnconfirmedAnswer,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from millrace.contracts.api import SearchAnswer, SearchMode
+from millrace.contracts.search_api import SearchAnswer, SearchMode
 from millrace.text import has_nul
 from services.api_gateway.errors import BadRequest
 from services.api_gateway.resources import Parts

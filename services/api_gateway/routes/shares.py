@@ -6,7 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response, status
 
-from millrace.contracts.api import Accepted, CancelAnswer, Problem, ShareRequest, ShareView
+from millrace.contracts.api import Problem
+from millrace.contracts.share_api import Accepted, CancelAnswer, ShareRequest, ShareView
 from services.api_gateway.projections import share_view
 from services.api_gateway.resources import Parts
 

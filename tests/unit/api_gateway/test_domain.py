@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.contracts.api import ShareRequest, ShareState
 from millrace.contracts.events import StageName, TaskState
+from millrace.contracts.share_api import ShareRequest, ShareState
 from services.api_gateway.domain import (
     Upload,
     about,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from millrace.contracts.api import SearchMode
+from millrace.contracts.search_api import SearchMode
 from millrace.errors import Refusal, Retryable, Unavailable, UnknownOutcome
 from millrace.ids import RequestId
 from millrace.ledger.port import Granted

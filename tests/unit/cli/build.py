@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from millrace.contracts.api import BudgetRow, Receipt, SearchHit, ShareState, ShareView, StageView
+from millrace.contracts.budget_api import BudgetRow
 from millrace.contracts.events import StageName, TaskState
+from millrace.contracts.search_api import SearchHit
+from millrace.contracts.share_api import Receipt, ShareState, ShareView, StageView
 from millrace.money import ZERO, MicroUSD
 
 NOW = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)

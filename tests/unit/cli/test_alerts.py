@@ -9,7 +9,7 @@ import httpx
 
 from millrace.cli.alerts import alerts_report
 from millrace.cli.budget import budget_report
-from millrace.contracts.api import AlertsAnswer, AlertView, BudgetAnswer
+from millrace.contracts.budget_api import AlertsAnswer, AlertView, BudgetAnswer
 from millrace.contracts.events import AlertKind
 from millrace.money import MicroUSD
 from tests.support.command_line import lines, run

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from millrace.cli.client import ApiError, Client, NotSettled
-from millrace.contracts.api import ShareRequest
+from millrace.contracts.share_api import ShareRequest
 from millrace.errors import ConfigurationError, Unavailable
 
 SHARE = {

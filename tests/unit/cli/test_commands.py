@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from millrace.cli.main import app
-from millrace.contracts.api import ShareRequest, ShareView
 from millrace.contracts.events import TaskState
+from millrace.contracts.share_api import ShareRequest, ShareView
 from tests.support.command_line import Answer, run, sentence
 from tests.unit.cli.build import ID, share, stage
 

@@ -9,8 +9,10 @@ from millrace.cli.console import moment, plain
 from millrace.cli.demo import reckoning
 from millrace.cli.search import hits
 from millrace.cli.view import moves, share_report
-from millrace.contracts.api import BudgetAnswer, SearchAnswer, SummaryView, TranscriptView
+from millrace.contracts.budget_api import BudgetAnswer
 from millrace.contracts.events import Segment
+from millrace.contracts.search_api import SearchAnswer
+from millrace.contracts.share_api import SummaryView, TranscriptView
 from millrace.money import MicroUSD
 from tests.support.command_line import lines
 from tests.unit.cli.build import ID, NOW, budget_row, hit, receipt, share, stage

@@ -1,0 +1,169 @@
+"""Typed records of the HTTP API for shares: what is shared, and what came of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from millrace.contracts.api import Answer
+from millrace.contracts.events import Segment, SourceKind, StageName, TaskState
+from millrace.money import ZERO, MicroUSD
+
+ShareState = Literal["queued", "running", "waiting", "parked", "done", "failed", "cancelled"]
+"""Of a share as a whole; `done` also when stages were skipped, each saying why."""
+
+
+CancelOutcome = Literal["cancelled", "stopping", "over"]
+"""Of a stage: it does not begin, or go on; it runs, and is being stopped; it had ended before and stays so."""
+
+
+ContentType = Literal["video", "audio", "article", "caption", "comment", "tweet", "post"]
+
+
+class ShareRequest(BaseModel):
+    """What somebody shares: exactly one of `url`, `text` and a file (a form's part `file`, not a field)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str | None = None
+    text: str | None = None
+    title: Annotated[str, Field(max_length=500)] | None = None
+    description: Annotated[str, Field(max_length=10_000)] | None = None
+    language: Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")] | None = Field(
+        default=None, description="BCP 47 tag such as en or de-CH"
+    )
+    tags: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=50)] = []
+    content_type: ContentType | None = None
+    account: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
+        default="default", description="Who pays"
+    )
+
+
+class Accepted(Answer):
+    """A share was accepted; `repeated` when the idempotency key had been used for the same share before."""
+
+    share_id: str
+    href: str
+    stages: list[StageName]
+    repeated: bool = False
+
+
+class CancelledStage(Answer):
+    """What a cancel has come to for one stage; `state` is where the stage stands now."""
+
+    stage: StageName
+    state: TaskState
+    outcome: CancelOutcome
+
+    @classmethod
+    def of(cls, stage: StageName, state: TaskState) -> Self:
+        """What it has come to for a stage that is in this state behind it."""
+        outcomes: dict[TaskState, CancelOutcome] = {"cancelled": "cancelled", "running": "stopping"}
+        return cls(stage=stage, state=state, outcome=outcomes.get(state, "over"))
+
+
+class CancelAnswer(Answer):
+    """A share was cancelled; a stage that is `stopping` may still turn out to have ended before."""
+
+    share_id: str
+    stages: list[CancelledStage]
+
+
+class StageView(Answer):
+    """Where one stage stands; amounts and `resume_at` are set while it is parked."""
+
+    stage: StageName
+    state: TaskState
+    reason: str | None = None
+    progress: float | None = None
+    resume_at: AwareDatetime | None = None
+    needed_micro_usd: MicroUSD | None = None
+    left_micro_usd: MicroUSD | None = None
+    cap: str | None = None
+    attempt: int = 0
+    model: str | None = None
+    cost_micro_usd: MicroUSD = ZERO
+    updated_at: AwareDatetime
+
+
+class TranscriptView(Answer):
+    """What was said, or why there is no transcript; `note` says so when its segments are gone."""
+
+    text: str
+    segments: list[Segment] = Field(default_factory=list)
+    language: str | None = None
+    backend: str
+    model: str
+    duration_ms: int | None = None
+    billed_ms: int | None = None
+    skipped_reason: str | None = None
+    note: str | None = None
+
+
+class SummaryView(Answer):
+    """The summary, or why there is none."""
+
+    summary: str
+    key_points: list[str] = Field(default_factory=list)
+    tags: list[str] = Field(default_factory=list)
+    category: str | None = None
+    quality: float | None = None
+    backend: str
+    model: str
+    skipped_reason: str | None = None
+
+
+class EmbeddingView(Answer):
+    """How the share can be found by meaning, or why it cannot."""
+
+    backend: str
+    model: str
+    dimensions: int
+    chunker: str | None = None
+    chunk_count: int
+    skipped_reason: str | None = None
+
+
+class Receipt(Answer):
+    """One call of a model and the money behind it.
+
+    `reused`: the work had been done for another share, so this share paid nothing for it.
+    """
+
+    stage: StageName
+    model: str
+    call_no: int
+    attempt: int
+    state: str
+    hold_micro_usd: MicroUSD
+    actual_micro_usd: MicroUSD | None = None
+    reason: str | None = None
+    reused: bool = False
+    request_id: str
+    asked_at: AwareDatetime
+
+
+class ShareView(Answer):
+    """A share with its stages, its results so far and its receipts."""
+
+    share_id: str
+    account: str
+    owner: str
+    source_kind: SourceKind
+    url: str | None = None
+    filename: str | None = None
+    platform: str
+    content_type: str
+    title: str | None = None
+    description: str | None = None
+    language: str | None = None
+    tags: list[str] = Field(default_factory=list)
+    created_at: AwareDatetime
+    state: ShareState
+    stages: list[StageView]
+    transcript: TranscriptView | None = None
+    summary: SummaryView | None = None
+    embedding: EmbeddingView | None = None
+    receipts: list[Receipt] = Field(default_factory=list)
+    cost_micro_usd: MicroUSD = ZERO
