@@ -29,8 +29,8 @@ from millrace.store.migrate import migrate
 from tests.chaos import job_log
 from tests.chaos.target import SUMMARIZE, Target
 from tests.chaos.worker import Worker
-from tests.conftest import own_stack
 from tests.e2e.provider import Line, Provider, serve_provider
+from tests.support.stack import own_stack
 
 DOLLARS_IN, DOLLARS_OUT = Decimal("0.50"), Decimal("2.00")
 BUDGETS: Final = '[default.{}]\nhour = "1000"\nday = "1000"\n'

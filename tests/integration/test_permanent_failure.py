@@ -27,8 +27,9 @@ from millrace.contracts.events import StageRequested
 from millrace.money import MicroUSD
 from millrace.stream.calls import MAX_CALLS
 from tests.chaos.jobs_parts import DOLLARS_IN, DOLLARS_OUT, Stage, open_stage
-from tests.chaos.worker import ROOT, Worker
+from tests.chaos.worker import Worker
 from tests.integration.failing_provider import FailingProvider, failing_provider
+from tests.support.process import ROOT
 
 pytestmark = pytest.mark.timeout(900)
 RESTARTS = 20
