@@ -32,8 +32,9 @@ import psutil
 from benchmarks import row_lock
 from benchmarks.load import PARTITION, Load
 from millrace.embedded.readyfile import Addresses
-from tests.conftest import own_stack
-from tests.integration.ledger import TestLedger, Worker, ledger
+from tests.integration.ledger import TestLedger, ledger
+from tests.support.process import Service
+from tests.support.stack import own_stack
 
 BUDGETS: Final = '[default.transcribe]\nhour = "1000000.00"\nday = "1000000.00"\n'
 CONNECTIONS: Final = (4, 8, 16)
@@ -132,10 +133,10 @@ async def caught_up(made: TestLedger) -> None:
         await connection.close()
 
 
-async def _serves(worker: Worker) -> bool:
+async def _serves(worker: Service) -> bool:
     """Whether a worker decides for the hot account."""
     async with httpx.AsyncClient() as http:
-        text = (await http.get(f"{worker.ops}/metrics", timeout=5)).text
+        text = (await http.get(f"{worker.url}/metrics", timeout=5)).text
     return re.search(rf'^millrace_ledger_open_holds\{{partition="{PARTITION}"\}}', text, re.MULTILINE) is not None
 
 
@@ -166,9 +167,9 @@ async def large(stack: Addresses, folder: Path, seconds: float) -> dict[str, obj
     }
 
 
-async def _metric(worker: Worker, name: str) -> float:
+async def _metric(worker: Service, name: str) -> float:
     async with httpx.AsyncClient() as http:
-        text = (await http.get(f"{worker.ops}/metrics", timeout=5)).text
+        text = (await http.get(f"{worker.url}/metrics", timeout=5)).text
     return max(float(value) for value in re.findall(rf"^{name}(?:\{{.*\}})? (\S+)", text, re.MULTILINE))
 
 

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from millrace.embedded.process import last_lines, launcher_argv
+from millrace.embedded.process import last_lines
+from tests.support.process import begin
 
 STAGES: Final = ("media", "transcribe", "summarize", "embed")
 TOPICS: Final = ("share.created", "media.ready", "transcript.ready", "summary.ready", "embedding.ready")
 PARTITIONS: Final = 4
-ROOT: Final = Path(__file__).parents[2]
 FINISH_WITHIN_S: Final = 180.0
 STOP_WITHIN_S: Final = 30.0
 
@@ -94,16 +94,8 @@ class Process:
     def __init__(self, name: str, program: Sequence[str], log: Path, env: dict[str, str] | None = None) -> None:
         self.name = name
         self.log = log
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                launcher_argv(program, death_signal=signal.SIGTERM),
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": _python_path(), **(env or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        environment = {"PYTHONPATH": _python_path(), **(env or {})}
+        self._process = begin(program, log, environment, death_signal=signal.SIGTERM, own_session=True)
 
     @property
     def pid(self) -> int:

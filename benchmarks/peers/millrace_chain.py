@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Final
 
 import asyncpg
-import httpx
 
 from benchmarks.peers.chain import STAGES, TOPICS, Broken, Chain, Process, running
 from benchmarks.peers.counters import counted
@@ -33,8 +32,8 @@ from millrace.ids import WorkKey
 from millrace.kafka.producer import open_producer
 from millrace.store.migrate import migrate
 from millrace.stream.writer import Writer
-from tests.chaos.worker import free_port
-from tests.conftest import own_stack
+from tests.support.process import free_port, is_ready
+from tests.support.stack import own_stack
 
 CREATED, FINISHED = TOPICS[0], TOPICS[-1]
 SETTINGS: Final = {"MILLRACE_CONCURRENCY": "64", "MILLRACE_PREFETCH": "256", "MILLRACE_DRAIN_S": "1"}
@@ -116,18 +115,11 @@ def _start(stack: Addresses, folder: Path) -> list[Process]:
 def _until_ready(processes: Sequence[Process], ports: Sequence[int]) -> None:
     deadline = time.monotonic() + READY_WITHIN_S
     for process, port in zip(processes, ports, strict=True):
-        while not _ready(port):
+        while not is_ready(f"http://127.0.0.1:{port}"):
             process.alive()
             if time.monotonic() > deadline:
                 raise Broken(f"{process.name} was not ready within {READY_WITHIN_S:.0f} s: see {process.log}")
             time.sleep(0.1)
-
-
-def _ready(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2, trust_env=False).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False
 
 
 async def _publish(writer: Writer, shares: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.peers.chain import Broken, NotInstalled, Process, running
-from tests.chaos.worker import free_port
+from tests.support.process import free_port
 
 UNWRAPPED: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """Debian's command in the PATH changes to a user of its own, whose home is not ours."""

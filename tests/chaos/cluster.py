@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import random
-import socket
 import subprocess
 import time
 import uuid
@@ -23,6 +22,7 @@ from millrace.embedded.java import find_java
 from millrace.embedded.kafka import KafkaPlan
 from millrace.embedded.paths import cache_folder
 from millrace.embedded.process import Command, launcher_argv
+from tests.support.process import free_port
 
 BROKERS: Final = 3
 DOWN_S: Final = 3.0
@@ -37,12 +37,6 @@ _REPLICATED: Final = {
     "share.coordinator.state.topic.replication.factor": "3",
     "share.coordinator.state.topic.min.isr": "2",
 }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -102,7 +96,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     lock = os.open(folder, os.O_RDONLY)
     jars, java = load_packages()["kafka"].folder(cache_folder(os.environ)), find_java()
     plans = [
-        KafkaPlan(folder / f"broker-{n}", _free_port(), _free_port(), jars, java, folder / f"broker-{n}.log", lock)
+        KafkaPlan(folder / f"broker-{n}", free_port(), free_port(), jars, java, folder / f"broker-{n}.log", lock)
         for n in range(1, BROKERS + 1)
     ]
     voters = ",".join(f"{n}@127.0.0.1:{plan.controller_port}" for n, plan in enumerate(plans, 1))

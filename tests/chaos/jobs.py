@@ -196,7 +196,7 @@ class Chaos:
             worker.end()
             self._report.exits += worker.exits
             # Also those that ended by themselves, say because of a gap.
-            self.hurts += [Hurt("ended", pid, at - NOTICED_S, math.inf) for pid, at in worker.ended.items()]
+            self.hurts += [Hurt("ended", pid, at - NOTICED_S, math.inf) for pid, at in worker.ended_at.items()]
 
 
 async def run(stage: Stage, seed: int, minutes: float, *, control: str | None = None, long_s: float = 0.0) -> Report:

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -29,10 +28,9 @@ from millrace.store.migrate import migrate
 from tests.chaos import job_log
 from tests.chaos.target import SUMMARIZE, Target
 from tests.chaos.worker import Worker
-from tests.conftest import own_stack
-from tests.e2e.provider import Line, Provider, serve_provider
+from tests.support.provider import Line, Provider, serve_provider
+from tests.support.stack import own_stack
 
-DOLLARS_IN, DOLLARS_OUT = Decimal("0.50"), Decimal("2.00")
 BUDGETS: Final = '[default.{}]\nhour = "1000"\nday = "1000"\n'
 PER_SECOND: Final = 6.0
 AGAIN: Final = 0.1
@@ -71,16 +69,12 @@ class Stage:
             "MILLRACE_BLOBS": str(self.folder / "blobs"),
             "MILLRACE_BUDGETS": str(budgets),
             "MILLRACE_DRAIN_S": "3",
-            "OPENAI_API_KEY": "sk-stand-in",
-            "MILLRACE_LLM_BASE_URL": self.provider.url,
-            "MILLRACE_LLM_MODEL": "stand-in-chat",
-            "MILLRACE_LLM_PRICE_IN": str(DOLLARS_IN),
-            "MILLRACE_LLM_PRICE_OUT": str(DOLLARS_OUT),
+            **self.provider.environment(),
         }
 
     def invoice_micro_usd(self, *, since: int) -> int:
         """What the provider asks for, from a line of its invoice on."""
-        return self.provider.total_micro_usd(DOLLARS_IN, DOLLARS_OUT, since=since)
+        return self.provider.total_micro_usd(since=since)
 
     def restart(self, part: str) -> None:
         """Bring kafka or postgres down; its supervisor starts it again on the same data."""

@@ -32,7 +32,8 @@ from millrace.store.migrate import migrate
 from tests.chaos.cluster import Cluster, cluster
 from tests.chaos.ledger_client import REQUEST, Plan
 from tests.chaos.worker import Worker
-from tests.conftest import own_stack
+from tests.support.process import begin
+from tests.support.stack import own_stack
 
 PARTITIONS: Final = 4
 CLIENTS: Final = 3
@@ -113,16 +114,9 @@ class Ledger:
                 str(self.folder / f"heard-{number}.jsonl"),
                 overruns=number == 0,
             )
-            with (self.folder / f"client-{number}.log").open("ab") as log:
-                self.clients.append(
-                    subprocess.Popen(
-                        (sys.executable, "-m", "tests.chaos.ledger_client"),
-                        env={**os.environ, "CHAOS_CLIENT": json.dumps(asdict(plan))},
-                        stdin=subprocess.DEVNULL,
-                        stdout=log,
-                        stderr=log,
-                    )
-                )
+            program = (sys.executable, "-m", "tests.chaos.ledger_client")
+            environment = {"CHAOS_CLIENT": json.dumps(asdict(plan))}
+            self.clients.append(begin(program, self.folder / f"client-{number}.log", environment))
 
     def heard(self) -> tuple[list[tuple[str, str]], list[float], int]:
         """Answers by request, latencies in seconds, and how many never came."""

@@ -11,8 +11,8 @@ from typing import Final
 from examples.links.stage import LinksReady
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.events import ResultEvent, ShareCreated, ShareEvent, SummaryReady, TranscriptReady
-from tests.chaos.worker import ROOT
-from tests.e2e.provider import Reply, summary
+from tests.support.process import ROOT
+from tests.support.provider import Reply, summary
 
 LINKS_CONTRACTS: Final = ROOT / "examples" / "links" / "schemas"
 

@@ -20,11 +20,12 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from millrace.contracts.catalog import Catalog
+from millrace.embedded.process import launcher_argv
 from millrace.embedded.provision import provision
 from millrace.embedded.readyfile import Addresses
 from millrace.embedded.services import GATEWAY, programs
-from tests.chaos.worker import Worker
-from tests.conftest import own_stack
+from tests.support.process import Service, is_ready
+from tests.support.stack import own_stack
 from tests.support.waiting import until
 
 Place = tuple[str, int]
@@ -46,7 +47,7 @@ class Apart:
             "MILLRACE_BLOBS": str(folder / "blobs"),
             **environment,
         }
-        self.workers: dict[str, Worker] = {}
+        self.workers: dict[str, Service] = {}
 
     @property
     def gateway(self) -> str:
@@ -57,11 +58,11 @@ class Apart:
         """Start services (all by default), and wait until each says that it makes progress."""
         known = programs(Catalog.load())
         for name in known if services is None else services:
-            self.workers[name] = Worker(known[name], self.environment, self.folder / f"{name}.log")
+            self.workers[name] = Service(known[name], self.environment, self.folder / f"{name}.log")
         until(self._working, "all services to be ready", _START_WITHIN_S)
 
     def _working(self) -> bool:
-        return all(asyncio.run(worker.working()) for worker in self.workers.values())
+        return all(worker.running and is_ready(worker.url) for worker in self.workers.values())
 
     def stop(self) -> None:
         """Stop every service as an operator would."""
@@ -84,7 +85,7 @@ class Apart:
     def millrace(self, *words: str) -> subprocess.Popen[str]:
         """The command, begun; its output can be read from it."""
         return subprocess.Popen(
-            (sys.executable, "-m", "millrace.cli.main", *words),
+            launcher_argv((sys.executable, "-m", "millrace.cli.main", *words)),
             env={**os.environ, **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

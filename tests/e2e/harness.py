@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import psycopg
 import psycopg.rows
 import pytest
 
 from millrace.contracts.share_api import ShareView
+from tests.support.process import begin, is_ready
 from tests.support.waiting import until
 
 
@@ -58,19 +58,12 @@ class Running:
 
     def wait_restarted(self, name: str, old_pid: int) -> None:
         """Wait until the service runs again and says that it makes progress."""
-        until(lambda: self.part(name).pid != old_pid and _ready(self.part(name).ops), f"{name} to be back", 60)
+        until(lambda: self.part(name).pid != old_pid and is_ready(self.part(name).ops), f"{name} to be back", 60)
 
     def sql(self, query: str, *args: object) -> list[dict[str, object]]:
         """Rows of the database."""
         with psycopg.connect(self.addresses["postgres"], row_factory=psycopg.rows.dict_row) as connection:
             return connection.execute(query.encode(), args).fetchall()
-
-
-def _ready(ops: str) -> bool:
-    try:
-        return httpx.get(f"{ops}/readyz", timeout=5, trust_env=False).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 @contextmanager
@@ -88,10 +81,7 @@ def millrace_up(folder: Path, environment: dict[str, str]) -> Iterator[Running]:
         str(ready_file),
     ]
     began = time.monotonic()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment}
-        )
+    process = begin(argv, log, environment, death_signal=signal.SIGTERM)
     try:
         while not ready_file.exists():
             if process.poll() is not None or time.monotonic() - began > 300:

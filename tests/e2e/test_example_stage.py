@@ -19,7 +19,7 @@ from millrace.kafka.producer import open_producer
 from tests.chaos.audit import read_all
 from tests.chaos.target import LINKS, LINKS_CONTRACTS
 from tests.e2e.apart import Apart, apart
-from tests.e2e.provider import Provider, serve_provider
+from tests.support.provider import Provider, serve_provider
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,11 @@ from millrace.testing.media import ARTICLE, JFK_WAV
 from tests.e2e.files import FileServer, serve_file
 from tests.e2e.harness import Running, millrace_up, stage
 from tests.e2e.media import repeated_speech
-from tests.e2e.provider import Provider, serve_provider
+from tests.support.provider import Provider, serve_provider
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chaos, pytest.mark.timeout(300)]
 
-DOLLARS_IN, DOLLARS_OUT = Decimal("0.50"), Decimal("2.00")
 WITHIN_S = 120.0
 
 
@@ -41,15 +39,7 @@ def files() -> Iterator[FileServer]:
 
 @pytest.fixture(scope="module")
 def billed(provider: Provider, files: FileServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    environment = {
-        "OPENAI_API_KEY": "sk-stand-in",
-        "MILLRACE_LLM_BASE_URL": provider.url,
-        "MILLRACE_LLM_MODEL": "stand-in-chat",
-        "MILLRACE_LLM_PRICE_IN": str(DOLLARS_IN),
-        "MILLRACE_LLM_PRICE_OUT": str(DOLLARS_OUT),
-        "MILLRACE_EMBED_BASE_URL": provider.url,
-        "MILLRACE_EMBED_MODEL": "stand-in-embed",
-        "MILLRACE_EMBED_PRICE_IN": str(DOLLARS_IN),
+    environment = provider.environment(embeds=True) | {
         "MILLRACE_TRANSCRIBE_PRICE_PER_SECOND": "0.0001",
         "MILLRACE_FETCH_ALLOW": files.address,
         "MILLRACE_LEASE_S": "4",
@@ -90,7 +80,7 @@ def sums_are_right(billed: Running, provider: Provider) -> Iterator[None]:
     paid = billed.sql(
         "SELECT coalesce(sum(actual_micro_usd), 0)::bigint AS kept FROM calls WHERE scope <> 'transcribe'"
     )
-    invoice = provider.total_micro_usd(DOLLARS_IN, DOLLARS_OUT)
+    invoice = provider.total_micro_usd()
     lost = billed.sql(
         "SELECT coalesce(sum(hold_micro_usd), 0)::bigint AS held FROM calls "
         "WHERE state = 'unconfirmed' AND scope <> 'transcribe'"

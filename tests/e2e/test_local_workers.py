@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from millrace.cli.client import Client
 from millrace.contracts.share_api import ShareRequest
+from millrace.embedded.process import launcher_argv
 from millrace.testing.media import JFK_WAV
 from tests.e2e.harness import Running, millrace_up, stage
 from tests.support.waiting import until
@@ -34,7 +36,8 @@ def local_worker(running: Running, stage_name: str) -> Iterator[int]:
     """Another worker of a stage, for local models; its process id."""
     environment = psutil.Process(running.part(f"{stage_name}_agent").pid).environ()
     environment |= {"MILLRACE_WORKS_ON": "local", "MILLRACE_OPS_PORT": "0", "MILLRACE_INSTANCE": "local"}
-    process = subprocess.Popen([sys.executable, "-m", f"services.{stage_name}_agent"], env=environment)
+    program = launcher_argv((sys.executable, "-m", f"services.{stage_name}_agent"), death_signal=signal.SIGTERM)
+    process = subprocess.Popen(program, env=environment)
     try:
         yield process.pid
     finally:

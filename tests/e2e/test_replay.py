@@ -20,7 +20,7 @@ from millrace.contracts.wire import Codec
 from millrace.kafka.producer import open_producer
 from millrace.stream.replay.replayer import BATCH
 from tests.e2e.apart import Apart, apart
-from tests.e2e.provider import Provider, serve_provider
+from tests.support.provider import LARGE, Provider, serve_provider
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -28,12 +28,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 SHARES, TEXTS = 60, 50
 """The last ten shares have texts that others have, too."""
 BUDGETS: Final = '[default.summarize]\nhour = "100"\nday = "100"\n'
-PRICES: Final = """
-[[price]]
-model = "stand-in-large"
-tokens_in = "5.00"
-tokens_out = "20.00"
-"""
 SLOW: Final = ("--rate", "0.5")
 """It is stopped while it waits behind its first commands."""
 
@@ -47,14 +41,7 @@ def provider() -> Iterator[Provider]:
 @pytest.fixture(scope="module")
 def parts(provider: Provider) -> Iterator[Apart]:
     """A summarizing agent, the ledger, and shares that are summarised."""
-    environment = {
-        "OPENAI_API_KEY": "sk-stand-in",
-        "MILLRACE_LLM_BASE_URL": provider.url,
-        "MILLRACE_LLM_MODEL": "stand-in-chat",
-        "MILLRACE_LLM_PRICE_IN": "0.50",
-        "MILLRACE_LLM_PRICE_OUT": "2.00",
-    }
-    with apart(environment, {"MILLRACE_PRICES": PRICES, "MILLRACE_BUDGETS": BUDGETS}) as made:
+    with apart(provider.environment(), {"MILLRACE_PRICES": LARGE, "MILLRACE_BUDGETS": BUDGETS}) as made:
         made.start(("cost_ledger", "summarize_agent"))
         asyncio.run(share(made))
         until(lambda: jobs(made) == {"done": SHARES}, "all shares to be summarised", 120)

@@ -19,7 +19,7 @@ from services.cost_ledger.topics import DAILY, HOURLY, changelog
 from tests.e2e.apart import Apart, Place, apart
 from tests.e2e.harness import stage
 from tests.e2e.media import silent_video
-from tests.e2e.provider import Provider, serve_provider
+from tests.support.provider import LARGE, Provider, serve_provider
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
@@ -32,12 +32,6 @@ day = "10.00"
 [accounts.poor.summarize]
 hour = "0.000001"
 day = "0.000001"
-"""
-PRICES: Final = """
-[[price]]
-model = "stand-in-large"
-tokens_in = "5.00"
-tokens_out = "20.00"
 """
 STAGES: Final = ("media", "transcribe", "summarize", "embed")
 GROUPS: Final = {
@@ -84,18 +78,8 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture(scope="module")
 def parts(provider: Provider) -> Iterator[Apart]:
-    environment = {
-        "OPENAI_API_KEY": "sk-stand-in",
-        "MILLRACE_LLM_BASE_URL": provider.url,
-        "MILLRACE_LLM_MODEL": "stand-in-chat",
-        "MILLRACE_LLM_PRICE_IN": "0.50",
-        "MILLRACE_LLM_PRICE_OUT": "2.00",
-        "MILLRACE_EMBED_BASE_URL": provider.url,
-        "MILLRACE_EMBED_MODEL": "stand-in-embed",
-        "MILLRACE_EMBED_PRICE_IN": "0.50",
-        "MILLRACE_TRANSCRIBE_PRICE_PER_SECOND": "0.0001",
-    }
-    with apart(environment, {"MILLRACE_PRICES": PRICES, "MILLRACE_BUDGETS": BUDGETS}) as made:
+    environment = provider.environment(embeds=True) | {"MILLRACE_TRANSCRIBE_PRICE_PER_SECOND": "0.0001"}
+    with apart(environment, {"MILLRACE_PRICES": LARGE, "MILLRACE_BUDGETS": BUDGETS}) as made:
         yield made
 
 

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import socket
-import subprocess
-import sys
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
@@ -18,7 +13,6 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import asyncpg
-import httpx
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
@@ -35,53 +29,9 @@ from millrace.store.migrate import migrate
 from services.cost_ledger.log import LogSetup
 from services.cost_ledger.settings import LedgerSettings
 from services.cost_ledger.topics import ledger_catalog
-from tests.support.waiting import eventually
+from tests.support.process import Service
 
-ROOT = Path(__file__).parents[2]
 PARTITIONS = 4
-READY_WITHIN_S = 60.0
-
-
-class Worker:
-    """One ledger process."""
-
-    def __init__(self, env: dict[str, str], log: Path, module: str = "services.cost_ledger", *arguments: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
-        self.ops = f"http://127.0.0.1:{self._port}"
-        self.log = log
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                (sys.executable, "-m", module, *arguments),
-                cwd=ROOT,
-                env={**os.environ, **env, "MILLRACE_OPS_PORT": str(self._port)},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    async def ready(self) -> None:
-        """Wait until it is ready."""
-        async with httpx.AsyncClient() as http, asyncio.timeout(READY_WITHIN_S):
-            while True:
-                assert self.process.poll() is None, self.log.read_text()[-4000:]
-                try:
-                    if (await http.get(f"{self.ops}/readyz", timeout=2)).status_code == 200:
-                        return
-                except httpx.TransportError:
-                    pass
-                await asyncio.sleep(0.1)
-
-    def signal(self, what: signal.Signals) -> None:
-        """Send a signal to this process alone."""
-        if self.process.poll() is None:
-            self.process.send_signal(what)
-
-    async def ended(self, within_s: float = 20.0) -> int:
-        """Wait for its end; the exit status."""
-        await eventually(lambda: self.process.poll() is not None, "the worker to end", within_s)
-        return self.process.returncode
 
 
 class Found(NamedTuple):
@@ -104,7 +54,7 @@ class TestLedger:
     folder: Path
     codec: Codec
     budgets: str = ""
-    workers: list[Worker] = field(default_factory=list)
+    workers: list[Service] = field(default_factory=list)
 
     @property
     def topics(self) -> LedgerTopics:
@@ -118,7 +68,7 @@ class TestLedger:
         """What a partition's log is made of."""
         return LogSetup(self.stack.kafka, self.topics, self.app_id, owner, self.codec)
 
-    def start(self, role: str = "all", *, later_ms: int | None = None) -> Worker:
+    def start(self, role: str = "all", *, later_ms: int | None = None) -> Service:
         """Start a worker; it is killed at the end of the test. With `later_ms`, its log's time is so much later."""
         budgets = self.folder / "budgets.toml"
         budgets.write_text(self.budgets)
@@ -133,9 +83,9 @@ class TestLedger:
         }
         log = self.folder / f"worker-{len(self.workers)}.log"
         if later_ms is None:
-            worker = Worker(env, log)
+            worker = Service("services.cost_ledger", env, log)
         else:
-            worker = Worker(env | {"MILLRACE_TEST_SHIFT_MS": str(later_ms)}, log, "tests.integration.ledger_at")
+            worker = Service("tests.integration.ledger_at", env | {"MILLRACE_TEST_SHIFT_MS": str(later_ms)}, log)
         self.workers.append(worker)
         return worker
 
@@ -245,8 +195,7 @@ async def ledger(stack: Addresses, name: str, database: str, folder: Path, budge
         yield made
     finally:
         for worker in made.workers:
-            worker.signal(signal.SIGKILL)
-            worker.process.wait(timeout=10)
+            worker.end()
         registry.close()
 
 

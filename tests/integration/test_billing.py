@@ -6,7 +6,6 @@ In this ledger `settled` includes `overrun`, so what is compared is settled + he
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -39,7 +38,8 @@ from tests.integration.billing import (
     pay,
     provider,
 )
-from tests.integration.ledger import ROOT, TestLedger, ledger
+from tests.integration.ledger import TestLedger, ledger
+from tests.support.process import begin
 from tests.support.waiting import eventually
 
 CAP = 90_000
@@ -62,15 +62,7 @@ def callers(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process in which a dozen callers make so many calls each; killed at the end."""
     plan = Plan(made.stack.kafka, made.stack.registry, made.prefix, provider.url, name, 12, calls, HOLD_S)
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            (sys.executable, "-m", "tests.integration.billing"),
-            cwd=ROOT,
-            env={**os.environ, **plan.env()},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+    process = begin((sys.executable, "-m", "tests.integration.billing"), log, plan.env())
     try:
         yield process
     finally:

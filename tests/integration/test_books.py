@@ -29,8 +29,9 @@ from services.cost_ledger.rebuilder import rebuild
 from services.cost_ledger.rows import HoldKey, HoldRow, encode_key, encode_row
 from services.cost_ledger.settings import LedgerSettings
 from services.cost_ledger.state import Logged
-from tests.integration.ledger import PARTITIONS, TestLedger, Worker, ledger
+from tests.integration.ledger import PARTITIONS, TestLedger, ledger
 from tests.support.ledger_asking import BUDGETS, ask, new_id, usd
+from tests.support.process import Service
 
 ACCOUNT = "audited"
 HOME = partition_for(ACCOUNT, PARTITIONS)
@@ -73,7 +74,7 @@ async def spend(made: TestLedger) -> None:
         await ask(client, "elsewhere", 1)
 
 
-async def end(worker: Worker) -> None:
+async def end(worker: Service) -> None:
     worker.signal(signal.SIGTERM)
     await worker.ended()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from millrace.embedded.process import launcher_argv
 from millrace.embedded.readyfile import Addresses
 from tests.integration.gateway import provision, published, published_all
 
@@ -37,9 +38,8 @@ async def environment(stack: Addresses, migrated: str, tmp_path: Path) -> dict[s
 
 @asynccontextmanager
 async def process(environment: Mapping[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
-    started = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.api_gateway", env=environment, stderr=asyncio.subprocess.PIPE
-    )
+    program = launcher_argv((sys.executable, "-m", "services.api_gateway"))
+    started = await asyncio.create_subprocess_exec(*program, env=environment, stderr=asyncio.subprocess.PIPE)
     try:
         yield started
     finally:

@@ -28,9 +28,10 @@ from millrace.store.migrate import migrate
 from millrace.store.pool import open_pool
 from millrace.store.waiting import MOST_UNDER_WAY
 from services.api_gateway.caps import CapDesk
-from tests.conftest import own_stack
 from tests.integration.gateway import provision
-from tests.integration.ledger import Worker, read_all
+from tests.integration.ledger import read_all
+from tests.support.process import Service
+from tests.support.stack import own_stack
 from tests.support.waiting import eventually
 
 STAGES = ("media", "summarize", "embed")
@@ -121,9 +122,9 @@ async def processes(stack: Addresses, folder: Path) -> AsyncIterator[None]:
         "MILLRACE_TEST_HOUR_MS": str(HOUR_S * 1000),
         "MILLRACE_TEST_DAY_MS": str(DAY_S * 1000),
     }
-    workers = [Worker(env, folder / "ledger.log", "tests.integration.ledger_at")]
+    workers = [Service("tests.integration.ledger_at", env, folder / "ledger.log")]
     try:
-        workers += [Worker(env, folder / f"{s}.log", "tests.integration.quick_stage", s) for s in STAGES]
+        workers += [Service("tests.integration.quick_stage", env, folder / f"{s}.log", s) for s in STAGES]
         await asyncio.gather(*(worker.ready() for worker in workers))
         yield
     finally:

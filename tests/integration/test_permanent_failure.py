@@ -26,9 +26,12 @@ from millrace.contracts.events import StageRequested
 from millrace.contracts.share_api import ShareView
 from millrace.money import MicroUSD
 from millrace.stream.calls import MAX_CALLS
-from tests.chaos.jobs_parts import DOLLARS_IN, DOLLARS_OUT, Stage, open_stage
-from tests.chaos.worker import ROOT, Worker
-from tests.integration.failing_provider import FailingProvider, failing_provider
+from tests.chaos.jobs_parts import Stage, open_stage
+from tests.chaos.worker import Worker
+from tests.support.fates import Fates
+from tests.support.process import ROOT
+from tests.support.provider import DOLLARS_IN, DOLLARS_OUT
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(900)
 RESTARTS = 20
@@ -43,7 +46,7 @@ class Running:
     """Everything that runs, and its API."""
 
     stage: Stage
-    provider: FailingProvider
+    fates: Fates
     agent: Worker
     http: httpx.AsyncClient
     environment: dict[str, str]
@@ -67,12 +70,10 @@ class Running:
 
     async def kill_in_the_midst(self, chance: random.Random) -> bool:
         """kill -9 during a call about a failing text (then True), or somewhere else; then start it again."""
-        before = self.provider.count()
-        async with asyncio.timeout(120):
-            while not await self.agent.working():  # noqa: ASYNC110  # a process has none either
-                await asyncio.sleep(0.05)
-        called = await asyncio.to_thread(self.provider.wait_for_more, before, chance.uniform(0.2, 3.0))
-        await asyncio.sleep(chance.uniform(0.0, 1.3) * self.provider.takes_s)
+        before = self.fates.count()
+        await eventually(self.agent.working, "the agent to be ready", 120)
+        called = await asyncio.to_thread(self.fates.wait_for_more, before, chance.uniform(0.2, 3.0))
+        await asyncio.sleep(chance.uniform(0.0, 1.3) * self.fates.takes_s)
         self.agent.signal(signal.SIGKILL)
         self.agent.process.wait(10)
         self.agent.tend(0.0)
@@ -151,42 +152,30 @@ async def running() -> AsyncIterator[Running]:
     with tempfile.TemporaryDirectory(prefix="millrace-test-", ignore_cleanup_errors=True) as made:
         folder = Path(made)
         async with open_stage(folder) as stage:
-            with failing_provider() as provider:
-                inherited = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
-                environment = {
-                    **inherited,
-                    **stage.environment(),
-                    "MILLRACE_LLM_BASE_URL": provider.url,
-                    "MILLRACE_LEASE_S": "2",
-                    "MILLRACE_INSTANCE": "one",  # a worker that is started again has its partitions at once
-                    "MILLRACE_DEAD_LEAST": str(LEAST),
-                    "MILLRACE_DEAD_LAST": "10",
-                }
-                gateway = Worker("services.api_gateway", environment, folder / "gateway.log")
-                agent = Worker("services.summarize_agent", environment, folder / "agent.log")
-                try:
-                    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
-                        await _answers(http)
-                        yield Running(stage, provider, agent, http, environment)
-                finally:
-                    agent.end()
-                    gateway.end()
-
-
-async def _answers(http: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(120):
-        while True:
+            fates = Fates(stage.provider)
+            inherited = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
+            environment = {
+                **inherited,
+                **stage.environment(),
+                "MILLRACE_LEASE_S": "2",
+                "MILLRACE_INSTANCE": "one",  # a worker that is started again has its partitions at once
+                "MILLRACE_DEAD_LEAST": str(LEAST),
+                "MILLRACE_DEAD_LAST": "10",
+            }
+            gateway = Worker("services.api_gateway", environment, folder / "gateway.log")
+            agent = Worker("services.summarize_agent", environment, folder / "agent.log")
             try:
-                if (await http.get("/readyz")).is_success:
-                    return
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(0.1)
+                async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
+                    await eventually(gateway.answers, "the gateway to be ready", 120)
+                    yield Running(stage, fates, agent, http, environment)
+            finally:
+                agent.end()
+                gateway.end()
 
 
 async def test_its_budget_holds_through_restarts_and_a_redrive_brings_it_to_its_end(running: Running) -> None:
-    provider, chance = running.provider, random.Random(5)  # noqa: S311  # the same moments every time
-    provider.fates = {"NonsenseForEver": "nonsense", "BusyForEver": "busy"}
+    fates, chance = running.fates, random.Random(5)  # noqa: S311  # the same moments every time
+    fates.by_word = {"NonsenseForEver": "nonsense", "BusyForEver": "busy"}
     shares = {word: await running.share(word) for word in WORDS}
     healthy, in_calls = [], 0
     for number in range(RESTARTS):
@@ -199,11 +188,11 @@ async def test_its_budget_holds_through_restarts_and_a_redrive_brings_it_to_its_
     letters = {}
     for word, share_id in shares.items():
         await running.ends(share_id, "failed")
-        assert 1 <= provider.requests[word] <= MAX_CALLS
+        assert 1 <= fates.requests(word) <= MAX_CALLS
         granted, used = await running.counted(share_id)
         assert granted <= MAX_CALLS + RESTARTS, "a hold may be granted and released without a call"
         assert used <= MAX_CALLS * await _hold(running, share_id)
-        assert _micro_usd(provider.billed_tokens[word]) <= used, "what was billed is counted"
+        assert _micro_usd(fates.billed_tokens(word)) <= used, "what was billed is counted"
         (letter,) = (await running.command("dead", "list", "--share", share_id))["letters"]
         assert (letter["state"], letter["stage"]) == ("open", "summarize")
         letters[word] = letter["id"]
@@ -212,14 +201,14 @@ async def test_its_budget_holds_through_restarts_and_a_redrive_brings_it_to_its_
         created = await running.messages("share.created", share_id)
         assert {value for value, _ in on_topic} == {value for value, _ in created}, "byte by byte"
 
-    before = provider.requests.copy()
-    provider.fates = dict.fromkeys(WORDS, "works")
+    before = {word: fates.requests(word) for word in WORDS}
+    fates.by_word = dict.fromkeys(WORDS, "works")
     for word, share_id in shares.items():
         assert (await running.command("dead", "redrive", letters[word]))["repeated"] is False
         view = await running.ends(share_id, "done")
         assert view.summary is not None
-        assert view.summary.summary == "Fine."
-        assert provider.requests[word] == before[word] + 1
+        assert view.summary.summary == "A summary by the stand-in."
+        assert fates.requests(word) == before[word] + 1
         assert (await running.command("dead", "redrive", letters[word]))["repeated"] is True
         assert len(await running.messages("summary.ready", share_id)) == 1
         commands = [
@@ -227,23 +216,23 @@ async def test_its_budget_holds_through_restarts_and_a_redrive_brings_it_to_its_
             for value, _ in await running.messages("summarize.requested", share_id)
         ]
         assert [one.reason for one in commands if isinstance(one, StageRequested)].count("redrive") == 1
-        assert provider.requests[word] == before[word] + 1
+        assert fates.requests(word) == before[word] + 1
     assert (await running.command("dead", "list"))["letters"] == []
 
 
 async def test_a_bad_deployment_does_not_make_dead_letters_of_the_whole_topic(running: Running) -> None:
-    provider = running.provider
-    provider.fates = {"AllOfThem": "wrong"}
+    fates = running.fates
+    fates.by_word = {"AllOfThem": "wrong"}
     shares = [await running.share(f"AllOfThem no. {number}") for number in range(MANY)]
     async with asyncio.timeout(180):
         while (reason := await running.unready()) is None or "dead letters" not in reason:  # noqa: ASYNC110  # as above
             await asyncio.sleep(0.1)
     assert "`millrace dead list --stage summarize`; one job is tried at " in reason
-    await asyncio.sleep(2 * provider.takes_s)  # those that had begun have ended now
+    await asyncio.sleep(2 * fates.takes_s)  # those that had begun have ended now
     dead = [letter["share_id"] for letter in (await running.command("dead", "list"))["letters"]]
     assert LEAST <= len(dead) <= LEAST + CONCURRENCY + 1, "those at once, and one that was tried"
 
-    provider.fates = {}
+    fates.by_word = {}
     dry = await running.command("dead", "redrive", "--stage", "summarize", "--error", "Poison")
     assert (dry["matched"] >= len(dead), dry["changed"]) == (True, 0)
     done = await running.command("dead", "redrive", "--stage", "summarize", "--error", "Poison", "--yes")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from millrace.embedded.process import launcher_argv
+from tests.support.process import begin, free_port, is_ready
+from tests.support.stack import own_stack
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(180)
 AGENT = [sys.executable, "-m", "services.media_agent"]
@@ -29,35 +28,15 @@ UNAVAILABLE, CONFIGURATION = 69, 78
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Environment of a stack that nothing was provisioned on."""
     folder = tmp_path_factory.mktemp("bare")
-    ready = folder / "ready.json"
-    program = (sys.executable, "-m", "millrace.embedded", "--data", str(folder / "data"), "--ready-file", str(ready))
-    process = subprocess.Popen(
-        launcher_argv(program, death_signal=signal.SIGTERM), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not ready.exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        found = json.loads(ready.read_text())
+    with own_stack(folder) as found:
         yield {
             **os.environ,
-            "MILLRACE_KAFKA": found["kafka"],
-            "MILLRACE_REGISTRY": found["registry"],
-            "MILLRACE_POSTGRES": found["postgres"],
+            "MILLRACE_KAFKA": found.kafka,
+            "MILLRACE_REGISTRY": found.registry,
+            "MILLRACE_POSTGRES": found.postgres,
             "MILLRACE_BLOBS": str(folder / "blobs"),
             "MILLRACE_START_TIMEOUT_S": "1",
         }
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def fails(argv: list[str], environment: dict[str, str]) -> tuple[int, str]:
@@ -75,28 +54,19 @@ def works(*arguments: str, environment: dict[str, str]) -> None:
 def running(argv: list[str], environment: dict[str, str], log: Path) -> Iterator[str]:
     """Base URL of the ops endpoints of an agent that became ready; it must stop at SIGTERM with status 0."""
     port = free_port()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            argv, env={**environment, "MILLRACE_OPS_PORT": str(port)}, stdout=output, stderr=subprocess.STDOUT
-        )
     url = f"http://127.0.0.1:{port}"
+    process = begin(argv, log, {**environment, "MILLRACE_OPS_PORT": str(port)})
+
+    def ready() -> bool:
+        assert process.poll() is None, log.read_text()
+        return is_ready(url)
+
     try:
-        deadline = time.monotonic() + 60
-        while not _ready(url):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
+        until(ready, f"the agent to be ready: see {log}")
         yield url
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(40) == 0, log.read_text()[-2000:]
-
-
-def _ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz", timeout=2, trust_env=False).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def test_what_is_missing_is_named_one_after_another_until_the_agent_runs(

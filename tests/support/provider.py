@@ -13,14 +13,22 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler
 
 from pydantic import BaseModel, ConfigDict
 
-from tests.e2e.web import QuietServer
+from tests.support.web import QuietHandler, served
 
 DIMENSIONS = 64
 TOKENS_OUT = 40
+DOLLARS_IN, DOLLARS_OUT = Decimal("0.50"), Decimal("2.00")
+"""Prices per million tokens."""
+LARGE = """
+[[price]]
+model = "stand-in-large"
+tokens_in = "5.00"
+tokens_out = "20.00"
+"""
+"""A price list with a model that costs ten times as much."""
 
 
 class Asked(BaseModel):
@@ -61,10 +69,11 @@ class Line:
 
 @dataclass
 class Provider:
-    """What was billed, and the gate in front of every answer; `delay_s` says how long one to a request takes, `reply`
-    what a language model says.
+    """What was billed, the gate in front of every answer, and the policies by which it answers.
 
-    `status` decides whether a request is answered at all: anything but 200 is not billed, and counts in `refused`.
+    `status` decides whether a request is answered at all: anything but 200 is not billed, and kept in `refused`.
+    `delay_s` says how long an answer takes, `reply` what a language model says, and `nonsense` whether an answer,
+    billed all the same, cannot be read.
     """
 
     url: str = ""
@@ -74,22 +83,42 @@ class Provider:
     delay_s: Callable[[bytes], float] = lambda _: 0.0
     status: Callable[[bytes], int] = lambda _: 200
     reply: Reply = summary
-    refused: int = 0
+    nonsense: Callable[[bytes], bool] = lambda _: False
+    refused: list[bytes] = field(default_factory=list)
 
     @property
     def requests(self) -> int:
         """Everything that arrived."""
-        return len(self.invoice) + self.refused
+        return len(self.invoice) + len(self.refused)
+
+    def billed_for(self, word: str) -> list[Line]:
+        """The invoice's lines about texts with a word."""
+        return [line for line in self.invoice if word.encode() in line.raw]
+
+    def environment(self, *, embeds: bool = False) -> dict[str, str]:
+        """Settings of services that ask it for summaries, and for embeddings, too."""
+        found = {
+            "OPENAI_API_KEY": "sk-stand-in",
+            "MILLRACE_LLM_BASE_URL": self.url,
+            "MILLRACE_LLM_MODEL": "stand-in-chat",
+            "MILLRACE_LLM_PRICE_IN": str(DOLLARS_IN),
+            "MILLRACE_LLM_PRICE_OUT": str(DOLLARS_OUT),
+        }
+        if embeds:
+            found["MILLRACE_EMBED_BASE_URL"] = self.url
+            found["MILLRACE_EMBED_MODEL"] = "stand-in-embed"
+            found["MILLRACE_EMBED_PRICE_IN"] = str(DOLLARS_IN)
+        return found
 
     def wait_for_calls(self, count: int, within_s: float = 60.0) -> None:
         """Wait until at least `count` calls were billed."""
         with self.arrived:
             assert self.arrived.wait_for(lambda: len(self.invoice) >= count, within_s), f"{len(self.invoice)} calls"
 
-    def total_micro_usd(self, dollars_in: Decimal, dollars_out: Decimal, *, since: int = 0) -> int:
-        """The invoice at prices per million tokens from line `since` on, each call rounded up to the micro-dollar."""
+    def total_micro_usd(self, *, since: int = 0) -> int:
+        """The invoice from line `since` on, each call rounded up to the micro-dollar."""
         lines = self.invoice[since:]
-        per_call = (line.tokens_in * dollars_in + line.tokens_out * dollars_out for line in lines)
+        per_call = (line.tokens_in * DOLLARS_IN + line.tokens_out * DOLLARS_OUT for line in lines)
         return sum(-int(-micro // 1) for micro in per_call)
 
 
@@ -99,56 +128,36 @@ def serve_provider() -> Iterator[Provider]:
     provider = Provider()
     provider.gate.set()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers["content-length"]))
-            status = provider.status(raw)
-            if status != 200:
-                self._refuse(status)
-                return
+    class Handler(QuietHandler):
+        def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
+            raw = self.body()
             asked = Asked.model_validate_json(raw)
             tokens = max(len(raw) // 4, 1)
             chat = self.path.endswith("/chat/completions")
+            status, nonsense = provider.status(raw), provider.nonsense(raw)
             with provider.arrived:
-                provider.invoice.append(Line(self.path, asked.model, tokens, TOKENS_OUT if chat else 0, raw))
+                if status == 200:
+                    provider.invoice.append(Line(self.path, asked.model, tokens, TOKENS_OUT if chat else 0, raw))
+                else:
+                    provider.refused.append(raw)
                 provider.arrived.notify_all()
             provider.gate.wait()
             time.sleep(provider.delay_s(raw))
-            answer = _chat(asked, provider.reply(asked), tokens) if chat else _embeddings(asked, tokens)
-            body = json.dumps(answer).encode()
-            try:
-                self.send_response(200)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-            except (BrokenPipeError, ConnectionResetError):
-                self.close_connection = True  # the caller died; it has been billed
+            if status != 200:
+                body = b""
+            elif nonsense:
+                body = b"<html>"
+            else:
+                answer = _chat(asked, provider.reply(asked), tokens) if chat else _embeddings(asked, tokens)
+                body = json.dumps(answer).encode()
+            self.answer(status, "application/json", body)
 
-        def _refuse(self, status: int) -> None:
-            with provider.arrived:
-                provider.refused += 1
-                provider.arrived.notify_all()
-            self.send_response(status)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the signature of http.server
-            """Keep the tests' output quiet."""
-
-    server = QuietServer(("127.0.0.1", 0), Handler)
-    provider.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield provider
-    finally:
-        provider.gate.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with served(Handler) as address:
+        provider.url = f"http://{address}/v1"
+        try:
+            yield provider
+        finally:
+            provider.gate.set()
 
 
 def _chat(asked: Asked, content: Mapping[str, object], tokens: int) -> dict[str, object]:
