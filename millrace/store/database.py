@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias, TypeVar
 
 import asyncpg
 
-from millrace.store.pool import OUTAGES
+from millrace.store.pool import OUTAGES, REFUSALS, refusal
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -18,6 +19,7 @@ Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"  # ge
 Value = object
 
 _LONGEST_WAIT_S = 5.0
+_SAY_AGAIN_S = 60.0
 
 
 def rows_changed(status: str) -> int:
@@ -33,6 +35,7 @@ class Database:
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
         self._pool = pool
+        self._refused_at: float | None = None
 
     @property
     def pool(self) -> asyncpg.Pool[asyncpg.Record]:
@@ -70,7 +73,16 @@ class Database:
         while True:
             try:
                 return await operation()
+            except REFUSALS as exc:
+                self._tell(refusal(exc))
             except OUTAGES as exc:
                 log.warning("PostgreSQL is away (%s); trying again in %.1f s", type(exc).__name__, wait)
             await asyncio.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT_S)
+
+    def _tell(self, refused: str) -> None:
+        """Say what to do, once a minute for all statements. It is waited for, too: nobody's job has failed."""
+        now = time.monotonic()
+        if self._refused_at is None or now - self._refused_at >= _SAY_AGAIN_S:
+            self._refused_at = now
+            log.error("%s Work waits until then; a changed setting needs a new start.", refused)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
-from millrace.errors import Unavailable
+from millrace.errors import ConfigurationError, Unavailable
+from millrace.store.pool import NO_URL, check_connection
 from millrace.store.version import MIGRATIONS
 
 _LOCK = 7_215_330_118  # advisory lock: one migration at a time per database
@@ -18,9 +22,16 @@ def migrate(dsn: str) -> None:
     """Apply all migrations that the database lacks; safe to run from several processes at once.
 
     :param dsn: PostgreSQL URL; it stays in memory and is never logged.
+    :raises ConfigurationError: it is no URL, or PostgreSQL refuses the user, the password or the database.
     :raises Unavailable: the database does not answer.
     """
-    engine = create_engine(make_url(dsn).set(drivername="postgresql+psycopg"))
+    # As the services connect: they must be able to, and this driver does not tell a refusal from an outage.
+    with ThreadPoolExecutor(1) as aside:  # the caller's thread may have an event loop
+        aside.submit(asyncio.run, check_connection(dsn)).result()
+    try:
+        engine = create_engine(make_url(dsn).set(drivername="postgresql+psycopg"))
+    except ArgumentError:
+        raise ConfigurationError(NO_URL) from None
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     try:
@@ -28,7 +39,7 @@ def migrate(dsn: str) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-    except OperationalError as exc:
-        raise Unavailable("PostgreSQL does not answer; is it running?") from exc
+    except OperationalError:  # its text may repeat parts of the URL
+        raise Unavailable("PostgreSQL does not answer; is it running?") from None
     finally:
         engine.dispose()

@@ -24,6 +24,8 @@ _LAST_MS: Final = 253_402_300_799_000  # of the calendar
 _POLL_MS: Final = 500
 _AT_ONCE: Final = 100
 _PAUSE_S: Final = 2.0
+_LONGEST_INDEXED: Final = 300  # characters; anybody may write to a topic, and an index takes 2,704 bytes
+_NOT_OF_A_ROW: Final[tuple[type[BaseException], ...]] = (*OUTAGES, asyncpg.SyntaxOrAccessError)
 _READ = 'SELECT topic, "partition", max("offset") AS "offset" FROM dead_letters GROUP BY topic, "partition"'
 # A round of tries that was given up on twice, because the worker died in between, is one letter. What people have
 # decided about a letter stays when it is read again.
@@ -81,8 +83,29 @@ class DeadLetterProjection:
 
     async def _keep(self, records: Sequence[ConsumerRecord]) -> None:
         rows = [_row(_letter(record)) for record in records]
-        await self._pool.executemany(_INSERT, rows)
+        try:
+            await self._pool.executemany(_INSERT, rows)
+        except _NOT_OF_A_ROW:
+            raise
+        except asyncpg.PostgresError:
+            await self._keep_one_by_one(records)
         log.info("%d dead letters of %s read", len(rows), records[0].topic)
+
+    async def _keep_one_by_one(self, records: Sequence[ConsumerRecord]) -> None:
+        """One of them cannot be kept: those behind it shall not wait for it for ever."""
+        for record in records:
+            try:
+                await self._pool.execute(_INSERT, *_row(_letter(record)))
+            except _NOT_OF_A_ROW:
+                raise
+            except asyncpg.PostgresError as exc:
+                at = Place(record.topic, record.partition, record.offset)
+                # The error's text would show what the letter holds.
+                log.error(  # noqa: TRY400
+                    "the dead letter %s cannot be kept and is not shown (%s): look at it in its topic",
+                    at,
+                    type(exc).__name__,
+                )
 
 
 async def stop(reading: asyncio.Task[None]) -> None:
@@ -107,7 +130,7 @@ def _row(letter: DeadLetter) -> tuple[object, ...]:
         letter.at.partition,
         letter.at.offset,
         letter.stage,
-        letter.share_id,
+        letter.share_id and letter.share_id[:_LONGEST_INDEXED],
         origin and origin.topic,
         origin and origin.partition,
         origin and origin.offset,
@@ -115,7 +138,7 @@ def _row(letter: DeadLetter) -> tuple[object, ...]:
         letter.value,
         {name: b64encode(raw).decode() for name, raw in letter.headers.items()},
         None if letter.options is None else dict(letter.options),
-        letter.error,
+        letter.error[:_LONGEST_INDEXED],
         letter.reason,
         letter.stack,
         letter.attempts,

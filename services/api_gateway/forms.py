@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -61,15 +61,37 @@ async def receive_form(
     :raises Unreadable: it is not a form, or ends too early.
     :raises BadRequest: a second file, an empty one, or a file under another name than `file`.
     :raises TooLarge: the file or a field is above its limit; the rest of the body is unread.
+    :raises Unavailable: the folder cannot be written, or its disk is full.
     """
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
         raise Unreadable("The form's content type names no boundary.")
-    with tempfile.NamedTemporaryFile(dir=folder, prefix="upload-") as target:
-        reader = _Reader(boundary, target.file, limits)
+    with _upload_in(folder) as (target, path):
+        reader = _Reader(boundary, target, limits)
         async for chunk in body:
             await reader.feed(chunk)
-        yield await reader.finish(Path(target.name))
+        yield await reader.finish(path)
+
+
+@contextmanager
+def _upload_in(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """A file to write to, and where it is until the context ends."""
+    with _kept():
+        target = tempfile.NamedTemporaryFile(dir=folder, prefix="upload-")  # noqa: SIM115 - closed below
+    try:
+        yield target.file, Path(target.name)
+    finally:
+        with suppress(OSError):  # a full disk says no once more, and what is left is swept at another start
+            target.close()
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Failures of a disk would pass for the database's, which are `OSError`, too."""
+    try:
+        yield
+    except OSError as exc:
+        raise Unavailable(f"The upload cannot be kept: {exc.strerror or type(exc).__name__}.") from exc
 
 
 class _Reader:
@@ -128,11 +150,9 @@ class _Reader:
 
     def _write(self, content: bytearray) -> None:
         self._hash.update(content)
-        try:
+        with _kept():
             self._target.write(content)
             self._target.flush()
-        except OSError as exc:
-            raise Unavailable(f"The upload cannot be kept: {exc.strerror}.") from exc
 
     def _new_part(self) -> None:
         self._name = ""

@@ -3,13 +3,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
+import resource
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from millrace.errors import Unavailable
 from services.api_gateway.errors import BadRequest, RequestRefused, TooLarge, Unreadable
 from services.api_gateway.forms import Limits, receive_form
 
@@ -92,3 +95,29 @@ async def test_a_file_field_that_was_left_blank_in_a_browser_is_no_file(tmp_path
     async with receive_form(TYPE, sent(body), tmp_path, LIMITS) as received:
         assert received.file is None
         assert received.fields == {"text": ["hello"]}
+
+
+@contextmanager
+def full_disk(at: int) -> Iterator[None]:
+    """No file may become larger than that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (at, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_full_disk_is_not_taken_for_the_database(tmp_path: Path) -> None:
+    limits = Limits(upload=10_000, text=100)
+    body = form(part("file", b"x" * 5000, "a"))  # fits the buffer, which is written again at the close
+    with full_disk(at=1000), pytest.raises(Unavailable, match="The upload cannot be kept: File too large"):
+        async with receive_form(TYPE, sent(body), tmp_path, limits):
+            pass
+    assert await asyncio.to_thread(os.listdir, tmp_path) == []
+
+
+async def test_a_folder_that_is_away_is_not_taken_for_the_database(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="The upload cannot be kept: No such file or directory"):
+        async with receive_form(TYPE, sent(form(part("file", b"x", "a"))), tmp_path / "away", LIMITS):
+            pass
