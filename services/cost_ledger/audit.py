@@ -124,7 +124,8 @@ class PartitionAudit:
         self._required = required
         self._windows = places.windows()
         self._done = places.done(partition)
-        self._position = self._read_position()
+        self.position = self._read_position()
+        """Of the core's rows; none where it is not readable, which is a difference."""
         self._fold = Fold()
         self._sums: dict[WindowKey, Held] = {}
         self._due: dict[WindowKey, int] = {}
@@ -133,7 +134,7 @@ class PartitionAudit:
 
     def follow(self, decided: Decided) -> None:
         """The next decision of the log."""
-        if decided.decision.request_offset > self._position.offset:
+        if decided.decision.request_offset > self.position.offset:
             self._compare_rows()
         if decided.offset > self._done:
             self._compare_caps()
@@ -224,8 +225,8 @@ class PartitionAudit:
         self._rows_compared = True
         stored = {k: v for k, v in self._places.rows.items() if k not in (POSITION_KEY, FENCE_KEY)}
         digest = reduce(xor, (row_digest(key, value) for key, value in stored.items()), 0)
-        if digest != self._position.digest:
-            self._differences.add(ROWS_TOPIC, f"digest of partition {self._partition}", self._position.digest, digest)
+        if digest != self.position.digest:
+            self._differences.add(ROWS_TOPIC, f"digest of partition {self._partition}", self.position.digest, digest)
         try:
             rows = {written.key: written.row for written in decoded(stored)[0] if written.row is not None}
         except (ValueError, TypeError) as exc:

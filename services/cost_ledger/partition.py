@@ -74,7 +74,10 @@ class PartitionLedger:
     def _load(self) -> None:
         rows, position, first_kept = self._log.open()
         if not self._state.load(rows, position):
-            raise Broken(f"the rows of partition {self.partition} do not match their digest at {position.offset}")
+            raise Broken(
+                f"the rows of partition {self.partition} do not match their digest at request {position.offset}: "
+                "stop the ledger and run `millrace budget rebuild`"
+            )
         if position.offset + 1 < first_kept:
             log.error(
                 "partition %d: requests %d to %d are past retention and were never decided",

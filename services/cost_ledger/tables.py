@@ -18,6 +18,7 @@ from millrace.contracts.wire import Codec
 from millrace.kafka.producer import Producer
 from millrace.ledger.topics import DECISIONS, SPEND
 from millrace.stream.faust_app import SafeConsumer, SafeTransport
+from services.cost_ledger.decode import decode_patiently
 from services.cost_ledger.spend import Decided, Home, JsonRow, Rows, partition_of
 
 _CHUNK: Final = 1000
@@ -143,7 +144,7 @@ class KafkaDecisions:
             yield ask
 
     async def _decode(self, raw: bytes) -> CostDecision:
-        return cast(CostDecision, await self._codec.decode(DECISIONS, raw))
+        return cast(CostDecision, await decode_patiently(self._codec, DECISIONS, raw))
 
 
 class SpendPublisher:
