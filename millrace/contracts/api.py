@@ -10,7 +10,16 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from millrace.contracts.events import AlertKind, CapMode, Segment, SourceKind, StageName, TaskState, Window
+from millrace.contracts.events import (
+    DEFAULT_ACCOUNT,
+    AlertKind,
+    CapMode,
+    Segment,
+    SourceKind,
+    StageName,
+    TaskState,
+    Window,
+)
 from millrace.money import ZERO, MicroUSD, written_usd
 
 ShareState = Literal["queued", "running", "waiting", "parked", "done", "failed", "cancelled"]
@@ -46,7 +55,7 @@ class CapRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     account: AccountName = Field(
-        default="default", description="Whose; the caps of `default` hold for all accounts without their own"
+        default=DEFAULT_ACCOUNT, description="Whose; the caps of `default` hold for all accounts without their own"
     )
     window: Window
     cap: Dollars | None
@@ -77,7 +86,7 @@ class ShareRequest(BaseModel):
     tags: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=50)] = []
     content_type: ContentType | None = None
     account: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
-        default="default", description="Who pays"
+        default=DEFAULT_ACCOUNT, description="Who pays"
     )
 
 

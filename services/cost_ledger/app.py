@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 RECORDING_STALLED: Final = timedelta(seconds=30)
 DELIVERY_STALLED: Final = timedelta(seconds=3)
-"""Faust was seen to skip the last records of a partition after a restart, and no later one showed the hole."""
+"""Faust was seen to skip the last records of a partition after a restart, and no later one showed the gap."""
 _WATCH_S: Final = 1.0
 
 

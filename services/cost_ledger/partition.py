@@ -28,7 +28,7 @@ class Delivery(Enum):
     """What came of records that were delivered."""
 
     DECIDED = auto()
-    HOLE = auto()
+    GAP = auto()
     """Records are missing before these; nothing was decided, fetch again from `next_offset`."""
 
 
@@ -111,7 +111,7 @@ class PartitionLedger:
             return Delivery.DECIDED
         offsets = [record.offset for record in fresh]
         if offsets != list(range(self.next_offset, self.next_offset + len(fresh))):
-            return Delivery.HOLE
+            return Delivery.GAP
         batch = self._state.batch(fresh, self._owns)
         self._log.commit(batch, {record.offset: record.traceparent for record in fresh})
         self._state.apply(batch)

@@ -46,9 +46,9 @@ class ReadCommittedThread(AIOKafkaConsumerThread):
 
 
 class ReadCommittedConsumer(SafeConsumer):
-    """The safe consumer on that thread, for a topic with a hole behind every transaction: the marker of its end.
+    """The safe consumer on that thread, for a topic with a gap behind every transaction: the marker of its end.
 
-    Faust keeps such holes in a tree that it merges anew at each, a fifth of the tables' time. Here it need not know
+    Faust keeps such gaps in a tree that it merges anew at each, a fifth of the tables' time. Here it need not know
     them: decisions are acknowledged in order, and how far the tables are stands in themselves.
     """
 
