@@ -13,7 +13,10 @@ ZERO = MicroUSD(0)
 _MICRO = Decimal(1_000_000)
 
 LARGEST: Final = MicroUSD(10_000_000_000_000)
-"""Ten million dollars: the most that a person may write, and that the ledger takes in one request."""
+"""Ten million dollars: the most that a person may write, and that the ledger takes in one request.
+
+A bound against mistakes, so that sums stay far below a 64-bit overflow.
+"""
 _WRITTEN = re.compile(r"\$?([0-9]{1,12}(\.[0-9]{1,6})?)")
 
 

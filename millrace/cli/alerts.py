@@ -13,11 +13,12 @@ from millrace.cli.connection import GatewayOption, connect
 from millrace.cli.console import compact, plain, print_json, show
 from millrace.cli.exits import one_sentence
 from millrace.contracts.budget_api import AlertsAnswer, AlertView, BudgetRow
+from millrace.contracts.events import DEFAULT_ACCOUNT
 from millrace.money import format_usd
 
 
 def show_alerts(
-    account: Annotated[str, typer.Option("--account", help="Who pays")] = "default",
+    account: Annotated[str, typer.Option("--account", help="Who pays")] = DEFAULT_ACCOUNT,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="How many at most")] = 50,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on where an earlier list ended")] = None,
     gateway: GatewayOption = None,

@@ -16,6 +16,7 @@ from millrace.cli.connection import GatewayOption, connect
 from millrace.cli.console import compact, plain, print_json, show
 from millrace.cli.exits import one_sentence
 from millrace.contracts.budget_api import BudgetAnswer, BudgetRow
+from millrace.contracts.events import DEFAULT_ACCOUNT
 from millrace.money import MicroUSD, format_usd
 
 budget_app = typer.Typer(no_args_is_help=True, help="Money: what was spent, held and left.")
@@ -34,7 +35,7 @@ def budget() -> None:
 
 @budget_app.command("show")
 def show_budget(
-    account: Annotated[str, typer.Option(callback=an_account, help="Whose")] = "default",
+    account: Annotated[str, typer.Option(callback=an_account, help="Whose")] = DEFAULT_ACCOUNT,
     gateway: GatewayOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:

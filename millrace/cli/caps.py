@@ -25,7 +25,7 @@ from millrace.contracts.budget_api import (
     ReconcileRequest,
     UnconfirmedAnswer,
 )
-from millrace.contracts.events import CapMode, Window
+from millrace.contracts.events import DEFAULT_ACCOUNT, CapMode, Window
 from millrace.errors import ConfigurationError
 from millrace.money import format_usd, written_usd
 
@@ -58,7 +58,7 @@ def set_caps(
     ],
     account: Annotated[
         str, typer.Option(callback=an_account, help="Whose; those of default hold for every account without its own")
-    ] = "default",
+    ] = DEFAULT_ACCOUNT,
     hour: Annotated[
         str | None, typer.Option(metavar="$", help="US dollars by the hour, or none for no limit")
     ] = None,

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from millrace.contracts.api import AccountName, Answer
-from millrace.contracts.events import AlertKind, CapMode, Window
+from millrace.contracts.events import DEFAULT_ACCOUNT, AlertKind, CapMode, Window
 from millrace.money import MicroUSD, written_usd
 
 BudgetScope = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,31}$", examples=["transcribe", "total"])]
@@ -38,7 +38,7 @@ class CapRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     account: AccountName = Field(
-        default="default", description="Whose; the caps of `default` hold for all accounts without their own"
+        default=DEFAULT_ACCOUNT, description="Whose; the caps of `default` hold for all accounts without their own"
     )
     window: Window
     cap: Dollars | None

@@ -7,7 +7,7 @@ here they are `Literal`s, so that a service can neither write nor act on a word 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -33,6 +33,8 @@ CostOutcome = Literal[
 ]
 HoldState = Literal["held", "unconfirmed", "released", "settled", "denied"]
 Window = Literal["hour", "day"]
+DEFAULT_ACCOUNT: Final = "default"
+"""Who pays when nobody is named. Its caps apply to every account that has none of its own."""
 CapMode = Literal["enforce", "warn"]
 AlertKind = Literal["threshold", "overrun", "forecast"]
 
@@ -51,7 +53,7 @@ class ShareEvent(Event):
     """What is about one share; `share_id` is the message key."""
 
     share_id: str
-    account: str = "default"
+    account: str = DEFAULT_ACCOUNT
 
 
 class ShareCreated(ShareEvent):

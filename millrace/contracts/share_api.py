@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from millrace.contracts.api import Answer
-from millrace.contracts.events import Segment, SourceKind, StageName, TaskState
+from millrace.contracts.events import DEFAULT_ACCOUNT, Segment, SourceKind, StageName, TaskState
 from millrace.money import ZERO, MicroUSD
 
 ShareState = Literal["queued", "running", "waiting", "parked", "done", "failed", "cancelled"]
@@ -36,7 +36,7 @@ class ShareRequest(BaseModel):
     tags: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=50)] = []
     content_type: ContentType | None = None
     account: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
-        default="default", description="Who pays"
+        default=DEFAULT_ACCOUNT, description="Who pays"
     )
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from millrace.clock import Clock, SystemClock
-from millrace.contracts.events import CapMode, CostDecision, CostRequest, Window
+from millrace.contracts.events import DEFAULT_ACCOUNT, CapMode, CostDecision, CostRequest, Window
 from millrace.contracts.headers import headers, new_trace
 from millrace.contracts.provision import describe_topics
 from millrace.contracts.wire import Codec
@@ -25,7 +25,6 @@ from millrace.money import ZERO, MicroUSD
 
 log = logging.getLogger(__name__)
 
-DEFAULT_ACCOUNT: Final = "default"
 ANSWER_WITHIN_S: Final = 30.0
 ASK_AGAIN_S: Final = 3.0
 
@@ -149,7 +148,7 @@ class LedgerClient:
         cap: MicroUSD | None,
         mode: CapMode = "enforce",
     ) -> list[CostDecision]:
-        """Set a cap (None: no limit); that of account `default` holds for all accounts without their own.
+        """Set a cap (None: no limit); that of `DEFAULT_ACCOUNT` holds for all accounts without their own.
 
         Returns when every partition concerned has decided it: a decision of each.
 

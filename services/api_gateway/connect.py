@@ -15,6 +15,7 @@ from millrace.contracts.wire import Codec
 from millrace.errors import ConfigurationError
 from millrace.kafka.producer import open_producer
 from millrace.ledger.client import open_ledger
+from millrace.ledger.topics import DECISIONS, REQUESTS
 from millrace.models.build import open_embedding
 from millrace.store.blobs import LocalBlobStore, sweep, sweep_incoming
 from millrace.store.pool import open_pool
@@ -45,8 +46,8 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
     :raises Unavailable: Kafka, the registry or PostgreSQL does not answer.
     """
     catalog = Catalog.load()
-    written = (TOPIC, "cost.requests", *(f"{stage}.requested" for stage in catalog.stages))
-    await verify_topics(settings.kafka, catalog, (*written, "cost.decisions", *catalog.dead_topics))
+    written = (TOPIC, REQUESTS, *(f"{stage}.requested" for stage in catalog.stages))
+    await verify_topics(settings.kafka, catalog, (*written, DECISIONS, *catalog.dead_topics))
     await asyncio.to_thread(prepare_folders, settings.uploads, settings.blobs)
     clock = SystemClock()
     with Registry(settings.registry) as registry:

@@ -41,7 +41,7 @@ ASK_AGAIN: Final = timedelta(seconds=30)
 _POLL_S: Final = 0.1
 _LINGER_S: Final = 0.02
 _HOUSEKEEPING: Final = timedelta(seconds=1)
-_HOLE_ATTEMPTS: Final = 3
+_GAP_ATTEMPTS: Final = 3
 _GROUP: Final[Mapping[str, str | int | bool]] = {
     "session.timeout.ms": 6_000,
     "heartbeat.interval.ms": 500,
@@ -55,8 +55,8 @@ _GROUP: Final[Mapping[str, str | int | bool]] = {
 }
 
 
-class _Hole(NamedTuple):
-    """A gap before a delivered offset, and how often it was fetched again."""
+class _Gap(NamedTuple):
+    """What is missing before a delivered offset, and how often it was fetched again."""
 
     next_offset: int
     attempts: int
@@ -84,7 +84,7 @@ class Admission:
         # One at a time by partition: a load that nobody wants any more must not fence the one that came after it.
         self._loaders = [ThreadPoolExecutor(1, f"ledger-load-{partition}") for partition in range(partitions)]
         self._deciders = ThreadPoolExecutor(partitions, "ledger-decide")
-        self._holes: dict[int, _Hole] = {}
+        self._gaps: dict[int, _Gap] = {}
         self._caps_asked: dict[int, float] = {}
         self._progress = Progress(STALLED)
         self._joined = False
@@ -134,7 +134,7 @@ class Admission:
     def _revoked(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
         """Let go of partitions; nothing is in flight between two batches."""
         for tp in partitions:
-            self._holes.pop(tp.partition, None)
+            self._gaps.pop(tp.partition, None)
             self._caps_asked.pop(tp.partition, None)
             self._progress.forget(tp.partition)
             opening = self._opening.pop(tp.partition, None)
@@ -205,10 +205,10 @@ class Admission:
         # Partitions commit at the same time; one alone needs no other thread.
         deliveries = map(self._decide, work) if len(work) == 1 else self._deciders.map(self._decide, work)
         for (ledger, messages), delivery in zip(work, deliveries, strict=True):
-            if delivery is Delivery.HOLE:
+            if delivery is Delivery.GAP:
                 self._fetch_again(ledger, messages[0].offset() or 0)
             elif delivery is Delivery.DECIDED:
-                self._holes.pop(ledger.partition, None)
+                self._gaps.pop(ledger.partition, None)
 
     def _decide(self, work: tuple[PartitionLedger, Sequence[Message]]) -> Delivery:
         ledger, messages = work
@@ -219,10 +219,10 @@ class Admission:
     def _fetch_again(self, ledger: PartitionLedger, delivered: int) -> None:
         """The consumer left something out: fetch from the position. What is missing three times is not there."""
         partition, expected = ledger.partition, ledger.next_offset
-        known = self._holes.get(partition)
+        known = self._gaps.get(partition)
         attempts = known.attempts + 1 if known is not None and known.next_offset == expected else 1
-        self._holes[partition] = _Hole(expected, attempts)
-        if attempts > _HOLE_ATTEMPTS and delivered > expected:
+        self._gaps[partition] = _Gap(expected, attempts)
+        if attempts > _GAP_ATTEMPTS and delivered > expected:
             log.error(
                 "partition %d: the broker holds no requests %d to %d; going on", partition, expected, delivered - 1
             )

@@ -6,13 +6,12 @@ from collections import deque
 from collections.abc import Iterator
 
 from millrace.contracts.events import CostDecision
+from millrace.ledger.topics import DECISIONS, ROWS
 from services.cost_ledger.audit import Differences
 from services.cost_ledger.decide import Owns
 from services.cost_ledger.rows import Position
 from services.cost_ledger.spend import Decided
 from services.cost_ledger.state import Logged, State
-
-_PLACE = "cost.decisions"
 
 
 class Again:
@@ -38,7 +37,7 @@ class Again:
         expected = self._expected.popleft() if self._expected else None
         if expected != decided.decision:
             about = f"partition {decided.partition}, request {decided.decision.request_offset}"
-            self._differences.add(_PLACE, about, _shown(expected), _shown(decided.decision))
+            self._differences.add(DECISIONS, about, _shown(expected), _shown(decided.decision))
 
     def _decide_next(self) -> None:
         record = next(self._requests, None)
@@ -50,7 +49,7 @@ class Again:
         self._expected.extend(batch.decisions)
         if batch.position.offset == self._stored.offset and batch.position != self._stored:
             self._differences.add(
-                "cost.rows", f"position and digest at request {record.offset}", batch.position, self._stored
+                ROWS, f"position and digest at request {record.offset}", batch.position, self._stored
             )
 
 

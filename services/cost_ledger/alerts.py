@@ -14,6 +14,7 @@ from millrace.clock import from_millis, millis
 from millrace.contracts.events import AlertKind, CostAlert, CostSpend
 from millrace.ids import event_id
 from millrace.ledger.forecast import exhausted_at
+from millrace.ledger.topics import ALERTS
 from millrace.money import MicroUSD
 from services.cost_ledger.windows import next_start
 
@@ -84,7 +85,7 @@ def id_of(alert: CostAlert) -> str:
     """The id of an alert: the same when it is raised again after a crash, so that readers can drop the repeat."""
     cap = "" if alert.kind == "overrun" else f"{alert.cap_micro_usd}"
     about = f"{alert.scope}|{alert.window}|{millis(alert.start)}|{alert.kind}|{alert.percent}|{cap}"
-    return event_id("cost.alerts", alert.account, about)
+    return event_id(ALERTS, alert.account, about)
 
 
 def end_of(row: CostSpend) -> datetime:

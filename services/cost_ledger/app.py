@@ -5,7 +5,6 @@ The core decides (`core.py`); the application's agent keeps the tables of what w
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -21,7 +20,7 @@ from millrace.contracts.catalog import Catalog
 from millrace.contracts.events import CostDecision
 from millrace.contracts.partitions import partition_for
 from millrace.contracts.wire import Codec
-from millrace.errors import Poison, Unavailable
+from millrace.errors import Poison
 from millrace.kafka.producer import open_producer
 from millrace.ledger.topics import DECISIONS
 from millrace.store.pool import open_pool
@@ -35,6 +34,7 @@ from services.cost_ledger.alarm import LedgerAlarm
 from services.cost_ledger.alert_outputs import AlertTable, AlertTopic
 from services.cost_ledger.audit import TABLES
 from services.cost_ledger.core import Core, die, make_core, open_codec
+from services.cost_ledger.decode import decode_patiently
 from services.cost_ledger.journal import Journal
 from services.cost_ledger.late import LateRows, Place
 from services.cost_ledger.present import PresentWindows
@@ -50,8 +50,7 @@ T = TypeVar("T")
 
 RECORDING_STALLED: Final = timedelta(seconds=30)
 DELIVERY_STALLED: Final = timedelta(seconds=3)
-"""Faust was seen to skip the last records of a partition after a restart, and no later one showed the hole."""
-_AWAY_S: Final = 1.0
+"""Faust was seen to skip the last records of a partition after a restart, and no later one showed the gap."""
 _WATCH_S: Final = 1.0
 
 
@@ -164,15 +163,10 @@ class LedgerApp(FaustApp):
         return generation == int(self.consumer_generation_id)
 
     async def _decode(self, raw: bytes) -> CostDecision:
-        codec = self._opened(self._codec)
-        while True:
-            try:
-                return cast(CostDecision, await codec.decode(DECISIONS, raw))
-            except Unavailable as exc:
-                log.warning("decisions wait: %s", exc)
-                await asyncio.sleep(_AWAY_S)
-            except Poison as exc:
-                die(f"A decision of our own cannot be read: {exc}")
+        try:
+            return cast(CostDecision, await decode_patiently(self._opened(self._codec), DECISIONS, raw))
+        except Poison as exc:
+            die(f"A decision of our own cannot be read: {exc}")
 
     async def _on_revoked(self, *_: object, **__: object) -> None:
         if self._recorder is not None:

@@ -13,11 +13,11 @@ from operator import xor
 from typing import Final, NamedTuple
 
 from millrace.clock import from_millis, millis
-from millrace.contracts.events import CostDecision, CostSpend, Window
+from millrace.contracts.events import DEFAULT_ACCOUNT, CostDecision, CostSpend, Window
+from millrace.ledger.topics import ROWS, SPEND
 from services.cost_ledger.effects import NOTHING, effect, windows_of
 from services.cost_ledger.evolve import Fold, present
 from services.cost_ledger.rows import (
-    DEFAULT,
     FENCE_KEY,
     POSITION_KEY,
     CapKey,
@@ -31,15 +31,14 @@ from services.cost_ledger.rows import (
     encode_row,
     row_digest,
 )
-from services.cost_ledger.spend import Decided, JsonRow, WindowName, sums_of
+from services.cost_ledger.spend import Decided, JsonRow, WindowName, cap_key, done_key, sums_of
 from services.cost_ledger.state import decoded
+from services.cost_ledger.topics import DAILY, HOURLY
 from services.cost_ledger.windows import start_of
 
 SHOWN: Final = 20
 """Differences that are told in full; all are counted."""
-TABLES: Final[Mapping[Window, str]] = {"hour": "hourly_spend", "day": "daily_spend"}
-SPEND_TOPIC: Final = "cost.spend"
-ROWS_TOPIC: Final = "cost.rows"
+TABLES: Final[Mapping[Window, str]] = {"hour": HOURLY, "day": DAILY}
 
 
 class Difference(NamedTuple):
@@ -87,14 +86,14 @@ class Places:
 
     def done(self, partition: int) -> int:
         """Offset of the last decision that the tables, and so the spend topic, have recorded; -1: none."""
-        rows = (table.get(f"|done|{partition}") for table in self.tables.values())
+        rows = (table.get(done_key(partition)) for table in self.tables.values())
         return min((-1 if row is None else (row["decision"] or 0) for row in rows), default=-1)
 
     def windows(self) -> dict[str, dict[WindowKey, Held]]:
         """Windows by place."""
         spend = {key: _held(row) for key, row in self.spend.items()}
         # Without a decision: a cap that was announced before anything was spent.
-        found = {SPEND_TOPIC: {key: held for key, held in spend.items() if held != Held(NOTHING, -1)}}
+        found = {SPEND: {key: held for key, held in spend.items() if held != Held(NOTHING, -1)}}
         for window, table in self.tables.items():
             place: dict[WindowKey, Held] = {}
             found[TABLES[window]] = place
@@ -124,7 +123,8 @@ class PartitionAudit:
         self._required = required
         self._windows = places.windows()
         self._done = places.done(partition)
-        self._position = self._read_position()
+        self.position = self._read_position()
+        """Of the core's rows; none where it is not readable, which is a difference."""
         self._fold = Fold()
         self._sums: dict[WindowKey, Held] = {}
         self._due: dict[WindowKey, int] = {}
@@ -133,7 +133,7 @@ class PartitionAudit:
 
     def follow(self, decided: Decided) -> None:
         """The next decision of the log."""
-        if decided.decision.request_offset > self._position.offset:
+        if decided.decision.request_offset > self.position.offset:
             self._compare_rows()
         if decided.offset > self._done:
             self._compare_caps()
@@ -166,11 +166,11 @@ class PartitionAudit:
         required = self.last.offset if self._required is None else self._required
         if self._done < required:
             self._differences.add(
-                "hourly_spend, daily_spend", f"partition {self._partition}", f"ends at {required}", f"at {self._done}"
+                f"{HOURLY}, {DAILY}", f"partition {self._partition}", f"ends at {required}", f"at {self._done}"
             )
 
     def _places_of(self, key: WindowKey) -> tuple[str, str]:
-        return SPEND_TOPIC, TABLES[key.window]
+        return SPEND, TABLES[key.window]
 
     def _compare_stale(self) -> None:
         """Windows that a place lacks, or holds as no decision left them."""
@@ -194,7 +194,7 @@ class PartitionAudit:
         for key, row in self._fold.rows.items():
             if not isinstance(key, CapKey) or not isinstance(row, CapRow):
                 continue
-            found = self._places.tables[key.window].get(f"|cap|{self._partition}|{key.account}|{key.scope}")
+            found = self._places.tables[key.window].get(cap_key(self._partition, key.account, key.scope))
             ahead = found is not None and (found["as_of"] or 0) > self._done
             if not ahead and (found is None or found["cap"] != row.cap):
                 self._differences.add(TABLES[key.window], f"cap {'|'.join(key)}", row.cap, found and found["cap"])
@@ -205,16 +205,18 @@ class PartitionAudit:
             return
         for key, row in self._places.spend.items():
             if key.start == start_of(key.window, self._fold.at_ms):
-                caps = (self._fold.rows.get(CapKey(who, key.scope, key.window)) for who in (key.account, DEFAULT))
+                caps = (
+                    self._fold.rows.get(CapKey(who, key.scope, key.window)) for who in (key.account, DEFAULT_ACCOUNT)
+                )
                 cap = next((one.cap for one in caps if isinstance(one, CapRow)), None)
                 if row.cap_micro_usd != cap:
-                    self._differences.add(SPEND_TOPIC, f"cap of {_shown(key)}", cap, row.cap_micro_usd)
+                    self._differences.add(SPEND, f"cap of {_shown(key)}", cap, row.cap_micro_usd)
 
     def _read_position(self) -> Position:
         try:
             return decoded({key: value for key, value in self._places.rows.items() if key == POSITION_KEY})[1]
         except (ValueError, TypeError) as exc:
-            self._differences.add(ROWS_TOPIC, f"position of partition {self._partition}", "readable", exc)
+            self._differences.add(ROWS, f"position of partition {self._partition}", "readable", exc)
             return Position()
 
     def _compare_rows(self) -> None:
@@ -224,16 +226,16 @@ class PartitionAudit:
         self._rows_compared = True
         stored = {k: v for k, v in self._places.rows.items() if k not in (POSITION_KEY, FENCE_KEY)}
         digest = reduce(xor, (row_digest(key, value) for key, value in stored.items()), 0)
-        if digest != self._position.digest:
-            self._differences.add(ROWS_TOPIC, f"digest of partition {self._partition}", self._position.digest, digest)
+        if digest != self.position.digest:
+            self._differences.add(ROWS, f"digest of partition {self._partition}", self.position.digest, digest)
         try:
             rows = {written.key: written.row for written in decoded(stored)[0] if written.row is not None}
         except (ValueError, TypeError) as exc:
-            self._differences.add(ROWS_TOPIC, f"partition {self._partition}", "readable", exc)
+            self._differences.add(ROWS, f"partition {self._partition}", "readable", exc)
             return
         for key, said, found in _unequal(self._fold.present(), present(rows, self._fold.at_ms)):
             if not isinstance(key, WindowKey) or key.start >= self._since_ms:
-                self._differences.add(ROWS_TOPIC, encode_key(key).decode(), said, found)
+                self._differences.add(ROWS, encode_key(key).decode(), said, found)
 
 
 def _unequal(said: Mapping[Key, Row], found: Mapping[Key, Row]) -> list[tuple[Key, str, str]]:

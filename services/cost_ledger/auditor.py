@@ -11,8 +11,9 @@ from millrace.clock import from_millis
 from services.cost_ledger.again import Again
 from services.cost_ledger.audit import Differences, PartitionAudit, Places, first_whole_day
 from services.cost_ledger.connections import Books, Report
+from services.cost_ledger.rows import Position
 from services.cost_ledger.spend import Decided
-from services.cost_ledger.state import Logged, decoded
+from services.cost_ledger.state import Logged
 
 
 class _Pass:
@@ -50,7 +51,7 @@ class _Pass:
                 audit = PartitionAudit(
                     partition, places, self.differences, since_ms=since, required=required and required.offset
                 )
-                again = None if since else await asyncio.to_thread(self._again, partition, places)
+                again = None if since else await asyncio.to_thread(self._again, partition, audit.position)
             await asyncio.to_thread(self._follow, chunk, audit, again)
         if audit is None:
             return
@@ -65,13 +66,12 @@ class _Pass:
             if again is not None:
                 again.follow(decided)
 
-    def _again(self, partition: int, places: Places) -> Again | None:
+    def _again(self, partition: int, position: Position) -> Again | None:
         """None: the first request is not kept any more."""
         requests: Iterator[Logged] = self._books.reader.requests(partition)
         first = next(requests, None)
         if first is None or first.offset != 0:
             return None
-        position = decoded(places.rows)[1]
         home = self._books.home
         return Again(chain([first], requests), lambda account: home(account) == partition, position, self.differences)
 

@@ -4,7 +4,8 @@
 where the log still has the first one. It may run while the ledger works. `rebuild` makes all of it anew from the log;
 the ledger must not run meanwhile. `millrace budget audit|rebuild` call this with the addresses of the running stack.
 
-Exit status: 0 all agree, 1 there are differences, 69 a part is away, 78 something must be changed first.
+Exit status: 0 all agree, 1 there are differences, 69 a part is away, 70 what is written cannot be read, 78 something
+must be changed first.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ import sys
 import time
 from typing import Final
 
-from millrace.errors import MillraceError, Unavailable
-from millrace.startup import exit_status, load_settings, say
+from confluent_kafka import KafkaException
+
+from millrace.errors import MillraceError, Poison, Unavailable
+from millrace.startup import EXIT_CRASHED, exit_status, load_settings, say
 from millrace.store.pool import OUTAGES
 from services.cost_ledger.auditor import audit
 from services.cost_ledger.connections import Report, open_books
+from services.cost_ledger.log import Broken
 from services.cost_ledger.rebuilder import rebuild
 from services.cost_ledger.settings import LedgerSettings
 
@@ -38,6 +42,9 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     try:
         report = asyncio.run(_run(load_settings(LedgerSettings), chosen.what, chosen.wait))
+    except (Broken, Poison) as exc:
+        say("millrace", str(exc))
+        raise SystemExit(EXIT_CRASHED) from None
     except MillraceError as exc:
         say("millrace", str(exc))
         raise SystemExit(exit_status(exc)) from None
@@ -55,6 +62,10 @@ async def _run(settings: LedgerSettings, what: str, wait_s: float) -> Report:
             report = await (audit(books, wait_s) if what == "audit" else rebuild(books))
     except OUTAGES as exc:
         raise Unavailable(f"PostgreSQL does not answer ({type(exc).__name__})") from exc
+    except KafkaException as exc:
+        raise Unavailable(
+            f"Kafka has not done what was asked ({exc.args[0].str()}): see that its brokers run, then run this again"
+        ) from exc
     report.took_s = round(time.monotonic() - began, 1)
     return report
 

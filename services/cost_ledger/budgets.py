@@ -10,12 +10,12 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from millrace.contracts.events import CapMode, CostRequest
+from millrace.contracts.events import DEFAULT_ACCOUNT, CapMode, CostRequest
 from millrace.errors import ConfigurationError
-from millrace.money import MicroUSD, micro_usd
-from services.cost_ledger.decide import BUDGETS_FILE, LAST_CAP_AT_START, MAX_AMOUNT
+from millrace.money import LARGEST, MicroUSD, micro_usd
+from services.cost_ledger.decide import BUDGETS_FILE, LAST_CAP_AT_START
 from services.cost_ledger.evolve import FILED
-from services.cost_ledger.rows import DEFAULT, TOTAL, CapKey, CapRow
+from services.cost_ledger.rows import TOTAL, CapKey, CapRow
 from services.cost_ledger.windows import WINDOWS
 
 PACKAGED: Final = Path(__file__).parent / "budgets.toml"
@@ -33,7 +33,7 @@ class _Entry(BaseModel):
     @field_validator("hour", "day")
     @classmethod
     def _an_amount(cls, value: str | None) -> str | None:
-        if value is not None and micro_usd(value) > MAX_AMOUNT:
+        if value is not None and micro_usd(value) > LARGEST:
             raise ValueError("a cap is at most ten million dollars")
         return value
 
@@ -72,8 +72,8 @@ def load(path: Path) -> dict[CapKey, Cap]:
     caps: dict[CapKey, Cap] = {}
     accounts: Mapping[str, Mapping[str, _Entry]] = {
         **content.accounts,
-        DEFAULT: {
-            **content.accounts.get(DEFAULT, {}),
+        DEFAULT_ACCOUNT: {
+            **content.accounts.get(DEFAULT_ACCOUNT, {}),
             **content.default,
             TOTAL: content.default.get(TOTAL, _Entry()),
         },
@@ -94,7 +94,7 @@ def differences(
 
     Compared is what the file said last, not the cap in force: a cap that a person set stays until the file changes.
     """
-    wanted = {key: cap for key, cap in filed.items() if key.account == DEFAULT or owns(key.account)}
+    wanted = {key: cap for key, cap in filed.items() if key.account == DEFAULT_ACCOUNT or owns(key.account)}
     gone = {
         key: Cap(amount=None, mode="enforce")
         for key, row in known.items()

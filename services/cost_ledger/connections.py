@@ -21,10 +21,9 @@ from services.cost_ledger.core import open_codec
 from services.cost_ledger.entries import LogEntries
 from services.cost_ledger.journal import Journal
 from services.cost_ledger.reading import LedgerReader
-from services.cost_ledger.settings import LedgerSettings
+from services.cost_ledger.settings import NAME, LedgerSettings
 from services.cost_ledger.spend import Decided
 
-NAME: Final = "millrace-cost-ledger"
 _CHUNK: Final = 2000
 _TELL_EVERY_S: Final = 2.0
 

@@ -13,7 +13,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from millrace.clock import SystemClock
 from millrace.contracts.catalog import Catalog
@@ -28,12 +28,10 @@ from millrace.telemetry.ops import serve_ops
 from services.cost_ledger import budgets
 from services.cost_ledger.admission import Admission
 from services.cost_ledger.log import LogSetup
-from services.cost_ledger.settings import LedgerSettings
+from services.cost_ledger.settings import NAME, LedgerSettings
 from services.cost_ledger.topics import ledger_catalog
 
 log = logging.getLogger(__name__)
-
-NAME: Final = "millrace-cost-ledger"
 
 
 def die(sentence: str) -> NoReturn:

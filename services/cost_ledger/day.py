@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from millrace.clock import from_millis
-from millrace.contracts.events import CostDecision
+from millrace.contracts.events import DEFAULT_ACCOUNT, CostDecision
 from millrace.money import MicroUSD
 from services.cost_ledger.evolve import FILED
-from services.cost_ledger.rows import DEFAULT, TOTAL, CapKey, CapRow, HoldKey, HoldRow
+from services.cost_ledger.rows import TOTAL, CapKey, CapRow, HoldKey, HoldRow
 
 
 def open_day(
@@ -20,7 +20,7 @@ def open_day(
         request_id=f"day:{now:%Y-%m-%d}",
         op="set-cap",
         outcome="day-opened",
-        account=account or DEFAULT,
+        account=account or DEFAULT_ACCOUNT,
         scope=TOTAL,
         reason=f"{len(caps)} caps and {len(holds)} open holds follow",
         request_offset=offset,

@@ -9,20 +9,18 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from millrace.clock import from_millis
-from millrace.contracts.events import CostDecision, CostOutcome, CostRequest, HoldState
+from millrace.contracts.events import DEFAULT_ACCOUNT, CostDecision, CostOutcome, CostRequest, HoldState
 from millrace.ledger.topics import NO_CAPS_YET
-from millrace.money import MicroUSD
+from millrace.money import LARGEST, MicroUSD
 from services.cost_ledger.evolve import FILED, Get
-from services.cost_ledger.rows import DEFAULT, TOTAL, CapKey, CapRow, HoldKey, HoldRow, WindowKey, WindowRow
+from services.cost_ledger.rows import TOTAL, CapKey, CapRow, HoldKey, HoldRow, WindowKey, WindowRow
 from services.cost_ledger.windows import WINDOWS, next_start, start_of
 
 Owns = Callable[[str], bool]
 
-MAX_AMOUNT: Final = 10_000_000_000_000
-"""Ten million dollars a request: a bound against mistakes, so that sums stay far below a 64-bit overflow."""
 MAX_HOLD_MS: Final = 7 * 86_400_000
 MAX_TEXT: Final = 300
-LAST_CAP_AT_START: Final = CapKey(DEFAULT, TOTAL, "day")
+LAST_CAP_AT_START: Final = CapKey(DEFAULT_ACCOUNT, TOTAL, "day")
 """Set last when a partition first starts. Until then nothing that costs is granted: a missing cap is not "no cap"."""
 BUDGETS_FILE: Final = "budgets-file"
 """`requested_by` of caps that come from the budgets file."""
@@ -77,15 +75,15 @@ def _invalid(get: Get, request: CostRequest, owns: Owns) -> str | None:
     """Why a request cannot be decided at all; its id stays free."""
     texts = (request.share_id, request.model, request.work_key, request.requested_by)
     names = (request.request_id, request.account, request.scope)
-    for_all = request.op == "set-cap" and request.account == DEFAULT
+    for_all = request.op == "set-cap" and request.account == DEFAULT_ACCOUNT
     if any(not name or "|" in name or len(name) > MAX_TEXT or not name.isprintable() for name in names):
         return f"request id, account and scope are 1 to {MAX_TEXT} printable characters without |"
     if any(text is not None and (len(text) > MAX_TEXT or not text.isprintable()) for text in texts):
         return f"share, model, work key and requester are at most {MAX_TEXT} printable characters"
     if not for_all and not owns(request.account):
         return "the account belongs to another partition: the partitioner has to be murmur2"
-    if not 0 <= request.amount_micro_usd <= MAX_AMOUNT or not 0 <= (request.cap_micro_usd or 0) <= MAX_AMOUNT:
-        return f"amounts are 0 to {MAX_AMOUNT} micro-US-dollars"
+    if not 0 <= request.amount_micro_usd <= LARGEST or not 0 <= (request.cap_micro_usd or 0) <= LARGEST:
+        return f"amounts are 0 to {LARGEST} micro-US-dollars"
     if request.op == "set-cap":
         return _invalid_set_cap(request)
     return _invalid_reserve(get, request) if request.op == "reserve" else None
@@ -124,7 +122,7 @@ def _refusals(get: Get, request: CostRequest, at: _At) -> list[tuple[_Refused, C
     account, amount = request.account, request.amount_micro_usd
     for scope in (request.scope, TOTAL):
         for window in WINDOWS:
-            row = get(CapKey(account, scope, window)) or get(CapKey(DEFAULT, scope, window))
+            row = get(CapKey(account, scope, window)) or get(CapKey(DEFAULT_ACCOUNT, scope, window))
             if not isinstance(row, CapRow) or row.cap is None:
                 continue
             sums = get(WindowKey(account, scope, window, start_of(window, at.ms)))

@@ -38,7 +38,7 @@ TRANSACTION_TIMEOUT_S: Final = 15
 LOAD_STALL_S: Final = 30.0
 _TURNS: Final = ("a", "b")
 _BATCH_BYTES: Final = 900_000  # below the broker's limit of a request; transactions are larger than one batch
-_FULL_QUEUE_S: Final = 0.1
+FULL_QUEUE_S: Final = 0.1
 
 
 Delivered: TypeAlias = Callable[[KafkaError | None, Message], None]
@@ -60,7 +60,7 @@ class Stored(NamedTuple):
 
 
 class Broken(Exception):
-    """What the log holds cannot be trusted, or cannot be written; the process must end."""
+    """What the log holds cannot be trusted, or cannot be written; the process must end. The text says what to do."""
 
 
 class Encoder(Protocol):
@@ -105,7 +105,10 @@ class PartitionLog:
         try:
             return Loaded(*decoded(stored.rows), stored.first_kept)
         except (ValueError, TypeError) as exc:
-            raise Broken(f"{self._rows_shown} holds a row that this version does not read: {exc}") from exc
+            raise Broken(
+                f"{self._rows_shown} holds a row that this version does not read ({exc}): start the version that "
+                "wrote it, or stop the ledger and run `millrace budget rebuild`"
+            ) from exc
 
     def fence(self) -> Stored:
         """Become the only writer, then read what was committed, whatever it says.
@@ -181,7 +184,7 @@ class PartitionLog:
         self._transact([fence], lambda _, message: offsets.append(message.offset()))
         offset = offsets[-1] if offsets else None
         if offset is None:
-            raise Broken(f"{self._rows_shown} took a fence and did not say where")
+            raise Broken(f"{self._rows_shown} took a fence and did not say where: start the ledger again")
         return offset
 
     def _transact(self, records: Iterable[_Record], delivered: Delivered | None = None) -> None:
@@ -204,7 +207,7 @@ class PartitionLog:
                     headers=[*record.headers],
                 )
             except BufferError:  # librdkafka holds 100,000 messages: more than that is a day's opening
-                writer.poll(_FULL_QUEUE_S)
+                writer.poll(FULL_QUEUE_S)
             else:
                 return
 
@@ -246,7 +249,10 @@ class PartitionLog:
                 else:
                     rows[key] = value
             if time.monotonic() - moved_at > LOAD_STALL_S:
-                raise Broken(f"{self._rows_shown} was not readable up to offset {fence}")
+                raise Broken(
+                    f"{self._rows_shown} was not readable up to offset {fence}: see that all brokers of Kafka run, "
+                    "then start the ledger again"
+                )
         return rows
 
     @property

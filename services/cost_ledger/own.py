@@ -12,7 +12,7 @@ from millrace.contracts.events import CostRequest
 from millrace.contracts.headers import Headers, headers, new_trace
 from millrace.ledger.topics import REQUESTS
 from millrace.telemetry.logs import LIBRDKAFKA
-from services.cost_ledger.log import LogSetup
+from services.cost_ledger.log import FULL_QUEUE_S, Delivered, LogSetup
 
 log = logging.getLogger(__name__)
 
@@ -48,20 +48,30 @@ class OwnRequests:
                 failures.append(error)
 
         for request in requests:
-            self._producer.produce(
-                self._setup.topics.requests,
-                self._setup.encoder.encode(REQUESTS, request),
-                request.account.encode(),
-                partition,
-                on_delivery=delivered,
-                headers=[*_headers(request)],
-            )
+            self._produce(partition, request, delivered)
         left = self._producer.flush(_CONFIRMED_S) if requests else 0
         for error in failures:
             if error.fatal():
                 raise KafkaException(error)
         if left or failures:
             log.warning("partition %d: %d requests of the ledger's own were not confirmed", partition, len(requests))
+
+    def _produce(self, partition: int, request: CostRequest, delivered: Delivered) -> None:
+        value, about = self._setup.encoder.encode(REQUESTS, request), _headers(request)
+        while True:
+            try:
+                self._producer.produce(
+                    self._setup.topics.requests,
+                    value,
+                    request.account.encode(),
+                    partition,
+                    on_delivery=delivered,
+                    headers=[*about],
+                )
+            except BufferError:  # librdkafka holds 100,000 messages: so many holds may run out at once
+                self._producer.poll(FULL_QUEUE_S)
+            else:
+                return
 
 
 def _headers(request: CostRequest) -> Headers:

@@ -28,7 +28,7 @@ class Delivery(Enum):
     """What came of records that were delivered."""
 
     DECIDED = auto()
-    HOLE = auto()
+    GAP = auto()
     """Records are missing before these; nothing was decided, fetch again from `next_offset`."""
 
 
@@ -74,7 +74,10 @@ class PartitionLedger:
     def _load(self) -> None:
         rows, position, first_kept = self._log.open()
         if not self._state.load(rows, position):
-            raise Broken(f"the rows of partition {self.partition} do not match their digest at {position.offset}")
+            raise Broken(
+                f"the rows of partition {self.partition} do not match their digest at request {position.offset}: "
+                "stop the ledger and run `millrace budget rebuild`"
+            )
         if position.offset + 1 < first_kept:
             log.error(
                 "partition %d: requests %d to %d are past retention and were never decided",
@@ -108,7 +111,7 @@ class PartitionLedger:
             return Delivery.DECIDED
         offsets = [record.offset for record in fresh]
         if offsets != list(range(self.next_offset, self.next_offset + len(fresh))):
-            return Delivery.HOLE
+            return Delivery.GAP
         batch = self._state.batch(fresh, self._owns)
         self._log.commit(batch, {record.offset: record.traceparent for record in fresh})
         self._state.apply(batch)

@@ -20,6 +20,7 @@ from millrace.ledger.topics import DECISIONS, SPEND
 from millrace.telemetry.logs import LIBRDKAFKA
 from services.cost_ledger.audit import TABLES, Places
 from services.cost_ledger.intake import Intake
+from services.cost_ledger.log import Broken
 from services.cost_ledger.rows import WindowKey
 from services.cost_ledger.settings import LedgerSettings
 from services.cost_ledger.spend import Decided, JsonRow
@@ -52,9 +53,19 @@ class LedgerReader:
         )
 
     def table(self, window: Window, partition: int) -> dict[str, JsonRow]:
-        """A Faust table's rows, from its changelog."""
-        rows = self.latest(self._tables[window], partition)
-        return {cast(str, from_json(key)): cast(JsonRow, from_json(value)) for key, value in rows.items()}
+        """A Faust table's rows, from its changelog.
+
+        :raises Broken: it holds something else.
+        """
+        topic = self._tables[window]
+        rows = self.latest(topic, partition)
+        try:
+            return {cast(str, from_json(key)): cast(JsonRow, from_json(value)) for key, value in rows.items()}
+        except ValueError as exc:
+            raise Broken(
+                f"{topic}-{partition} holds a row that is not JSON: write an empty value under its key, then run "
+                "`millrace budget rebuild`"
+            ) from exc
 
     def decisions(self, partition: int) -> Iterator[Decided]:
         """All decisions of a partition, or those since the opening of the oldest day that is kept.

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from millrace.clock import from_millis
 from millrace.contracts.headers import Headers
 from millrace.errors import ConfigurationError, Unavailable
-from millrace.ledger.topics import SPEND
+from millrace.ledger.topics import ROWS, SPEND
 from services.cost_ledger.audit import TABLES, first_whole_day
 from services.cost_ledger.connections import Books, Report
 from services.cost_ledger.log import LogSetup, PartitionLog
@@ -97,7 +97,7 @@ async def rebuild(books: Books) -> Report:
             # rebuild does.
             for start in range(0, len(changes), _TRANSACTION):
                 await asyncio.to_thread(log.mend, changes[start : start + _TRANSACTION])
-            _count(report, "cost.rows", len(changes))
+            _count(report, ROWS, len(changes))
             await asyncio.to_thread(_mend_tables, books, partition, truth, writer, report)
         log.close()
     await asyncio.to_thread(writer.confirm)

@@ -13,8 +13,6 @@ from pydantic_core import from_json, to_json
 
 from millrace.contracts.events import CapMode, HoldState, Window
 
-DEFAULT: Final = "default"
-"""Account whose caps apply to every account that has none of its own."""
 TOTAL: Final = "total"
 """Scope that sums an account's scopes."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from millrace.ledger.topics import LedgerTopics
 from millrace.settings import WorkerSettings
+
+NAME: Final = "millrace-cost-ledger"
+"""What the ledger is called on the console and, unless it is told otherwise, in Kafka."""
 
 
 class LedgerSettings(WorkerSettings):
@@ -22,7 +25,7 @@ class LedgerSettings(WorkerSettings):
     )
     budgets: Path | None = Field(default=None, description="Budgets file; by default the one that is packaged")
     ledger_app_id: str = Field(
-        default="millrace-cost-ledger",
+        default=NAME,
         description="Consumer group and prefix of transactional ids; names the changelog topics too",
     )
     ledger_topic_prefix: str = Field(default="", description="Put before the cost topics' names")

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from millrace.clock import from_millis, millis
-from millrace.contracts.events import CostAlert, CostDecision, CostSpend, Window
+from millrace.contracts.events import DEFAULT_ACCOUNT, CostAlert, CostDecision, CostSpend, Window
 from millrace.money import MicroUSD
 from services.cost_ledger.alerts import Announced, after, fields_of, said_in
 from services.cost_ledger.effects import NOTHING, effect, windows_of
-from services.cost_ledger.rows import DEFAULT, WindowRow
+from services.cost_ledger.rows import WindowRow
 from services.cost_ledger.windows import start_of
 
 JsonRow: TypeAlias = dict[str, int | None]
@@ -87,13 +87,13 @@ class SpendBook:
 
     def done(self, partition: int) -> Done:
         """How far a partition is done."""
-        row = self.rows.get(f"|done|{partition}")
+        row = self.rows.get(done_key(partition))
         return Done(row["request"] or 0, row["decision"] or 0) if row else NOT_STARTED
 
     def finish(self, partition: int, done: Done) -> None:
         """Note that a partition is done up to here; never goes back."""
         if done > self.done(partition):
-            self.rows[f"|done|{partition}"] = {"request": done.request_offset, "decision": done.decision_offset}
+            self.rows[done_key(partition)] = {"request": done.request_offset, "decision": done.decision_offset}
 
     def apply(self, decided: Decided) -> set[WindowName]:
         """Add a decision; the windows whose published rows are to be written (again)."""
@@ -166,7 +166,7 @@ class SpendBook:
 
     def _cap(self, name: WindowName) -> MicroUSD | None:
         partition = self.home(name.account)
-        for account in (name.account, DEFAULT):
+        for account in (name.account, DEFAULT_ACCOUNT):
             row = self.rows.get(cap_key(partition, account, name.scope))
             if row is not None:
                 return None if row["cap"] is None else MicroUSD(row["cap"])
@@ -184,7 +184,7 @@ class SpendBook:
         start = start_of(self.window, millis(decision.decided_at))
         named = WindowName(decision.account, decision.scope, start)
         concerned = {named} if self.home(decision.account) == partition else set()
-        if decision.account != DEFAULT:
+        if decision.account != DEFAULT_ACCOUNT:
             return concerned
         return concerned | {
             name
@@ -194,6 +194,11 @@ class SpendBook:
 
     def _windows(self) -> Iterator[WindowName]:
         return (name for key in list(self.rows) if (name := WindowName.of(key)) is not None)
+
+
+def done_key(partition: int) -> str:
+    """Key of the row that says how far a partition is done."""
+    return f"|done|{partition}"
 
 
 def cap_key(partition: int, account: str, scope: str) -> str:

@@ -18,6 +18,7 @@ from millrace.contracts.wire import Codec
 from millrace.kafka.producer import Producer
 from millrace.ledger.topics import DECISIONS, SPEND
 from millrace.stream.faust_app import SafeConsumer, SafeTransport
+from services.cost_ledger.decode import decode_patiently
 from services.cost_ledger.spend import Decided, Home, JsonRow, Rows, partition_of
 
 _CHUNK: Final = 1000
@@ -45,9 +46,9 @@ class ReadCommittedThread(AIOKafkaConsumerThread):
 
 
 class ReadCommittedConsumer(SafeConsumer):
-    """The safe consumer on that thread, for a topic with a hole behind every transaction: the marker of its end.
+    """The safe consumer on that thread, for a topic with a gap behind every transaction: the marker of its end.
 
-    Faust keeps such holes in a tree that it merges anew at each, a fifth of the tables' time. Here it need not know
+    Faust keeps such gaps in a tree that it merges anew at each, a fifth of the tables' time. Here it need not know
     them: decisions are acknowledged in order, and how far the tables are stands in themselves.
     """
 
@@ -143,7 +144,7 @@ class KafkaDecisions:
             yield ask
 
     async def _decode(self, raw: bytes) -> CostDecision:
-        return cast(CostDecision, await self._codec.decode(DECISIONS, raw))
+        return cast(CostDecision, await decode_patiently(self._codec, DECISIONS, raw))
 
 
 class SpendPublisher:

@@ -7,17 +7,16 @@ from typing import Final
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.topics import TopicSpec
 from millrace.ledger.topics import ALERTS, DECISIONS, REQUESTS, ROWS, SPEND
-from services.cost_ledger.settings import LedgerSettings
+from services.cost_ledger.settings import NAME, LedgerSettings
 
 HOURLY: Final = "hourly_spend"
 DAILY: Final = "daily_spend"
-_APP_ID: Final = "millrace-cost-ledger"
 
 
 def ledger_catalog(catalog: Catalog, settings: LedgerSettings) -> Catalog:
     """Only the ledger's topics, renamed; to provision and to verify them."""
     names = {name: settings.ledger_topic_prefix + name for name in (REQUESTS, DECISIONS, ROWS, SPEND, ALERTS)}
-    names |= {changelog(_APP_ID, table): changelog(settings.ledger_app_id, table) for table in (HOURLY, DAILY)}
+    names |= {changelog(NAME, table): changelog(settings.ledger_app_id, table) for table in (HOURLY, DAILY)}
     topics: dict[str, TopicSpec] = {
         new: catalog.topic(old).model_copy(update={"name": new}) for old, new in names.items()
     }

@@ -23,7 +23,7 @@ from millrace.errors import ConfigurationError, Refusal
 from millrace.ledger.topics import REQUESTS, SPEND
 from services.cost_ledger.auditor import audit
 from services.cost_ledger.connections import Report, open_books
-from services.cost_ledger.log import PartitionLog
+from services.cost_ledger.log import Broken, PartitionLog
 from services.cost_ledger.partition import Delivery, PartitionLedger
 from services.cost_ledger.rebuilder import rebuild
 from services.cost_ledger.rows import HoldKey, HoldRow, encode_key, encode_row
@@ -274,3 +274,26 @@ async def test_caps_older_than_the_log_are_in_force_after_a_rebuild(stopped: Tes
         refused = await ask(client, ACCOUNT, 600_000)
         assert isinstance(refused, Refusal), "the cap is older than the log"
         assert (refused.cap_micro_usd, refused.left_micro_usd) == (600_000, 599_999)
+
+
+@pytest.mark.timeout(180)
+async def test_rows_that_cannot_be_read_are_differences_and_a_rebuild_removes_them(stopped: TestLedger) -> None:
+    await asyncio.to_thread(write, stopped, stopped.topics.rows, b"nonsense", b"nonsense")
+    found = await audited(stopped, 0)
+    assert ("cost.rows", f"partition {HOME}") in {(one["place"], one["about"]) for one in found.differences}
+    core = PartitionLedger(HOME, PartitionLog(stopped.setup("next"), HOME), lambda _: True)
+    with pytest.raises(Broken, match="millrace budget rebuild"):
+        await asyncio.to_thread(core.open)
+    assert (await rebuilt(stopped)).changed["cost.rows"] == 1
+    assert (await audited(stopped, 0)).ok
+    await asyncio.to_thread(core.open)
+    core.close()
+
+
+async def test_a_table_that_cannot_be_read_says_what_to_do(stopped: TestLedger) -> None:
+    topic = f"{stopped.app_id}-hourly_spend-changelog"
+    await asyncio.to_thread(write, stopped, topic, b"nonsense", b"nonsense")
+    with pytest.raises(Broken, match="write an empty value under its key"):
+        await audited(stopped, 0)
+    await asyncio.to_thread(write, stopped, topic, b"nonsense", None)
+    assert (await audited(stopped, 0)).ok

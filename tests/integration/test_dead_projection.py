@@ -19,9 +19,9 @@ TOPIC = "summarize.dead"
 
 
 @pytest.fixture
-async def pool(database: str) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
-    await asyncio.to_thread(migrate, database)
-    async with open_pool(database, size=2) as opened:
+async def pool(empty_database: str) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
+    await asyncio.to_thread(migrate, empty_database)
+    async with open_pool(empty_database, size=2) as opened:
         yield opened
 
 

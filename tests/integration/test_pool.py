@@ -48,11 +48,11 @@ def test_a_migration_of_a_database_that_is_away_may_be_tried_again() -> None:
 
 
 async def test_a_database_that_is_dropped_meanwhile_is_waited_for(
-    database: str, stack: Addresses, unique: str
+    empty_database: str, stack: Addresses, unique: str
 ) -> None:
     admin = await asyncpg.connect(stack.postgres)
     try:
-        async with open_pool(database, size=1) as pool:
+        async with open_pool(empty_database, size=1) as pool:
             await admin.execute(f"DROP DATABASE {unique} WITH (FORCE)")
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1):

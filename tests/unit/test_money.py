@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.money import LARGEST, MicroUSD, cost_of, format_usd, micro_usd, written_usd
-from services.cost_ledger.decide import MAX_AMOUNT
 
 dollars = st.decimals(min_value=0, max_value=10**9, places=9)
 
@@ -60,7 +59,3 @@ def test_people_write_dollars(text: str, micro: int) -> None:
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^an amount is "):
         written_usd(text)
-
-
-def test_people_may_write_what_the_ledger_takes() -> None:
-    assert LARGEST == MAX_AMOUNT

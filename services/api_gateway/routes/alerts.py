@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from millrace.contracts.budget_api import AlertsAnswer
+from millrace.contracts.events import DEFAULT_ACCOUNT
 from services.api_gateway.alerts import alerts
 from services.api_gateway.resources import Parts
 
@@ -16,7 +17,7 @@ router = APIRouter(tags=["budget"])
 @router.get("/budget/alerts")
 async def show_alerts(
     parts: Parts,
-    account: Annotated[str, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = "default",
+    account: Annotated[str, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = DEFAULT_ACCOUNT,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[
         str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next` of the answer before, for what is older")

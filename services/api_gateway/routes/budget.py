@@ -17,6 +17,7 @@ from millrace.contracts.budget_api import (
     ReconcileRequest,
     UnconfirmedAnswer,
 )
+from millrace.contracts.events import DEFAULT_ACCOUNT
 from millrace.text import has_nul
 from services.api_gateway.budget import budget
 from services.api_gateway.errors import NotFound
@@ -30,13 +31,13 @@ _SILENT = {"model": Problem, "description": "The ledger or the database does not
 
 
 @router.get("/budget")
-async def show_budget(parts: Parts, account: Annotated[str, _Account] = "default") -> BudgetAnswer:
+async def show_budget(parts: Parts, account: Annotated[str, _Account] = DEFAULT_ACCOUNT) -> BudgetAnswer:
     """Spend of this hour and this day (UTC) by scope, against the caps that the ledger enforces."""
     return await budget(parts.pool, account, parts.clock.now())
 
 
 @router.get("/budget/caps")
-async def show_caps(parts: Parts, account: Annotated[str, _Account] = "default") -> CapsAnswer:
+async def show_caps(parts: Parts, account: Annotated[str, _Account] = DEFAULT_ACCOUNT) -> CapsAnswer:
     """The caps that hold for an account: its own, and those of `default` where it has none."""
     return await parts.caps.in_force(account)
 

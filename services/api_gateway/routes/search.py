@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from millrace.contracts.events import DEFAULT_ACCOUNT
 from millrace.contracts.search_api import SearchAnswer, SearchMode
 from millrace.text import has_nul
 from services.api_gateway.errors import BadRequest
@@ -20,7 +21,9 @@ async def search(
     q: Annotated[str, Query(min_length=1, max_length=1000, description='Words, "a phrase", -without')],
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
     mode: Annotated[SearchMode, Query(description="By meaning, by words, or both")] = "hybrid",
-    account: Annotated[str, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="Who pays")] = "default",
+    account: Annotated[
+        str, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="Who pays")
+    ] = DEFAULT_ACCOUNT,
 ) -> SearchAnswer:
     """Find passages of shares, with their moment in media.
 

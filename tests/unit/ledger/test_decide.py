@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from millrace.contracts.events import CostRequest
-from millrace.money import MicroUSD
-from services.cost_ledger.decide import MAX_AMOUNT, MAX_HOLD_MS
+from millrace.money import LARGEST, MicroUSD
+from services.cost_ledger.decide import MAX_HOLD_MS
 from services.cost_ledger.rows import WindowKey, WindowRow
 from services.cost_ledger.windows import start_of
 from tests.unit.ledger.build import (
@@ -239,7 +239,7 @@ def test_an_unknown_id_changes_nothing_and_says_so(op: str) -> None:
         reserve("1", 10, hold_ms=0),
         reserve("1", 10, hold_ms=MAX_HOLD_MS + 1),
         reserve("1", -1),
-        reserve("1", MAX_AMOUNT + 1),
+        reserve("1", LARGEST + 1),
         reserve("x" * 301, 1),
         settle("1", -5),
         request("set-cap", "1"),

@@ -51,8 +51,8 @@ def test_behind_a_hole_nothing_is_decided_until_what_is_missing_has_come() -> No
     ledger = opened(log)
     records = [requests.next(reserve(str(number), 0)) for number in range(4)]
     assert ledger.decide(records[:1]) is Delivery.DECIDED
-    assert ledger.decide(records[2:]) is Delivery.HOLE
-    assert ledger.decide([records[1], records[3]]) is Delivery.HOLE
+    assert ledger.decide(records[2:]) is Delivery.GAP
+    assert ledger.decide([records[1], records[3]]) is Delivery.GAP
     assert (log.decided, ledger.next_offset) == ([0], 1)
     assert ledger.decide(records[1:]) is Delivery.DECIDED
     assert log.decided == [0, 1, 2, 3]

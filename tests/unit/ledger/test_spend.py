@@ -14,7 +14,7 @@ from tests.unit.ledger.build import DAY, HOUR, NOON, Partition, request, reserve
 
 
 def busy(ledger: Partition) -> list[Decided]:
-    """Decisions with every kind of change over two days, at offsets with holes as transactions leave them."""
+    """Decisions with every kind of change over two days, at offsets with gaps as transactions leave them."""
     chance = Random(7)  # noqa: S311  # the same day every time
     ledger.ask(set_cap("hour", 500), set_cap("day", 4_000))
     for number in range(60):
