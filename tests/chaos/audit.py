@@ -15,6 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPar
 from millrace.contracts.wire import Codec
 from millrace.embedded.readyfile import Addresses
 from tests.chaos.target import Target
+from tests.support.kafka import read_all
 
 PARTITIONS = 4
 AWAY = (TimeoutError, KafkaException, psycopg.OperationalError)
@@ -242,14 +243,13 @@ class Auditor:
         return int(self._column(query, self.account)[0])
 
 
-def _reader(kafka: str, topic: str, *, ends: bool = False) -> Consumer:
-    """A consumer of all of a topic, which commits nothing; with `ends` it says where each partition ends."""
+def _reader(kafka: str, topic: str) -> Consumer:
+    """A consumer of all of a topic, which commits nothing."""
     consumer = Consumer(
         {
             "bootstrap.servers": kafka,
             "group.id": "audit",
             "enable.auto.commit": False,
-            "enable.partition.eof": ends,
             "log_level": 0,
         }
     )
@@ -259,20 +259,9 @@ def _reader(kafka: str, topic: str, *, ends: bool = False) -> Consumer:
 
 def read_all(kafka: str, topic: str) -> list[tuple[str, bytes, bytes]]:
     """Key, value and CloudEvents id of every record. Blocks."""
-    consumer = _reader(kafka, topic, ends=True)
     records: list[tuple[str, bytes, bytes]] = []
-    ended: set[int | None] = set()
-    try:
-        while len(ended) < PARTITIONS:
-            for message in consumer.consume(1000, 0.3):
-                if message.error() is None:
-                    about = dict(message.headers() or [])
-                    key = (message.key() or b"").decode()
-                    event_id = about.get("ce_id") or b""
-                    assert isinstance(event_id, bytes)
-                    records.append((key, message.value() or b"", event_id))
-                else:
-                    ended.add(message.partition())
-    finally:
-        consumer.close()
+    for message in read_all(kafka, topic):
+        event_id = dict(message.headers() or []).get("ce_id") or b""
+        assert isinstance(event_id, bytes)
+        records.append(((message.key() or b"").decode(), message.value() or b"", event_id))
     return records

@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import psycopg
-import psycopg.rows
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -24,6 +22,8 @@ from millrace.embedded.process import launcher_argv
 from millrace.embedded.provision import provision
 from millrace.embedded.readyfile import Addresses
 from millrace.embedded.services import GATEWAY, programs
+from tests.support.database import rows
+from tests.support.kafka import consumer
 from tests.support.process import Service, is_ready
 from tests.support.stack import own_stack
 from tests.support.waiting import until
@@ -79,8 +79,7 @@ class Apart:
 
     def sql(self, query: str, *args: object) -> list[dict[str, object]]:
         """Rows of the database."""
-        with psycopg.connect(self.addresses.postgres, row_factory=psycopg.rows.dict_row) as connection:
-            return connection.execute(query.encode(), args).fetchall()
+        return rows(self.addresses.postgres, query, *args)
 
     def millrace(self, *words: str) -> subprocess.Popen[str]:
         """The command, begun; its output can be read from it."""
@@ -107,40 +106,28 @@ class Apart:
 
     def ends(self) -> dict[Place, int]:
         """Where every partition of every topic ends."""
-        with self._consumer("ends") as consumer:
-            return {
-                place: consumer.get_watermark_offsets(TopicPartition(*place), 10)[1] for place in _places(consumer)
-            }
+        with consumer(self.addresses.kafka) as member:
+            return {place: member.get_watermark_offsets(TopicPartition(*place), 10)[1] for place in _places(member)}
 
     def committed(self, group: str) -> dict[Place, int]:
         """What a group has committed, wherever it has committed anything."""
-        with self._consumer(group) as consumer:
-            asked = [TopicPartition(*place) for place in _places(consumer)]
-            found = consumer.committed(asked, 15)
+        with consumer(self.addresses.kafka, group) as member:
+            asked = [TopicPartition(*place) for place in _places(member)]
+            found = member.committed(asked, 15)
         return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
 
     def reset(self, group: str, places: Mapping[Place, int]) -> None:
         """Set a group back to the beginning of these partitions; it must have no members."""
-        with self._consumer(group) as consumer:
+        with consumer(self.addresses.kafka, group) as member:
             oldest = [
-                TopicPartition(*place, consumer.get_watermark_offsets(TopicPartition(*place), 10)[0])
+                TopicPartition(*place, member.get_watermark_offsets(TopicPartition(*place), 10)[0])
                 for place in places
             ]
-            consumer.commit(offsets=oldest, asynchronous=False)
-
-    @contextmanager
-    def _consumer(self, group: str) -> Iterator[Consumer]:
-        consumer = Consumer(
-            {"bootstrap.servers": self.addresses.kafka, "group.id": group, "enable.auto.commit": False}
-        )
-        try:
-            yield consumer
-        finally:
-            consumer.close()
+            member.commit(offsets=oldest, asynchronous=False)
 
 
-def _places(consumer: Consumer) -> list[Place]:
-    topics = consumer.list_topics(timeout=15).topics
+def _places(member: Consumer) -> list[Place]:
+    topics = member.list_topics(timeout=15).topics
     return [
         (name, partition)
         for name, topic in topics.items()

@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
-import psycopg.rows
 import pytest
 
 from millrace.contracts.share_api import ShareView
+from tests.support.database import rows
 from tests.support.process import begin, is_ready
 from tests.support.waiting import until
 
@@ -62,8 +61,7 @@ class Running:
 
     def sql(self, query: str, *args: object) -> list[dict[str, object]]:
         """Rows of the database."""
-        with psycopg.connect(self.addresses["postgres"], row_factory=psycopg.rows.dict_row) as connection:
-            return connection.execute(query.encode(), args).fetchall()
+        return rows(self.addresses["postgres"], query, *args)
 
 
 @contextmanager

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from millrace.cli.client import Client
 from millrace.contracts.share_api import ShareRequest
 from millrace.embedded.process import launcher_argv
 from millrace.testing.media import JFK_WAV
 from tests.e2e.harness import Running, millrace_up, stage
+from tests.support.kafka import ends
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
@@ -47,13 +47,7 @@ def local_worker(running: Running, stage_name: str) -> Iterator[int]:
 
 def handed_over(running: Running) -> int:
     """How many commands are on the local topic."""
-    consumer = Consumer({"bootstrap.servers": running.addresses["kafka"], "group.id": "none"})
-    try:
-        partitions = consumer.list_topics(TOPIC, timeout=10).topics[TOPIC].partitions
-        ends = [consumer.get_watermark_offsets(TopicPartition(TOPIC, p), timeout=10)[1] for p in partitions]
-    finally:
-        consumer.close()
-    return sum(ends)
+    return sum(ends(running.addresses["kafka"], TOPIC))
 
 
 def test_what_needs_a_local_model_waits_for_a_worker_that_has_it(apart: Running) -> None:

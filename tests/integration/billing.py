@@ -31,6 +31,7 @@ from millrace.kafka.producer import open_producer
 from millrace.ledger.client import LedgerClient, open_ledger
 from millrace.ledger.topics import REQUESTS, LedgerTopics
 from millrace.money import cost_of, micro_usd
+from tests.support.site import site
 
 ACCOUNT, SCOPE = "billed", "transcribe"
 PRICE = Decimal("0.0000013371")
@@ -92,17 +93,12 @@ class Provider:
 async def provider(decide: Fates) -> AsyncIterator[Provider]:
     """A provider that listens on loopback."""
     made = Provider(decide)
-    app = web.Application()
-    app.router.add_post("/call", made.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/call"
-        yield made
-    finally:
-        made.over.set()
-        await runner.cleanup()
+    async with site(made.handle, "/call") as port:
+        made.url = f"http://127.0.0.1:{port}/call"
+        try:
+            yield made
+        finally:
+            made.over.set()
 
 
 def units_of(answer: httpx.Response) -> int:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import asyncpg
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from millrace.contracts.catalog import Catalog
@@ -29,6 +28,7 @@ from millrace.store.migrate import migrate
 from services.cost_ledger.log import LogSetup
 from services.cost_ledger.settings import LedgerSettings
 from services.cost_ledger.topics import ledger_catalog
+from tests.support.kafka import ends, read_all
 from tests.support.process import Service
 
 PARTITIONS = 4
@@ -120,11 +120,7 @@ class TestLedger:
 
     def ends(self, topic: str) -> list[int]:
         """Where each partition of a topic ends; blocking."""
-        consumer = Consumer({"bootstrap.servers": self.stack.kafka, "group.id": f"ends-{topic}"})
-        try:
-            return [consumer.get_watermark_offsets(TopicPartition(topic, p), 10)[1] for p in range(PARTITIONS)]
-        finally:
-            consumer.close()
+        return ends(self.stack.kafka, topic)
 
     async def read(self, topic: str, schema: str) -> list[Found]:
         """Everything committed on a topic, decoded."""
@@ -154,24 +150,6 @@ class TestLedger:
         """All alerts, repeats too, in order within each partition."""
         found = await self.read(self.topics.alerts, ALERTS)
         return [one.event for one in found if isinstance(one.event, CostAlert)]
-
-
-def read_all(kafka: str, topic: str) -> list[Message]:
-    """Blocking; knows nothing of the project."""
-    consumer = Consumer({"bootstrap.servers": kafka, "group.id": f"read-{topic}", "enable.partition.eof": True})
-    consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(PARTITIONS)])
-    records: list[Message] = []
-    ended: set[int | None] = set()
-    try:
-        while len(ended) < PARTITIONS:
-            for message in consumer.consume(1000, 0.3):
-                if message.error() is None:
-                    records.append(message)
-                else:
-                    ended.add(message.partition())
-    finally:
-        consumer.close()
-    return records
 
 
 @asynccontextmanager

@@ -26,11 +26,12 @@ from millrace.stream.incoming import GATE_HEADER
 from millrace.stream.stage import Plan, Run
 from millrace.stream.statuses import Statuses
 from millrace.stream.writer import Writer
-from tests.integration.toy_model import Order, Seen, recipe
-from tests.support.dying import Died, DyingDatabase
+from tests.integration.toy_model import recipe
+from tests.support.dying import Died, DyingDatabase, dies_after
 from tests.support.gateway_acts import asked_anew, cancelled, queue
 from tests.support.job_bench import Bench
 from tests.support.toy_stage import Text
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -105,21 +106,11 @@ async def test_a_local_model_is_stopped_at_once_and_costs_nothing(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mark = tmp_path / "mark"
-
-    async def listen() -> Paid[Text]:
-        await children.ask(Order(do="sleep", mark=str(mark)), Seen)
-        raise AssertionError
-
-    async def work(plan: Plan[ShareCreated], run: Run) -> Text:
-        return await run.call(0, Text, model="toy", hold=MicroUSD(10), do=listen, local=True)
-
-    bench.toy.work = work  # type: ignore[method-assign]
     await queue(bench, "summarize", "embed")
     async with open_children(recipe(), Care()) as children, watching(bench, monkeypatch) as stops:
+        bench.toy.sleeps_in(children, mark)
         running = asyncio.create_task(bench.runner(stops=stops).execute(bench.message))
-        async with asyncio.timeout(20):
-            while not (mark.exists() and mark.read_text()):  # noqa: ASYNC110 - a file is all that tells
-                await asyncio.sleep(0.01)
+        await eventually(lambda: mark.exists() and mark.read_text() != "", "the model to begin")
         assert await cancelled(bench) == {"summarize": "running", "embed": "cancelled"}
         await asyncio.wait_for(running, 10)
         assert not psutil.pid_exists(int(mark.read_text()))
@@ -340,15 +331,7 @@ STEPS = 50
 async def test_whenever_the_process_dies_a_cancelled_job_is_cancelled_and_its_money_is_free(
     bench: Bench, steps: int
 ) -> None:
-    left = steps
-
-    def step() -> None:
-        nonlocal left
-        if left == 0:
-            raise Died
-        left -= 1
-
-    stops = Stops()
+    step, stops = dies_after(steps), Stops()
 
     async def work(plan: Plan[ShareCreated], run: Run) -> Text:
         await run.call(0, Text, model="toy", hold=MicroUSD(10), do=bench.toy._bill)

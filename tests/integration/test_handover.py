@@ -15,7 +15,7 @@ from millrace.kafka.records import Message, Partition
 from millrace.store.database import Record
 from millrace.stream.incoming import GATE_HEADER, place_of
 from millrace.stream.stage import Plan
-from tests.support.dying import Died
+from tests.support.dying import Died, dies_after
 from tests.support.gateway_acts import asked_anew, cancelled, queue
 from tests.support.job_bench import Bench
 from tests.support.outbox import Sent
@@ -132,15 +132,7 @@ async def test_work_for_an_api_stays_where_it_is(bench: Bench) -> None:
 
 @pytest.mark.parametrize("steps", [0, 1])
 async def test_a_worker_that_dies_while_it_hands_over_does_so_again(bench: Bench, steps: int) -> None:
-    left = steps
-
-    def step() -> None:
-        nonlocal left
-        if left == 0:
-            raise Died
-        left -= 1
-
-    bench.outbox.step = step
+    bench.outbox.step = dies_after(steps)
     with pytest.raises(Died):
         await bench.runner(hands_over=True).execute(bench.message)
     bench.outbox.step = lambda: None

@@ -23,6 +23,7 @@ from services.media_agent.adapters.http import HttpFetcher
 from services.media_agent.adapters.probe import AvProber
 from services.media_agent.domain import Fetched
 from services.transcribe_agent.adapters.ffmpeg import FfmpegDecoder
+from tests.support.site import site as web_site
 
 PROBER = AvProber(timeout_s=20)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -128,15 +129,9 @@ class Site:
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    site = Site()
-    app = web.Application()
-    app.router.add_get("/{path:.*}", site.answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    site.port = runner.addresses[0][1]
-    yield site
-    await runner.cleanup()
+    made = Site()
+    async with web_site(made.answer) as made.port:
+        yield made
 
 
 def always(response: Callable[[], web.StreamResponse]) -> Handler:

@@ -20,6 +20,7 @@ from millrace.models.chat import Chat
 from millrace.models.openai_api import OpenAIEmbeddings, open_client, token_counter
 from millrace.models.tariffs import PerToken
 from services.summarize_agent.adapters.api import ApiSummarizer
+from tests.support.site import site
 
 TARIFF = PerToken(Decimal("0.15"), Decimal("0.60"))
 TEXT = "A mill race is the channel of water that drives a water wheel. The miller opens the gate."
@@ -86,14 +87,9 @@ class Api:
 @pytest.fixture
 async def api() -> AsyncIterator[Api]:
     api = Api()
-    app = web.Application()
-    app.router.add_post("/v1/{path:.*}", api.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    api.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    yield api
-    await runner.cleanup()
+    async with site(api.handle, "/v1/{path:.*}") as port:
+        api.url = f"http://127.0.0.1:{port}/v1"
+        yield api
 
 
 @pytest.fixture

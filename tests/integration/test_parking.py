@@ -29,7 +29,7 @@ from millrace.store.pool import open_pool
 from millrace.store.waiting import MOST_UNDER_WAY
 from services.api_gateway.caps import CapDesk
 from tests.integration.gateway import provision
-from tests.integration.ledger import read_all
+from tests.support.kafka import read_all
 from tests.support.process import Service
 from tests.support.stack import own_stack
 from tests.support.waiting import eventually

@@ -20,7 +20,6 @@ from typing import Any, cast
 
 import httpx
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from millrace.contracts.events import StageRequested
 from millrace.contracts.share_api import ShareView
@@ -29,6 +28,7 @@ from millrace.stream.calls import MAX_CALLS
 from tests.chaos.jobs_parts import Stage, open_stage
 from tests.chaos.worker import Worker
 from tests.support.fates import Fates
+from tests.support.kafka import read_all
 from tests.support.process import ROOT
 from tests.support.provider import DOLLARS_IN, DOLLARS_OUT
 from tests.support.waiting import eventually
@@ -126,24 +126,11 @@ class Running:
         return await asyncio.to_thread(self._messages, topic, share_id.encode())
 
     def _messages(self, topic: str, key: bytes) -> list[tuple[bytes, dict[str, bytes]]]:
-        consumer = Consumer(
-            {"bootstrap.servers": self.stage.stack.kafka, "group.id": "a-reader", "enable.partition.eof": True}
-        )
-        found: list[tuple[bytes, dict[str, bytes]]] = []
-        try:
-            left = set(consumer.list_topics(topic, 10).topics[topic].partitions)
-            consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in left])
-            while left:
-                message = consumer.poll(10)
-                assert message is not None, f"{topic} cannot be read"
-                if message.error() is not None:
-                    left.discard(message.partition() or 0)
-                elif message.key() == key:
-                    headers = cast("list[tuple[str, bytes]]", message.headers() or [])
-                    found.append((message.value() or b"", dict(headers)))
-        finally:
-            consumer.close()
-        return found
+        return [
+            (message.value() or b"", dict(cast("list[tuple[str, bytes]]", message.headers() or [])))
+            for message in read_all(self.stage.stack.kafka, topic)
+            if message.key() == key
+        ]
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -24,7 +23,7 @@ from millrace.stream.replay.window import Stretch
 from millrace.stream.stage import Plan, Prospect
 from millrace.stream.writer import Writer
 from millrace.testing.registry import codec_in_memory
-from tests.support.dying import Died, DyingDatabase
+from tests.support.dying import Died, DyingDatabase, dies_after
 from tests.support.outbox import Outbox
 from tests.support.toy_stage import SPEC
 
@@ -122,16 +121,6 @@ async def bench(database: Database) -> Bench:
     return Bench(database, await codec_in_memory())
 
 
-def dies_at(number: int) -> Callable[[], None]:
-    steps = itertools.count(1)
-
-    def step() -> None:
-        if next(steps) == number:
-            raise Died
-
-    return step
-
-
 async def test_every_share_has_one_command_with_the_bytes_of_its_newest_event(bench: Bench) -> None:
     bench.records.add(bench.shares[3], "other words")
     found = await bench.replayer().find(bench.records.stretches, Wish(force=True))
@@ -151,7 +140,7 @@ async def test_dying_at_any_step_repeats_a_batch_at_most(bench: Bench) -> None:
     for number in (1, 2, 3, BATCH, BATCH + 3, 2 * BATCH + 4, 10_000):
         bench.outbox = Outbox()
         found = await bench.replayer().find(bench.records.stretches, Wish(force=True))
-        bench.outbox.step = step = dies_at(number)
+        bench.outbox.step = step = dies_after(number - 1)
         try:
             await bench.replayer(DyingDatabase(bench.database, step)).begin(found)
         except Died:

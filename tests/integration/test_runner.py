@@ -33,10 +33,11 @@ from services.embed_agent.adapters.pgvector import PgVectorStore
 from services.embed_agent.domain import Chunk
 from services.embed_agent.ports import Vectors
 from tests.integration.toy_model import Order, Seen, recipe
-from tests.support.dying import Died, DyingDatabase
+from tests.support.dying import Died, DyingDatabase, dies_after
 from tests.support.job_bench import LEASE, Bench
 from tests.support.outbox import Outbox
 from tests.support.toy_stage import SPEC, Text
+from tests.support.waiting import eventually
 
 
 async def test_finished_work_is_emitted_with_its_cost_and_told_to_the_ledger(bench: Bench) -> None:
@@ -291,9 +292,7 @@ async def test_a_call_that_the_limit_cuts_off_is_told_to_the_ledger_also_at_the_
 
 async def test_work_beyond_the_soft_limit_is_said_to_be_overdue_and_goes_on(bench: Bench) -> None:
     async def slow(plan: Plan[ShareCreated], run: Run) -> Text:
-        async with asyncio.timeout(20):
-            while len(bench.outbox.to("task.status")) < 2:  # noqa: ASYNC110 - the outbox tells nobody
-                await asyncio.sleep(0.01)
+        await eventually(lambda: len(bench.outbox.to("task.status")) >= 2, "a second status")
         assert (await bench.job())["state"] == "running"
         return Text(text="at last")
 
@@ -312,16 +311,8 @@ async def test_the_child_of_a_local_model_is_killed_at_the_hard_limit_and_costs_
     bench: Bench, tmp_path: Path
 ) -> None:
     mark = tmp_path / "mark"
-
-    async def listen() -> Paid[Text]:
-        await children.ask(Order(do="sleep", mark=str(mark)), Seen)
-        raise AssertionError
-
-    async def work(plan: Plan[ShareCreated], run: Run) -> Text:
-        return await run.call(0, Text, model="toy", hold=MicroUSD(10), do=listen, local=True)
-
-    bench.toy.work = work  # type: ignore[method-assign]
     async with open_children(recipe(), Care()) as children:
+        bench.toy.sleeps_in(children, mark)
         await bench.runner(spec=replace(SPEC, hard_limit=timedelta(seconds=1))).execute(bench.message)
         assert not psutil.pid_exists(int(mark.read_text()))
         assert children.pids == []
@@ -384,15 +375,7 @@ STEPS = 60
 @pytest.mark.parametrize("steps", range(STEPS))
 async def test_whenever_the_process_dies_the_next_one_finishes_the_job(bench: Bench, steps: int) -> None:
     """Dies before or after a statement or a delivery; then the record is delivered again, as Kafka does."""
-    left = steps
-
-    def step() -> None:
-        nonlocal left
-        if left == 0:
-            raise Died
-        left -= 1
-
-    bench.outbox.step = step
+    bench.outbox.step = step = dies_after(steps)
     died = False
     try:
         await bench.runner(DyingDatabase(bench.database, step), owner="first").execute(bench.message)

@@ -11,6 +11,19 @@ class Died(BaseException):
     """The process ends here, in a test."""
 
 
+def dies_after(steps: int) -> Callable[[], None]:
+    """Lets so many steps pass; every further one dies."""
+    left = steps
+
+    def step() -> None:
+        nonlocal left
+        if left == 0:
+            raise Died
+        left -= 1
+
+    return step
+
+
 class DyingDatabase(Database):
     """The real database; the process may die before or after any statement."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -14,9 +15,11 @@ from millrace.contracts.events import (
     SummaryReady,
 )
 from millrace.ids import content_hash
+from millrace.models.child.pool import ChildPool
 from millrace.models.port import Paid
 from millrace.money import MicroUSD
 from millrace.stream.stage import Finished, Plan, Run, StageHandler, StageSpec
+from tests.integration.toy_model import Order, Seen
 
 SPEC = StageSpec(
     name="summarize",
@@ -63,6 +66,18 @@ class Toy(StageHandler[ShareCreated, Text]):
     async def _bill(self) -> Paid[Text]:
         self.billed += 1
         return Paid(Text(text="short"), MicroUSD(7))
+
+    def sleeps_in(self, children: ChildPool, mark: Path) -> None:
+        """From now on its model is one of this machine, which writes a mark when it begins, and never ends."""
+
+        async def sleep() -> Paid[Text]:
+            await children.ask(Order(do="sleep", mark=str(mark)), Seen)
+            raise AssertionError
+
+        async def work(plan: Plan[ShareCreated], run: Run) -> Text:
+            return await run.call(0, Text, model="toy", hold=MicroUSD(10), do=sleep, local=True)
+
+        self.work = work  # type: ignore[method-assign]
 
     def skipped(self, plan: Plan[ShareCreated], reason: str) -> Text:
         return Text(text="", skipped_reason=reason)
