@@ -146,7 +146,7 @@ class Auditor:
         self._ended.set()
         events: dict[str, set[tuple[bytes, bytes]]] = {}
         verdict = Verdict()
-        for _, value, event_id in await asyncio.to_thread(read_all, self._stack.kafka, self._target.writes):
+        for _, value, event_id in await asyncio.to_thread(_read_all, self._stack.kafka, self._target.writes):
             event = await self._codec.decode(self._target.writes, value)
             if isinstance(event, self._target.result) and event.account == self.account:
                 verdict.counts["events"] += 1
@@ -179,7 +179,7 @@ class Auditor:
             wrong(f"calls were left open: {Counter(open_calls)}")
         if lag := self._lag():
             wrong(f"lag {lag}")
-        commanded = {key for key, _, _ in read_all(self._stack.kafka, self._target.requested)}
+        commanded = {key for key, _, _ in _read_all(self._stack.kafka, self._target.requested)}
         if lost := self._suspects - commanded:
             wrong(f"committed while unfinished: {sorted(lost)}")
         for state in self._column("SELECT state FROM calls WHERE account = %s", self.account):
@@ -257,7 +257,7 @@ def _reader(kafka: str, topic: str) -> Consumer:
     return consumer
 
 
-def read_all(kafka: str, topic: str) -> list[tuple[str, bytes, bytes]]:
+def _read_all(kafka: str, topic: str) -> list[tuple[str, bytes, bytes]]:
     """Key, value and CloudEvents id of every record. Blocks."""
     records: list[tuple[str, bytes, bytes]] = []
     for message in read_all(kafka, topic):

@@ -16,9 +16,9 @@ from millrace.contracts.events import ShareEvent
 from millrace.contracts.registry import Registry
 from millrace.contracts.wire import Codec
 from millrace.kafka.producer import open_producer
-from tests.chaos.audit import read_all
 from tests.chaos.target import LINKS, LINKS_CONTRACTS
 from tests.e2e.apart import Apart, apart
+from tests.support.kafka import read_all
 from tests.support.provider import Provider, serve_provider
 from tests.support.waiting import until
 
@@ -71,7 +71,7 @@ async def results(parts: Apart) -> list[LinksReady]:
     with Registry(parts.addresses.registry) as registry:
         codec = await Codec.connect(registry, LINKS.catalog(), ())
         raw = await asyncio.to_thread(read_all, parts.addresses.kafka, LINKS.writes)
-        found = [await codec.decode(LINKS.writes, value) for _, value, _ in raw]
+        found = [await codec.decode(LINKS.writes, message.value() or b"") for message in raw]
     return [event for event in found if isinstance(event, LinksReady)]
 
 
