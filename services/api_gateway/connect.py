@@ -91,14 +91,16 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
 def prepare_folders(uploads: Path, blobs: Path) -> None:
     """Make the folder of uploads, and sweep what processes that were killed have left there and in the media store.
 
-    :raises ConfigurationError: it cannot be made, read or written.
+    :raises ConfigurationError: one of them cannot be made, read or written.
     """
     try:
         uploads.mkdir(parents=True, exist_ok=True)
         sweep(uploads, "upload-*")
-        sweep_incoming(blobs)
     except OSError as exc:
         raise ConfigurationError(
-            f"The folders for uploads and media cannot be used ({exc.strerror}): "
-            "set MILLRACE_UPLOAD_FOLDER or MILLRACE_BLOBS."
+            f"The folder for uploads cannot be used ({exc.strerror}): set MILLRACE_UPLOAD_FOLDER or MILLRACE_BLOBS."
         ) from exc
+    try:
+        sweep_incoming(blobs)
+    except OSError as exc:
+        raise ConfigurationError(f"The media store cannot be used ({exc.strerror}): set MILLRACE_BLOBS.") from exc
