@@ -53,10 +53,10 @@ def public_names(root: Path) -> int | None:
 
 
 def duplicated_blocks(root: Path) -> int | None:
-    """Pairs of places with eight equal lines, by pylint, which is fetched for it; None where that fails."""
+    """Pairs of places with six equal lines, by pylint, which is fetched for it; None where that fails."""
     uv = Path(sys.executable).with_name("uv")
     argv = [str(uv), "tool", "run", "--quiet", "pylint", "--disable=all", "--enable=duplicate-code", "--recursive=y"]
-    options = ["--min-similarity-lines=8", "--ignore-imports=y", "--ignore-docstrings=y", "--output-format=json"]
+    options = ["--min-similarity-lines=6", "--ignore-imports=y", "--ignore-docstrings=y", "--output-format=json"]
     done = subprocess.run(
         [*argv, *options, *PRODUCTION, "tests"], cwd=root, capture_output=True, text=True, check=False
     )
