@@ -19,6 +19,7 @@ from millrace.contracts.wire import Codec
 from millrace.kafka.committed import open_committed
 from millrace.kafka.producer import open_producer
 from millrace.ledger.client import open_ledger
+from millrace.ledger.topics import DECISIONS, REQUESTS
 from millrace.settings import StageSettings
 from millrace.store.blobs import BlobStore, LocalBlobStore
 from millrace.store.calls import CallStore
@@ -48,7 +49,7 @@ from millrace.stream.statuses import Statuses
 from millrace.stream.writer import Writer
 from millrace.telemetry.ops import serve_ops
 
-COST_TOPICS: Final = ("cost.requests", "cost.decisions")
+COST_TOPICS: Final = (REQUESTS, DECISIONS)
 STATUS_TOPIC: Final = "task.status"
 
 

@@ -49,7 +49,7 @@ def unready(
 
 
 class TailWatch:
-    """Finds records that were skipped at the end of a partition, where no later record would show the hole.
+    """Finds records that were skipped at the end of a partition, where no later record would show the gap.
 
     The fetch position of a partition ahead of what the pool expects, twice in a row with an idle pump, is a gap.
     """

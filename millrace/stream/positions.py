@@ -1,6 +1,6 @@
 """Which offset of a partition must come next, decided purely.
 
-Job topics are neither compacted nor transactional, so offsets come without holes: one that is missing was skipped
+Job topics are neither compacted nor transactional, so offsets come without gaps: one that is missing was skipped
 by the client and would be lost if later offsets were committed.
 """
 

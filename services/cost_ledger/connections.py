@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from millrace.contracts.catalog import Catalog
 from millrace.contracts.partitions import partition_for
 from millrace.contracts.wire import Codec
 from millrace.ledger.topics import DECISIONS
-from millrace.startup import say
+from millrace.progress_line import ProgressPrinter
 from millrace.store.pool import open_pool
 from millrace.store.version import verify_migrated
 from services.cost_ledger.core import open_codec
@@ -25,7 +24,6 @@ from services.cost_ledger.settings import NAME, LedgerSettings
 from services.cost_ledger.spend import Decided
 
 _CHUNK: Final = 2000
-_TELL_EVERY_S: Final = 2.0
 
 
 @dataclass
@@ -42,19 +40,6 @@ class Report:
     took_s: float = 0.0
 
 
-class Told:
-    """Progress on standard error, now and then."""
-
-    def __init__(self) -> None:
-        self._at = time.monotonic()
-
-    def __call__(self, sentence: str) -> None:
-        """Say it, unless something was said just now."""
-        if time.monotonic() - self._at >= _TELL_EVERY_S:
-            self._at = time.monotonic()
-            say(NAME, sentence)
-
-
 @dataclass
 class Books:
     """The connections of one run."""
@@ -65,7 +50,7 @@ class Books:
     reader: LedgerReader
     journal: Journal
     entries: LogEntries
-    told: Told = field(default_factory=Told)
+    told: ProgressPrinter = field(default_factory=lambda: ProgressPrinter(NAME))
 
     def home(self, account: str) -> int:
         """The partition of an account."""

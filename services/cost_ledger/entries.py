@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 import asyncpg
 
+from millrace.store.database import rows_changed
 from services.cost_ledger.audit import Differences
 from services.cost_ledger.journal import COLUMNS, entry
 from services.cost_ledger.spend import Decided
@@ -85,7 +86,7 @@ class LogEntries:
             removed = await self._connection.execute(_REMOVE)
             added = await self._connection.execute(_ADD)
             await self._connection.execute(_APPEND_ONLY.format("ENABLE"))
-        return int(removed.split()[-1]), int(added.split()[-1])
+        return rows_changed(removed), rows_changed(added)
 
 
 def _apart(one: Mapping[str, object] | None, other: Mapping[str, object] | None) -> str:
