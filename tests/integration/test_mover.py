@@ -45,10 +45,10 @@ class Broker:
 
 
 @pytest.fixture
-async def store(database: str) -> AsyncIterator[WaitingStore]:
+async def store(empty_database: str) -> AsyncIterator[WaitingStore]:
     """Of a database of its own: a mover takes all that waits for its stage."""
-    await asyncio.to_thread(migrate, database)
-    async with open_pool(database) as pool:
+    await asyncio.to_thread(migrate, empty_database)
+    async with open_pool(empty_database) as pool:
         yield WaitingStore(Database(pool), "embed")
 
 
