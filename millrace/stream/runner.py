@@ -73,9 +73,15 @@ class JobRunner(Generic[E, R]):
         except Unavailable:  # the process stops, and the record comes again
             raise
         except Exception as exc:
-            message = incoming.message
+            message, event = incoming.message, incoming.event
             log.exception("%s: %s@%d was given up on", self._stage, message.at, message.offset)
-            await self._end.bury(message, Poison(f"an unexpected {type(exc).__name__} beside its work"))
+            error = Poison(f"an unexpected {type(exc).__name__} beside its work")
+            if isinstance(
+                event, ShareEvent
+            ):  # the letter has the bytes that a command carries, and the job has failed
+                await self._end.fail(incoming, event, error, attempt=0, work_key=None)
+            else:
+                await self._end.bury(message, error)
 
     async def _run(self, incoming: Incoming) -> None:
         event = incoming.event

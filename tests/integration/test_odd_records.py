@@ -94,7 +94,9 @@ async def test_what_nobody_foresaw_beside_the_work_is_a_dead_letter_and_not_the_
 
     monkeypatch.setattr(WorkStore, "take_up", broken)
     await bench.runner().execute(bench.message)
-    assert letter(bench)[1] == "an unexpected ValueError beside its work"
+    _, reason, value = letter(bench)
+    assert (reason, value) == ("an unexpected ValueError beside its work", bench.message.value)
+    assert (await bench.job())["state"] == "failed"
 
 
 async def test_a_cancelled_job_whose_command_is_too_large_still_ends(
