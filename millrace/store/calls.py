@@ -13,7 +13,7 @@ whether the call uses up its work's budget of attempts: not when it failed for e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import JsonValue
@@ -76,6 +76,15 @@ class CallRow:
     answer: JsonValue
 
 
+@dataclass(frozen=True)
+class OpenWork:
+    """Work that has open calls: since when, and whether nobody has had a lease on it for long."""
+
+    key: WorkKey
+    oldest: datetime
+    left_alone: bool
+
+
 def _call(row: Record) -> CallRow:
     actual = row["actual_micro_usd"]
     return CallRow(
@@ -114,17 +123,34 @@ class CallStore:
         )
         return [_call(row) for row in rows]
 
-    async def left_open(self, stage: StageName, after: timedelta) -> list[WorkKey]:
-        """Works of a stage with calls that were left open, and that nobody has had a lease on for so long."""
+    async def page(self, since: datetime, size: int) -> datetime | None:
+        """When the last of the next so many calls began, in the order in which they began; None: none has since."""
+        row = await self._db.fetchrow(
+            """
+            SELECT max(created_at) AS until
+              FROM (SELECT created_at FROM calls WHERE created_at >= $1 ORDER BY created_at LIMIT $2) AS page
+            """,
+            since,
+            size,
+        )
+        return row["until"] if row else None
+
+    async def left_open(self, stage: StageName, since: datetime, until: datetime, after: timedelta) -> list[OpenWork]:
+        """Works of a stage with open calls that began between the two, both included."""
         rows = await self._db.fetch(
             f"""
-            SELECT DISTINCT work_key FROM calls JOIN work USING (work_key)
-             WHERE {LEFT_OPEN} AND work.stage = $1 AND work.lease_until < now() - $2::interval LIMIT 100
+            SELECT work.work_key, min(calls.created_at) AS oldest,
+                   work.lease_until < now() - $4::interval AS left_alone
+              FROM calls JOIN work USING (work_key)
+             WHERE calls.created_at BETWEEN $2 AND $3 AND {LEFT_OPEN} AND work.stage = $1
+             GROUP BY work.work_key
             """,  # noqa: S608  # a constant
             stage,
+            since,
+            until,
             after,
         )
-        return [WorkKey(row["work_key"]) for row in rows]
+        return [OpenWork(WorkKey(row["work_key"]), row["oldest"], row["left_alone"]) for row in rows]
 
     async def begin(
         self,

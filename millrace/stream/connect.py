@@ -42,7 +42,7 @@ from millrace.stream.health import TailWatch, Watch
 from millrace.stream.mover import move_waiting
 from millrace.stream.pool import JobPool, die_of_gap
 from millrace.stream.reader import Reader
-from millrace.stream.recovery import Recovery, watch_left
+from millrace.stream.recovery import LeftOpen, Recovery
 from millrace.stream.runner import JobRunner
 from millrace.stream.stage import E, R, StageHandler, StageSpec
 from millrace.stream.statuses import Statuses
@@ -112,7 +112,7 @@ async def connect(
     background: tuple[Task, ...] = (
         lambda: move_waiting(stores.gates, stores.waiting, core.writer),
         lambda: watch_cancelled(stores.cancel, core.stops, core.statuses),
-        lambda: watch_left(spec.name, stores.calls, stores.work, Recovery(stores.calls, core.ledger)),
+        LeftOpen(spec.name, spec.hard_limit, stores.calls, stores.work, Recovery(stores.calls, core.ledger)).watch,
         watch.run,
     )
     return Parts(jobs, watch, breaker, background)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from millrace.contracts.events import StageName
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S: Final = 60.0
 AFTER: Final = timedelta(minutes=2)
 """How long nobody has had a lease before its calls count as left: a job that comes again finishes them sooner."""
+
+PAGE: Final = 50_000
+"""Calls that one statement looks at, so that none takes long however many there are."""
 
 
 class Recovery:
@@ -82,13 +85,54 @@ async def finish_left(work: WorkStore, recovery: Recovery, stage: StageName, key
     return True
 
 
-async def watch_left(stage: StageName, calls: CallStore, work: WorkStore, recovery: Recovery) -> None:
-    """Run until cancelled: finish what nobody else will."""
-    while True:
-        await asyncio.sleep(LOOK_EVERY_S)
-        try:
-            for key in await calls.left_open(stage, AFTER):
-                if await finish_left(work, recovery, stage, key):
-                    log.warning("%s: calls that its last owner had left open are finished", key)
-        except Unavailable as exc:
-            log.info("%s: calls that were left open are looked at later: %s", stage, exc)
+class LeftOpen:
+    """Looks for calls that were left open, from where everything older has ended.
+
+    The first look of a process reads all calls. A call is as good as ended when the ledger was told that its end is
+    unknown, but its answer may still come for as long as the stage's hard limit: so far each look goes back.
+    """
+
+    def __init__(
+        self,
+        stage: StageName,
+        hard_limit: timedelta,
+        calls: CallStore,
+        work: WorkStore,
+        recovery: Recovery,
+        *,
+        page: int = PAGE,
+    ) -> None:
+        self._stage = stage
+        self._hard_limit = hard_limit
+        self._calls = calls
+        self._work = work
+        self._recovery = recovery
+        self._page = page
+        self._since = datetime(1970, 1, 1, tzinfo=UTC)
+
+    async def watch(self) -> None:
+        """Run until cancelled: finish what nobody else will."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                await self.look()
+            except Unavailable as exc:
+                log.info("%s: calls that were left open are looked at later: %s", self._stage, exc)
+
+    async def look(self, after: timedelta = AFTER) -> None:
+        """Finish the calls of works that nobody has had a lease on for so long.
+
+        :raises Unavailable: the ledger cannot be told; the next look begins where this one did.
+        """
+        begun: list[datetime] = []
+        since = self._since
+        while (until := await self._calls.page(since, self._page)) is not None:
+            for work in await self._calls.left_open(self._stage, since, until, after):
+                begun.append(work.oldest)
+                if work.left_alone and await finish_left(self._work, self._recovery, self._stage, work.key):
+                    log.warning("%s: calls that its last owner had left open are finished", work.key)
+            if until == since:
+                break
+            since = until
+        if since > self._since:
+            self._since = min([since - self._hard_limit, *begun])

@@ -22,9 +22,8 @@ from millrace.store.calls import CallState, CallStore
 from millrace.store.database import Database, Record
 from millrace.store.jobs import JobStore
 from millrace.store.pool import open_pool
-from millrace.store.work import Fence, WorkStore
+from millrace.store.work import Fence
 from millrace.stream.calls import MAX_CALLS, Calls, LeaseLost, OpenGate, Payer
-from millrace.stream.recovery import Recovery, finish_left
 from millrace.testing.ledger import FakeLedger
 
 
@@ -495,20 +494,3 @@ async def test_an_answer_of_another_version_is_said_to_be_one_and_is_not_quoted(
         await calls.call(0, Other, model="m", hold=MicroUSD(100), do=cast(Any, Provider()))
     assert caught.value.__cause__ is None
     assert "hello" not in str(caught.value)
-
-
-async def test_calls_of_work_that_nobody_needs_any_more_are_finished(database: Database) -> None:
-    who, books, provider = payer(), FakeLedger(), Provider(Fuse(0))
-    with pytest.raises(Died):
-        await ask(await owner(database, books, who), provider)
-    calls, work = CallStore(database), WorkStore(database, "another", timedelta(seconds=30))
-    stage, sometime = f"left-{uuid.uuid4().hex[:8]}", timedelta(minutes=2)
-    await database.execute(
-        "UPDATE work SET stage = $2, lease_until = now() - interval '1 min' WHERE work_key = $1", who.work_key, stage
-    )
-    assert await calls.left_open(stage, sometime) == [], "its owner may come back"
-    await database.execute("UPDATE work SET lease_until = now() - interval '3 min' WHERE work_key = $1", who.work_key)
-    assert await calls.left_open(stage, sometime) == [who.work_key]
-    assert await finish_left(work, Recovery(calls, books), stage, who.work_key)
-    assert (await states(database, who), list(books.ended.values())) == (["unconfirmed"], ["unknown"])
-    assert await calls.left_open(stage, timedelta(0)) == []
