@@ -1192,6 +1192,22 @@ MUTANTS: Final = (
         "what another recoverer has moved is never told to the ledger",
     ),
     Mutant(
+        "left-open-forgotten",
+        "millrace/stream/recovery.py",
+        "            self._since = min([since - self._hard_limit, *begun])\n",
+        "            self._since = since - self._hard_limit\n",
+        (f"{I}/test_left_open.py",),
+        "a call that is left open later than its stage's hard limit is never finished",
+    ),
+    Mutant(
+        "late-answer-forgotten",
+        "millrace/stream/recovery.py",
+        "            self._since = min([since - self._hard_limit, *begun])\n",
+        "            self._since = min([since, *begun])\n",
+        (f"{I}/test_left_open.py",),
+        "an answer that came after its call was given up is never told to the ledger",
+    ),
+    Mutant(
         "gate-after-the-start",
         "millrace/stream/calls.py",
         "        await self._gate.granted()  # before it counts as called: who dies meanwhile has paid nothing\n"
