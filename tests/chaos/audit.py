@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import psycopg
@@ -34,11 +34,12 @@ class Verdict:
 class StandStill:
     """How long commits stood still while records lay behind them. Pure.
 
-    `long_job` is the record of a job that may take its time: what waits for that does not stand still.
+    `long_jobs` are the records, with partition and offset, of a job that may take its time, commands that woke it
+    among them: what waits for one of those does not stand still.
     """
 
     def __init__(self) -> None:
-        self.long_job: tuple[tuple[str, int], int] | None = None
+        self.long_jobs: set[tuple[tuple[str, int], int]] = set()
         self.longest_s = 0.0
         self.where = ""
         self._since: dict[tuple[str, int], tuple[int, float]] = {}
@@ -48,7 +49,7 @@ class StandStill:
         for place, end in ends.items():
             offset = committed.get(place, 0)
             before, since = self._since.get(place, (offset, now))
-            if before != offset or offset >= end or self.long_job == (place, offset):
+            if before != offset or offset >= end or (place, offset) in self.long_jobs:
                 since = now
             self._since[place] = offset, since
             if now - since > self.longest_s:
@@ -75,7 +76,7 @@ class Auditor:
         self._ended = asyncio.Event()
         self._suspects: set[str] = set()
         self._places: dict[str, tuple[int, int]] = {}
-        self._created = _reader(stack.kafka, target.reads)
+        self._records = _reader(stack.kafka, self._topics)
         # A consumer, not AdminClient.list_consumer_group_offsets: that ends the process with a segmentation fault
         # when the broker is up again and the group's coordinator is not (librdkafka issue 5040).
         self._group = Consumer({"bootstrap.servers": stack.kafka, "group.id": target.group, "log_level": 0})
@@ -98,7 +99,7 @@ class Auditor:
 
     def close(self) -> None:
         """Leave Kafka; after `watch` has ended."""
-        self._created.close()
+        self._records.close()
         self._group.close()
 
     def _look(self) -> None:
@@ -109,13 +110,14 @@ class Auditor:
             )
         )
         known = set(self._column("SELECT share_id FROM jobs WHERE account = %s", self.account))
-        for message in self._created.consume(1000, 0.2):
+        for message in self._records.consume(1000, 0.2):
             if self.account.encode() in (message.value() or b""):
                 share = (message.key() or b"").decode()
-                partition, offset = message.partition() or 0, message.offset() or 0
-                self._places[share] = partition, offset
+                topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
+                if topic == self._target.reads:
+                    self._places[share] = partition, offset
                 if share == self._long_share:
-                    self.still.long_job = (self._target.reads, partition), offset
+                    self.still.long_jobs.add(((topic, partition), offset))
         for share, (partition, offset) in self._places.items():
             if offset < committed.get((self._target.reads, partition), 0) and (
                 share in unfinished or share not in known
@@ -243,8 +245,8 @@ class Auditor:
         return int(self._column(query, self.account)[0])
 
 
-def _reader(kafka: str, topic: str) -> Consumer:
-    """A consumer of all of a topic, which commits nothing."""
+def _reader(kafka: str, topics: Iterable[str]) -> Consumer:
+    """A consumer of all of some topics, which commits nothing."""
     consumer = Consumer(
         {
             "bootstrap.servers": kafka,
@@ -253,7 +255,8 @@ def _reader(kafka: str, topic: str) -> Consumer:
             "log_level": 0,
         }
     )
-    consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(PARTITIONS)])
+    places = [(topic, partition) for topic in topics for partition in range(PARTITIONS)]
+    consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in places])
     return consumer
 
 
