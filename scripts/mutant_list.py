@@ -1221,9 +1221,9 @@ MUTANTS: Final = (
     Mutant(
         "the-living-are-left",
         "millrace/store/calls.py",
-        "AND work.lease_until < now() - $2::interval",
-        "",
-        (f"{I}/test_calls.py::test_calls_of_work_that_nobody_needs_any_more_are_finished",),
+        "work.lease_until < now() - $4::interval AS left_alone",
+        "true AS left_alone",
+        (f"{I}/test_left_open.py",),
         "calls of a worker that is alive are taken for left ones",
     ),
     Mutant(
