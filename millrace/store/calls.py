@@ -78,7 +78,7 @@ class CallRow:
 
 @dataclass(frozen=True)
 class OpenWork:
-    """Work that has open calls: since when, and whether nobody has had a lease on it for long."""
+    """Work that has open calls: when the oldest of them began, and whether nobody has had a lease on it for long."""
 
     key: WorkKey
     oldest: datetime
@@ -123,7 +123,7 @@ class CallStore:
         )
         return [_call(row) for row in rows]
 
-    async def page(self, since: datetime, size: int) -> datetime | None:
+    async def end_of_page(self, since: datetime, size: int) -> datetime | None:
         """When the last of the next so many calls began, in the order in which they began; None: none has since."""
         row = await self._db.fetchrow(
             """
@@ -136,7 +136,9 @@ class CallStore:
         return row["until"] if row else None
 
     async def left_open(self, stage: StageName, since: datetime, until: datetime, after: timedelta) -> list[OpenWork]:
-        """Works of a stage with open calls that began between the two, both included."""
+        """Works of a stage with open calls that began between the two, both included; left alone: without a lease for
+        longer than `after`.
+        """
         rows = await self._db.fetch(
             f"""
             SELECT work.work_key, min(calls.created_at) AS oldest,

@@ -89,7 +89,8 @@ class LeftOpen:
     """Looks for calls that were left open, from where everything older has ended.
 
     The first look of a process reads all calls. A call is as good as ended when the ledger was told that its end is
-    unknown, but its answer may still come for as long as the stage's hard limit: so far each look goes back.
+    unknown, but its answer may still come for as long as the stage's hard limit: so far each look goes back, and a
+    little further for what was written by a transaction that took long.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class LeftOpen:
         page: int = PAGE,
     ) -> None:
         self._stage = stage
-        self._hard_limit = hard_limit
+        self._back = hard_limit + AFTER
         self._calls = calls
         self._work = work
         self._recovery = recovery
@@ -119,15 +120,15 @@ class LeftOpen:
             except Unavailable as exc:
                 log.info("%s: calls that were left open are looked at later: %s", self._stage, exc)
 
-    async def look(self, after: timedelta = AFTER) -> None:
-        """Finish the calls of works that nobody has had a lease on for so long.
+    async def look(self) -> None:
+        """Finish the calls of works that nobody has had a lease on for a while.
 
         :raises Unavailable: the ledger cannot be told; the next look begins where this one did.
         """
         begun: list[datetime] = []
         since = self._since
-        while (until := await self._calls.page(since, self._page)) is not None:
-            for work in await self._calls.left_open(self._stage, since, until, after):
+        while (until := await self._calls.end_of_page(since, self._page)) is not None:
+            for work in await self._calls.left_open(self._stage, since, until, AFTER):
                 begun.append(work.oldest)
                 if work.left_alone and await finish_left(self._work, self._recovery, self._stage, work.key):
                     log.warning("%s: calls that its last owner had left open are finished", work.key)
@@ -135,4 +136,4 @@ class LeftOpen:
                 break
             since = until
         if since > self._since:
-            self._since = min([since - self._hard_limit, *begun])
+            self._since = min([since - self._back, *begun])

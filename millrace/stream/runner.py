@@ -76,9 +76,8 @@ class JobRunner(Generic[E, R]):
             message, event = incoming.message, incoming.event
             log.exception("%s: %s@%d was given up on", self._stage, message.at, message.offset)
             error = Poison(f"an unexpected {type(exc).__name__} beside its work")
-            if isinstance(
-                event, ShareEvent
-            ):  # the letter has the bytes that a command carries, and the job has failed
+            if isinstance(event, ShareEvent):
+                # The job has failed, and the letter has the bytes that a command carries.
                 await self._end.fail(incoming, event, error, attempt=0, work_key=None)
             else:
                 await self._end.bury(message, error)

@@ -22,14 +22,14 @@ LIMIT = timedelta(minutes=15)
 class Stage:
     """A stage of the test's own, with works of one call each."""
 
-    def __init__(self, database: Database, page: int = 2) -> None:
+    def __init__(self, database: Database) -> None:
         self.name: StageName = f"left-{uuid.uuid4().hex[:8]}"
         self.books = FakeLedger()
         self.calls = CallStore(database)
         self._db = database
         work = WorkStore(database, "another", timedelta(seconds=30))
         recovery = Recovery(self.calls, self.books)
-        self.open = LeftOpen(self.name, LIMIT, self.calls, work, recovery, page=page)
+        self.open = LeftOpen(self.name, LIMIT, self.calls, work, recovery, page=2)
 
     async def call(self, state: CallState, *, told: bool = False, began: int = 5, leased: int = 3) -> WorkKey:
         """A call that began, and whose work was last leased, so many minutes ago."""
@@ -89,8 +89,8 @@ async def test_what_was_left_is_finished_as_its_state_says(
     assert (await stage.state(key), list(stage.books.ended.values())) == ((after, True), [ended])
 
 
-async def test_work_whose_owner_may_come_back_is_left_alone_until_later(stage: Stage) -> None:
-    key, other = await stage.call("calling", leased=1), Stage(stage._db)
+async def test_work_whose_owner_may_come_back_is_left_alone_until_later(stage: Stage, database: Database) -> None:
+    key, other = await stage.call("calling", leased=1), Stage(database)
     await other.open.look()
     await stage.open.look()
     assert await stage.state(key) == ("calling", False)

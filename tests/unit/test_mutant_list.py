@@ -17,8 +17,6 @@ def test_a_mutant_changes_one_place_and_its_tests_exist(mutant: Mutant) -> None:
     assert mutated(mutant, ROOT) != (ROOT / mutant.file).read_text(encoding="utf-8")
     for test in mutant.tests:
         file, _, name = test.partition("::")
-        path = ROOT / file
-        assert path.exists()
-        assert name.partition("[")[0].rpartition("::")[2] in (
-            path.read_text(encoding="utf-8") if path.is_file() else ""
-        )
+        assert (ROOT / file).exists()
+        if name:
+            assert f"def {name.partition('[')[0]}(" in (ROOT / file).read_text(encoding="utf-8")
