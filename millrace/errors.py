@@ -3,7 +3,8 @@
 MillraceError
 ├── Outcome                 ends an attempt at a job; the job runner routes by type
 │   ├── Retryable           waits, then tries again (bounded attempts)
-│   │   └── OverLimit       took longer than its stage allows: tried again once
+│   │   ├── OverLimit       took longer than its stage allows: tried again once
+│   │   └── OutOfMemory     a local model needs more memory than there is: another model may be asked
 │   ├── Poison              dead letter at once: trying again cannot help
 │   ├── Denied              parked until the budget has room
 │   ├── Paused              the model fails for everybody: wait for it; never counts as an attempt
@@ -43,6 +44,10 @@ class Retryable(Outcome):
 
 class OverLimit(Retryable):
     """The stage's hard limit ended it: what took so long once will probably do so again, so it has one more try."""
+
+
+class OutOfMemory(Retryable):
+    """A local model had not the memory that it needs; where another model stands by, that one is asked instead."""
 
 
 class Poison(Outcome):

@@ -596,8 +596,8 @@ MUTANTS: Final = (
     Mutant(
         "missing-model-is-ignored",
         "services/transcribe_agent/handler.py",
-        "self._models.of(options.get(MODEL_OPTION)).model",
-        "self._models.of(None).model",
+        "self._transcribers.of(options.get(MODEL_OPTION))",
+        "self._transcribers.of(None)",
         (f"{U}/transcribe_agent/test_handler.py",),
         "a replay with a model that is not here is done by another",
     ),

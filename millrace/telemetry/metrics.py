@@ -16,6 +16,12 @@ OVERDUE = Counter("ml_overdue_tasks", "Jobs that ran longer than their stage's s
 ACTIVE_TASKS = Gauge("ml_active_tasks", "Jobs running now.", ["stage"])
 HELD_RECORDS = Gauge("ml_held_records", "Records read and not acknowledged yet.", ["stage"])
 LAG = Gauge("ml_consumer_lag", "Records behind the end of the topic.", ["stage", "topic", "partition"])
+REALTIME_FACTOR = Histogram(
+    "ml_realtime_factor",
+    "Seconds that a speech model took for a second of sound: below 1 it is faster than the speaker.",
+    ["backend", "model"],
+    buckets=(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)
 COST = Counter("ml_cost_dollars", "US dollars that calls really cost.", ["stage", "model"])
 BUDGET_EXCEEDED = Counter("ml_budget_exceeded", "Holds that the ledger refused.", ["stage", "cap"])
 DEAD_LETTERS = Counter("ml_dead_letters", "Messages given up on.", ["stage"])

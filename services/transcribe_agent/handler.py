@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping
 
-from millrace.contracts.events import Event, MediaReady, ResultEvent, Segment, TranscriptReady
+from millrace.contracts.events import Event, MediaReady, ResultEvent, TranscriptReady
 from millrace.errors import Skipped
 from millrace.models.choice import Models
-from millrace.models.port import Paid
 from millrace.money import ZERO, MicroUSD
 from millrace.store.blobs import BlobStore
 from millrace.store.transcripts import keep_large
 from millrace.stream.stage import MODEL_OPTION, Finished, Plan, Run, StageHandler
-from services.transcribe_agent.domain import (
-    Audio,
-    Heard,
-    HeardSoFar,
-    Span,
-    TranscriptResult,
-    is_silent,
-    later,
-    only_speech,
-    rest,
-    restored,
-)
+from services.transcribe_agent.domain import Audio, Span, TranscriptResult, is_silent
+from services.transcribe_agent.listening import Listener, StandBy
 from services.transcribe_agent.ports import Decoder, SpeechDetector, Transcriber
+from services.transcribe_agent.seams import joined
+from services.transcribe_agent.speech import only_speech, restored
 
-_SHORTEST_MS = 100  # of speech: less holds no word
 _DECODED = 0.1  # share of the progress display that decoding takes
+_VERSION = 2
+"""Of the way to a transcript: its change makes other work of the same media."""
 
 
 class TranscribeHandler(StageHandler[MediaReady, TranscriptResult]):
     """Transcribes media.
 
+    :param transcribers: the stage's own model, and others that commands may name.
+    :param stand_by: who listens when the own model cannot, if anybody does.
     :param silent_db: media whose loudest second is below this level buys nothing.
     :param pause_ms: the pauses that `detector` leaves out; it changes the result, so it is part of the work key.
     """
@@ -46,33 +41,36 @@ class TranscribeHandler(StageHandler[MediaReady, TranscriptResult]):
         blobs: BlobStore,
         decoder: Decoder,
         detector: SpeechDetector,
-        transcriber: Transcriber,
+        transcribers: Models[Transcriber],
+        stand_by: StandBy | None = None,
         silent_db: float,
         pause_ms: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._blobs = blobs
         self._decoder = decoder
         self._detector = detector
-        self._transcriber = transcriber
-        self._models = Models(transcriber.model, transcriber)
+        self._transcribers = transcribers
+        self._stand_by = stand_by
         self._silent_db = silent_db
         self._pause_ms = pause_ms
+        self._clock = clock
 
     def plan(self, event: Event, options: Mapping[str, str]) -> Plan[MediaReady] | None:
         """Media is transcribed; anything else is not for this stage."""
         if not isinstance(event, MediaReady):
             return None
-        model = self._models.of(options.get(MODEL_OPTION)).model
-        parameters = {"silent_db": self._silent_db, "pause_ms": self._pause_ms}
-        return Plan(event, event.sha256, model, parameters, self._transcriber.backend == "local")
+        transcriber = self._transcribers.of(options.get(MODEL_OPTION))
+        parameters = {"silent_db": self._silent_db, "pause_ms": self._pause_ms, "version": _VERSION}
+        return Plan(event, event.sha256, transcriber.model, parameters, transcriber.backend == "local")
 
     def most(self, plan: Plan[MediaReady]) -> MicroUSD:
-        """What the whole sound is held for."""
+        """Price of listening to the whole sound; pauses are taken out of that later."""
         media = plan.event
-        return self._transcriber.tariff.most(audio_ms=media.duration_ms) if media.has_audio else ZERO
+        return self._transcribers.of(plan.model).tariff.most(audio_ms=media.duration_ms) if media.has_audio else ZERO
 
     async def work(self, plan: Plan[MediaReady], run: Run) -> TranscriptResult:
-        """Decode, leave out what is not speech, and let the model listen to the rest."""
+        """Decode, leave out what is not speech, and let the model listen to the rest, chunk by chunk."""
         media = plan.event
         if not media.has_audio:
             raise Skipped("no-audio")
@@ -82,63 +80,42 @@ class TranscribeHandler(StageHandler[MediaReady, TranscriptResult]):
         if is_silent(audio, spans, silent_db=self._silent_db):
             raise Skipped("silent")
         await run.progress(_DECODED)
-        speech = only_speech(audio, spans)
-        heard = await self._listen(plan, run, audio, speech, spans)
-        segments_ref = await keep_large(self._blobs, heard.segments)
-        return TranscriptResult(
-            language=heard.language,
-            text=heard.text,
-            segments=heard.segments if segments_ref is None else [],
-            segments_ref=segments_ref,
-            duration_ms=media.duration_ms,
-            billed_ms=speech.duration_ms,
-            backend=self._transcriber.backend,
-            model=plan.model,
-        )
+        return await self._listen(plan, run, audio, spans)
 
     def skipped(self, plan: Plan[MediaReady], reason: str) -> TranscriptResult:
         """No text, and the reason."""
+        transcriber = self._transcribers.of(plan.model)
         return TranscriptResult(
             skipped_reason=reason,
             duration_ms=plan.event.duration_ms,
-            backend=self._transcriber.backend,
-            model=plan.model,
+            backend=transcriber.backend,
+            model=transcriber.model,
         )
 
     def event(self, plan: Plan[MediaReady], done: Finished[TranscriptResult]) -> ResultEvent:
         """`TranscriptReady` for the share, with its title."""
         return done.as_event(self.event_type, plan.event, title=plan.event.title)
 
-    async def _listen(
-        self, plan: Plan[MediaReady], run: Run, audio: Audio, speech: Audio, spans: list[Span]
-    ) -> Heard:
-        known = _known(run, speech)
-        so_far = list(known.segments)
-
-        async def progress(segments: Sequence[Segment]) -> None:
-            so_far.extend(later(segments[len(so_far) - len(known.segments) :], known.until_ms))
-            state = HeardSoFar(speech_ms=speech.duration_ms, segments=so_far)
-            await run.progress(_DECODED + (1 - _DECODED) * state.until_ms / max(1, speech.duration_ms))
-            await run.checkpoint(state)
-
-        async def do() -> Paid[Heard]:
-            if speech.duration_ms - known.until_ms < _SHORTEST_MS:  # nothing is left but the answer
-                return Paid(restored(Heard(language=None, segments=known.segments), spans), ZERO)
-            listened = await self._transcriber.transcribe(rest(speech, known.until_ms), progress)
-            found = listened.heard
-            whole = Heard(language=found.language, segments=[*known.segments, *later(found.segments, known.until_ms)])
-            return Paid(restored(whole, spans), tariff.cost(listened.use))
-
-        # All of the sound is held, though only the speech in it is listened to. What is free is asked for too.
-        tariff = self._transcriber.tariff
-        hold = tariff.most(audio_ms=audio.duration_ms)
-        model = self._transcriber.model
-        return await run.call(0, Heard, model=model, hold=hold, do=do, local=plan.local)
-
-
-def _known(run: Run, speech: Audio) -> HeardSoFar:
-    """What an earlier try has heard of the same speech."""
-    kept = run.resume(HeardSoFar)
-    if kept is not None and kept.speech_ms == speech.duration_ms:
-        return kept
-    return HeardSoFar(speech_ms=speech.duration_ms, segments=[])
+    async def _listen(self, plan: Plan[MediaReady], run: Run, audio: Audio, spans: list[Span]) -> TranscriptResult:
+        transcriber, speech = self._transcribers.of(plan.model), only_speech(audio, spans)
+        listener = Listener(run, transcriber, self._stand_by if plan.local else None, clock=self._clock)
+        chunks, heard = transcriber.chunks(speech), []
+        for number, chunk in enumerate(chunks):
+            heard.append(await listener.hear(number, chunk, speech))
+            await run.progress(_DECODED + (1 - _DECODED) * chunk.span.end_ms / speech.duration_ms)
+        segments = restored(joined(chunks, [one.segments for one in heard]), spans)
+        segments_ref = await keep_large(self._blobs, segments)
+        billed = (
+            chunk.sound.length_ms if one.billed_ms is None else one.billed_ms
+            for chunk, one in zip(chunks, heard, strict=True)
+        )
+        return TranscriptResult(
+            language=next((one.language for one in heard if one.language), None),
+            text=" ".join(segment.text for segment in segments),
+            segments=segments if segments_ref is None else [],
+            segments_ref=segments_ref,
+            duration_ms=plan.event.duration_ms,
+            billed_ms=sum(billed),
+            backend=listener.used.backend,
+            model=listener.used.model,
+        )

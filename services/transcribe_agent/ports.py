@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from millrace.contracts.events import Segment
 from millrace.models.port import Tariff, Use
+from services.transcribe_agent.chunks import Chunk
 from services.transcribe_agent.domain import Audio, Backend, Heard, Span
+from services.transcribe_agent.speech import Speech
 
-Progress = Callable[[Sequence[Segment]], Awaitable[None]]
-"""Told the segments that were heard so far, after each."""
+
+@dataclass(frozen=True)
+class Sound:
+    """What a model listens to. `clips` are those of its `Chunk`, in milliseconds of this sound.
+
+    `language` (ISO 639-1) is that of the rest of the recording; None when it is to be found out.
+    """
+
+    audio: Audio
+    clips: Sequence[Span] = ()
+    language: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,10 +71,18 @@ class Transcriber(Protocol):
         """What it costs."""
         ...
 
-    async def transcribe(self, speech: Audio, progress: Progress) -> Listened:
-        """What is said; times in milliseconds of `speech`.
+    def chunks(self, speech: Speech) -> list[Chunk]:
+        """How it wants to listen to long speech; always the same for the same speech."""
+        ...
 
+    async def transcribe(self, sound: Sound, *, within_s: float | None = None) -> Listened:
+        """What is said; times in milliseconds of `sound`.
+
+        :param within_s: the longest that a model of this machine may work on it.
+        :raises TimeoutError: it has worked longer, and was stopped.
+        :raises OutOfMemory: this machine has not the memory for it.
         :raises Retryable: the model could not be asked, nothing was paid.
+        :raises Poison: it refuses this sound, nothing was paid.
         :raises UnknownOutcome: an API was asked and its answer is not known.
         """
         ...

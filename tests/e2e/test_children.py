@@ -36,7 +36,7 @@ def test_a_model_that_is_killed_costs_its_job_one_try_and_the_agent_nothing(
     running: Running, client: Client, tmp_path: Path
 ) -> None:
     agent = running.part("transcribe_agent").pid
-    share_id = client.upload(repeated_speech(tmp_path, times=15), ShareRequest(title="killed model")).share_id
+    share_id = client.upload(repeated_speech(tmp_path, times=40), ShareRequest(title="killed model")).share_id
     until(lambda: heard_something(client, share_id), "the model to have heard something", 120)
     os.kill(busiest(models_of(running)).pid, signal.SIGKILL)
     until(lambda: stage(client.share(share_id), "transcribe") == "waiting", "the try to have failed", 20)
@@ -44,14 +44,16 @@ def test_a_model_that_is_killed_costs_its_job_one_try_and_the_agent_nothing(
     view = client.wait(share_id, within_s=200)
     assert stage(view, "transcribe") == "done"
     calls = [receipt.state for receipt in view.receipts if receipt.stage == "transcribe"]
-    assert calls == ["released", "settled"]
+    assert calls[0] == "settled", "the first chunk is not heard again"
+    assert sorted(calls[1:])[0] == "released", "the one that was in work is"
+    assert set(sorted(calls[1:])[1:]) == {"settled"}
     assert running.part("transcribe_agent").pid == agent
 
 
 def test_an_agent_that_is_killed_leaves_no_model_behind_and_its_job_is_done(
     running: Running, client: Client, tmp_path: Path
 ) -> None:
-    share_id = client.upload(repeated_speech(tmp_path, times=16), ShareRequest(title="killed agent")).share_id
+    share_id = client.upload(repeated_speech(tmp_path, times=41), ShareRequest(title="killed agent")).share_id
     until(lambda: heard_something(client, share_id), "the model to have heard something", 120)
     models = models_of(running)
     pid = running.kill("transcribe_agent")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from millrace.contracts.events import Segment
 from millrace.errors import ConfigurationError, Poison, Retryable, Skipped
 from millrace.models import wordllama
 from millrace.models.child.pool import Care, open_children
@@ -31,6 +30,7 @@ from services.transcribe_agent.adapters.whisper import WhisperTranscriber, whisp
 from services.transcribe_agent.build import build_handler
 from services.transcribe_agent.domain import Audio, TranscriptResult
 from services.transcribe_agent.handler import TranscribeHandler
+from services.transcribe_agent.ports import Sound
 from services.transcribe_agent.settings import TranscribeSettings
 
 PHRASE = "ask not what your country can do for you"
@@ -97,7 +97,7 @@ async def test_real_speech_is_transcribed_with_words_and_times(transcribing: Tra
     assert 5500 < country.start_ms < country.end_ms < 7500  # measured by ear
     assert all(0 <= w.start_ms <= w.end_ms <= 11_000 for w in spoken)
     (call,) = transcribing.run.calls
-    assert call.hold == MicroUSD(12_000)  # a second, and one for every second of sound
+    assert call.hold == MicroUSD(1000 + result.billed_ms)  # a second, and one for every second of speech
     assert call.cost is not None
     assert call.cost > 0
     assert 7000 < result.billed_ms < 11_000
@@ -143,14 +143,11 @@ async def test_a_model_that_is_not_there_is_one_clear_sentence(tmp_path: Path) -
 async def test_the_bundled_models_work_within_the_memory_that_the_page_names(tmp_path: Path) -> None:
     recipe = whisper_recipe(model="tiny.en", device="cpu", compute_type="auto", threads=2)
 
-    async def no_progress(_: Sequence[Segment]) -> None:
-        pass
-
     with wave.open(str(JFK_WAV)) as speech:
         audio = Audio(speech.readframes(speech.getnframes()), loudest_db=-20.0)
     async with open_children(recipe, Care(memory_mb=1024)) as children:
-        listened = await WhisperTranscriber(children, "tiny.en").transcribe(audio, no_progress)
-    assert PHRASE in words(listened.heard.text)
+        listened = await WhisperTranscriber(children, "tiny.en", batch=8).transcribe(Sound(audio))
+    assert PHRASE in words(" ".join(segment.text for segment in listened.heard.segments))
 
 
 @pytest.fixture(params=["in this process", "in a child"])

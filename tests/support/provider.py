@@ -103,6 +103,9 @@ class Provider:
             "MILLRACE_LLM_MODEL": "stand-in-chat",
             "MILLRACE_LLM_PRICE_IN": str(DOLLARS_IN),
             "MILLRACE_LLM_PRICE_OUT": str(DOLLARS_OUT),
+            # A key alone would have OpenAI itself listen.
+            "MILLRACE_STT_BACKEND": "local",
+            "MILLRACE_STT_FALLBACK": "false",
         }
         if embeds:
             found["MILLRACE_EMBED_BASE_URL"] = self.url

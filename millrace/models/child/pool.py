@@ -57,10 +57,13 @@ class ChildPool:
         *,
         body: bytes = b"",
         told: Callable[[bytes], Awaitable[None]] = _ignored,
+        within_s: float | None = None,
     ) -> tuple[A, bytes]:
         """The answer and the bytes that go with it. When this is cancelled, the child that works on it is killed.
 
         :param told: gets the JSON of what the child tells meanwhile.
+        :param within_s: the longest that a child that is ready may take; None: as long as it wants.
+        :raises TimeoutError: it took longer, and was killed.
         :raises Retryable: the model failed, or its child died; nothing was paid.
         :raises Poison: the model cannot work on this.
         """
@@ -71,7 +74,8 @@ class ChildPool:
                 raise Retryable(str(exc)) from exc
             kept = False
             try:
-                document, more = await child.ask(question.model_dump_json().encode(), body, told)
+                async with asyncio.timeout(within_s):
+                    document, more = await child.ask(question.model_dump_json().encode(), body, told)
                 answer = answer_type.model_validate_json(document)
                 kept = child.asked < self._care.jobs
             except Poison:  # after anything else nobody knows what state the model is in

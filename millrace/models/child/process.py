@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from millrace.errors import ConfigurationError, MillraceError, Poison, Retryable
+from millrace.errors import ConfigurationError, MillraceError, OutOfMemory, Poison, Retryable
 from millrace.models.child import frames
 from millrace.models.child.environment import child_environment
 from millrace.models.child.frames import ASK, DONE, EXIT_MEMORY, FAILED, LOAD, READY, TOLD, Failed, Frame, Load
@@ -131,11 +131,11 @@ class Child:
         if status == EXIT_MEMORY:
             return self._out_of_memory()
         if status == -signal.SIGKILL:
-            how = "was killed (signal 9), as the kernel does when memory runs out"
-        elif status < 0:
-            how = f"was ended by signal {-status}"
-        else:
-            how = f"ended with status {status}"
+            return OutOfMemory(
+                f"the child process of the model {self._recipe.name} was killed (signal 9), as the kernel does when "
+                "memory runs out"
+            )
+        how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
         return Retryable(f"the child process of the model {self._recipe.name} {how}")
 
     def _expect(self, kind: bytes, frame: Frame) -> None:
@@ -158,7 +158,7 @@ class Child:
             case "unforeseen":
                 return Retryable(f"an unexpected {failed.reason} in the model {self._recipe.name}; the log has more")
 
-    def _out_of_memory(self) -> Retryable:
-        return Retryable(
+    def _out_of_memory(self) -> OutOfMemory:
+        return OutOfMemory(
             f"the model {self._recipe.name} needs more memory than it may have: see MILLRACE_CHILD_MEMORY_MB"
         )

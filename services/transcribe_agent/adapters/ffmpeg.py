@@ -1,4 +1,7 @@
-"""Sound out of media files, by an ffmpeg child process: a hostile file can at worst end the child."""
+"""Sound out of media files, and into the form that APIs take, by an ffmpeg child process.
+
+A hostile file can at worst end the child.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,18 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
-from numpy.typing import NDArray
 
 from millrace.errors import Poison, Retryable
 from millrace.media import FORMATS
 from millrace.sealed import run_sealed
 from services.transcribe_agent.domain import BYTES_PER_SAMPLE, SAMPLE_RATE, Audio
+from services.transcribe_agent.loudness import gain_db, loudest_second_db, measured_lufs
 
-_FLOOR_DB = -120.0
-_FULL_SCALE = 32768.0
+_QUIET = ["-nostdin", "-hide_banner", "-nostats", "-threads", "1"]
+_RAW = ["-f", "s16le", "-ac", "1", "-ar", str(SAMPLE_RATE)]
+_OPUS_BITS = 32_000
+"""Bits a second: above what speech of 8 kHz bandwidth gains from (RFC 7587, 3.1.1); ten minutes are 2.4 MB."""
+_ENCODE_S = 120.0
 
 
 class FfmpegDecoder:
@@ -24,10 +30,9 @@ class FfmpegDecoder:
     def __init__(self, *, max_media_s: int, timeout_s: float) -> None:
         self._max_media_s = max_media_s
         self._timeout_s = timeout_s
-        self._ffmpeg = str(imageio_ffmpeg.get_ffmpeg_exe())
 
     async def decode(self, path: Path) -> Audio:
-        """Decode at most `max_media_s` seconds within `timeout_s`."""
+        """Decode at most `max_media_s` seconds within `timeout_s`, and measure how loud they are."""
         try:
             ended = await run_sealed(self._command(path), timeout_s=self._timeout_s)
         except TimeoutError as exc:
@@ -36,7 +41,9 @@ class FfmpegDecoder:
             raise Retryable(f"ffmpeg was ended by signal {-ended.status} while decoding")
         if ended.status:
             raise Poison("the sound of this media cannot be decoded: it may be damaged")
-        return await asyncio.to_thread(_audio, ended.output)
+        pcm = ended.output
+        loudest_db = await asyncio.to_thread(loudest_second_db, np.frombuffer(pcm, dtype="<i2"))
+        return Audio(pcm, loudest_db, gain_db(measured_lufs(ended.errors)))
 
     def _command(self, path: Path) -> list[str]:
         # The lists keep a playlist in disguise from reading other files or reaching out to the network.
@@ -44,19 +51,26 @@ class FfmpegDecoder:
         # -t goes by time stamps, which a file may make up: one with all its packets at 0 s would fill the memory.
         most = ["-t", str(self._max_media_s), "-fs", str(self._max_media_s * SAMPLE_RATE * BYTES_PER_SAMPLE)]
         what = ["-map", "0:a:0", "-vn", "-sn", "-dn", *most]
-        form = ["-ac", "1", "-ar", str(SAMPLE_RATE), "-f", "s16le", "-c:a", "pcm_s16le"]
-        common = [self._ffmpeg, "-nostdin", "-hide_banner", "-loglevel", "error", "-threads", "1"]
-        return [*common, *sealed, "-i", f"file:{path}", *what, *form, "pipe:1"]
+        form = [*_RAW, "-af", "ebur128=framelog=quiet", "-c:a", "pcm_s16le"]
+        return [_ffmpeg(), *_QUIET, "-loglevel", "info", *sealed, "-i", f"file:{path}", *what, *form, "pipe:1"]
 
 
-def _audio(pcm: bytes) -> Audio:
-    return Audio(pcm, loudest_db=loudest_second_db(np.frombuffer(pcm, dtype="<i2")))
+async def encode_opus(audio: Audio) -> bytes:
+    """Sound as Ogg Opus of 16 kHz mono, with its gain.
+
+    :raises Retryable: encoding was cut off by this machine.
+    """
+    volume = f"volume={audio.gain_db:.2f}dB:precision=float"
+    form = ["-af", volume, "-c:a", "libopus", "-b:a", str(_OPUS_BITS), "-application", "voip", "-f", "ogg", "pipe:1"]
+    command = [_ffmpeg(), *_QUIET, "-loglevel", "error", *_RAW, "-i", "pipe:0", *form]
+    try:
+        ended = await run_sealed(command, timeout_s=_ENCODE_S, given=audio.pcm)
+    except TimeoutError as exc:
+        raise Retryable(f"encoding sound takes more than {_ENCODE_S:.0f} s") from exc
+    if ended.status:
+        raise Retryable(f"encoding sound ended with status {ended.status}")
+    return ended.output
 
 
-def loudest_second_db(samples: NDArray[np.int16]) -> float:
-    """RMS level of the loudest second in dBFS; `samples` are 16 kHz mono, shape (n,). No sound: -120."""
-    level = 0.0
-    for start in range(0, len(samples), SAMPLE_RATE):
-        second = samples[start : start + SAMPLE_RATE].astype(np.float64) / _FULL_SCALE
-        level = max(level, float(np.sqrt(np.mean(second * second))))
-    return max(_FLOOR_DB, 20 * float(np.log10(level))) if level > 0 else _FLOOR_DB
+def _ffmpeg() -> str:
+    return str(imageio_ffmpeg.get_ffmpeg_exe())

@@ -13,20 +13,33 @@ from millrace.models.child.pool import ChildPool
 from millrace.models.child.process import Recipe
 from millrace.models.port import Tariff, Use
 from millrace.models.tariffs import PerSecond
+from services.transcribe_agent.chunks import Chunk, batches, cut
 from services.transcribe_agent.domain import Audio, Backend, Heard, Span
-from services.transcribe_agent.ports import Listened, Progress
+from services.transcribe_agent.ports import Listened, Sound
+from services.transcribe_agent.speech import Speech
 
 _CHILD = "services.transcribe_agent.adapters.whisper_child"
+# The model's window is 30 s. The least leaves room to find a pause; on ten recordings of 2 to 10 minutes, cuts from
+# 15, 20 or 25 s on differed by less than 0.2 points of word errors.
+_LEAST_CLIP_MS, _MOST_CLIP_MS = 20_000, 29_000
 
 
-class Sound(BaseModel):
-    """What a child is asked about; the samples go with it, as in `Audio.pcm`."""
+class Asked(BaseModel):
+    """What a child is asked about; the samples go with it, as in `Audio.pcm`, to be heard with a gain.
+
+    `clips` are start and end in milliseconds of what is listened to at once, 30 s at most.
+    """
+
+    gain_db: float
+    clips: list[tuple[int, int]] = []
+    language: str | None = None
 
 
 class Ended(BaseModel):
-    """The last that is told of a recording; a `Segment` was told as each was heard."""
+    """The answer of a child that listens: what was heard, and the seconds that it took."""
 
     language: str | None
+    segments: list[Segment]
     seconds: float
 
 
@@ -62,7 +75,7 @@ class SileroDetector:
         """Ask a child: about 3 ms a second of sound."""
         if not audio.pcm:
             return []
-        spoken, _ = await self._children.ask(Sound(), Spoken, body=audio.pcm)
+        spoken, _ = await self._children.ask(Asked(gain_db=audio.gain_db), Spoken, body=audio.pcm)
         return [Span(start, end) for start, end in spoken.spans]
 
 
@@ -72,24 +85,30 @@ class WhisperTranscriber:
     Implements `Transcriber`.
 
     :param model: the name or folder from the settings.
+    :param batch: clips that the model listens to at once; they are one call.
     :param price_per_second: US dollars a second of its work; the time that a recording waits for a child is free.
     """
 
     backend: Backend = "local"
 
-    def __init__(self, children: ChildPool, model: str, price_per_second: Decimal = Decimal(0)) -> None:
+    def __init__(
+        self, children: ChildPool, model: str, *, batch: int, price_per_second: Decimal = Decimal(0)
+    ) -> None:
         self._children = children
+        self._batch = batch
         self.model = Path(model).name  # without the path to it
         self.tariff: Tariff = PerSecond(price_per_second)
 
-    async def transcribe(self, speech: Audio, progress: Progress) -> Listened:
-        """Ask a child, and tell of each segment."""
-        segments: list[Segment] = []
+    def chunks(self, speech: Speech) -> list[Chunk]:
+        """Batches of clips that fill the model's window, and that share no sound: each is heard on its own."""
+        return batches(cut(speech, least_ms=_LEAST_CLIP_MS, most_ms=_MOST_CLIP_MS), size=self._batch)
 
-        async def told(document: bytes) -> None:
-            segment = Segment.model_validate_json(document)
-            segments.append(segment)
-            await progress(segments)
-
-        ended, _ = await self._children.ask(Sound(), Ended, body=speech.pcm, told=told)
-        return Listened(Heard(language=ended.language, segments=segments), Use(seconds=ended.seconds))
+    async def transcribe(self, sound: Sound, *, within_s: float | None = None) -> Listened:
+        """Ask a child."""
+        asked = Asked(
+            gain_db=sound.audio.gain_db,
+            clips=[(clip.start_ms, clip.end_ms) for clip in sound.clips],
+            language=sound.language,
+        )
+        ended, _ = await self._children.ask(asked, Ended, body=sound.audio.pcm, within_s=within_s)
+        return Listened(Heard(language=ended.language, segments=ended.segments), Use(seconds=ended.seconds))

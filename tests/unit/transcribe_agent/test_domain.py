@@ -1,75 +1,17 @@
 from __future__ import annotations
 
-import itertools
-
-from hypothesis import given
-from hypothesis import strategies as st
-
-from millrace.contracts.events import Segment, Word
-from services.transcribe_agent.domain import Audio, Heard, Span, is_silent, only_speech, original_ms, restored
-
-BYTES_PER_MS = 32
-
-
-def spans_of(lengths: list[tuple[int, int]]) -> list[Span]:
-    """Spans from (pause before, length) pairs."""
-    spans, at = [], 0
-    for pause, length in lengths:
-        spans.append(Span(at + pause, at + pause + length))
-        at += pause + length
-    return spans
-
-
-SPANS = st.lists(st.tuples(st.integers(1, 500), st.integers(1, 500)), min_size=1, max_size=8).map(spans_of)
-
-
-def sound(ms: int, loudest_db: float = -20.0) -> Audio:
-    """Sound in which every millisecond can be told from every other."""
-    return Audio(b"".join(n.to_bytes(4, "big") * 8 for n in range(ms)), loudest_db)
-
-
-@given(SPANS)
-def test_only_speech_is_kept_and_every_millisecond_of_it_is_found_again(spans: list[Span]) -> None:
-    audio = sound(spans[-1].end_ms + 3)
-    speech = only_speech(audio, spans)
-    assert speech.duration_ms == sum(span.length_ms for span in spans)
-    for cut in range(speech.duration_ms):
-        at = original_ms(cut, spans, is_end=False)
-        cut_sample = speech.pcm[cut * BYTES_PER_MS : (cut + 1) * BYTES_PER_MS]
-        assert audio.pcm[at * BYTES_PER_MS : (at + 1) * BYTES_PER_MS] == cut_sample
-
-
-@given(SPANS, st.integers(-50, 5000), st.booleans())
-def test_restored_times_are_always_inside_speech(spans: list[Span], cut: int, is_end: bool) -> None:
-    at = original_ms(cut, spans, is_end=is_end)
-    assert any(span.start_ms <= at <= span.end_ms for span in spans)
-
-
-@given(SPANS, st.booleans())
-def test_restored_times_never_go_back(spans: list[Span], is_end: bool) -> None:
-    total = sum(span.length_ms for span in spans)
-    times = [original_ms(cut, spans, is_end=is_end) for cut in range(total + 10)]
-    assert all(a <= b for a, b in itertools.pairwise(times))
-
-
-@given(SPANS, st.lists(st.integers(0, 4500), min_size=2, max_size=2).map(sorted))
-def test_no_restored_segment_or_word_ends_before_it_starts(spans: list[Span], times: list[int]) -> None:
-    word = Word(start_ms=times[0], end_ms=times[1], text="word")
-    segment = Segment(start_ms=times[0], end_ms=times[1], text="word", words=[word])
-    (found,) = restored(Heard(language="en", segments=[segment]), spans).segments
-    assert found.start_ms <= found.end_ms
-    assert found.words is not None
-    assert (found.words[0].start_ms, found.words[0].end_ms) == (found.start_ms, found.end_ms)
-
-
-def test_at_a_seam_an_end_stays_before_the_pause_and_a_start_goes_after_it() -> None:
-    spans = [Span(100, 200), Span(900, 1000)]
-    assert original_ms(100, spans, is_end=True) == 200
-    assert original_ms(100, spans, is_end=False) == 900
+from services.transcribe_agent.domain import Audio, Span, is_silent
 
 
 def test_silence_is_too_low_a_level_or_nobody_speaking() -> None:
     speech = [Span(0, 500)]
-    assert is_silent(sound(500, loudest_db=-50.1), speech, silent_db=-50.0)
-    assert is_silent(sound(500, loudest_db=-20.0), [], silent_db=-50.0)
-    assert not is_silent(sound(500, loudest_db=-50.0), speech, silent_db=-50.0)
+    assert is_silent(Audio(bytes(16_000), -50.1), speech, silent_db=-50.0)
+    assert is_silent(Audio(bytes(16_000), -20.0), [], silent_db=-50.0)
+    assert not is_silent(Audio(bytes(16_000), -50.0), speech, silent_db=-50.0)
+
+
+def test_a_part_of_sound_keeps_its_level_and_gain() -> None:
+    audio = Audio(b"".join(n.to_bytes(2, "little") * 16 for n in range(100)), -20.0, gain_db=3.0)
+    part = audio.part(Span(10, 12))
+    assert part == Audio(audio.pcm[320:384], -20.0, gain_db=3.0)
+    assert part.duration_ms == 2

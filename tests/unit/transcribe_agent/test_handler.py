@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from millrace.contracts.events import MediaReady, Segment, TranscriptReady, Word
-from millrace.errors import Denied, Poison, Retryable, Skipped
+from millrace.contracts.events import MediaReady, Segment, TranscriptReady
+from millrace.errors import Denied, OutOfMemory, Poison, Retryable, Skipped
+from millrace.models.choice import Models
 from millrace.models.port import Tariff, Use
 from millrace.models.tariffs import PerMinute, PerSecond
 from millrace.money import MicroUSD
@@ -16,9 +17,12 @@ from millrace.store.blobs import BlobMissing, LocalBlobStore
 from millrace.stream.stage import MODEL_OPTION, Finished, Plan, StageHandler
 from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, media_ready, share_created
+from services.transcribe_agent.chunks import Chunk
 from services.transcribe_agent.domain import Audio, Backend, Heard, Span, TranscriptResult
 from services.transcribe_agent.handler import TranscribeHandler
-from services.transcribe_agent.ports import Listened, Progress
+from services.transcribe_agent.listening import StandBy
+from services.transcribe_agent.ports import Listened, Sound, Transcriber
+from services.transcribe_agent.speech import Speech
 
 SECOND = b"\0\1" * 16_000
 
@@ -44,33 +48,30 @@ class FakeDetector:
 
 
 class FakeTranscriber:
-    backend: Backend = "local"
-    model = "fake"
+    """Hears a word in every second; cuts speech into pieces of two seconds."""
 
-    def __init__(self, heard: Heard | Exception) -> None:
-        self.heard = heard
-        self.listened_ms: list[int] = []
-        self.dies_after = 0
+    def __init__(self, backend: Backend = "local", model: str = "fake") -> None:
+        self.backend: Backend = backend
+        self.model = model
+        self.listened: list[Sound] = []
+        self.within_s: list[float | None] = []
+        self.raises: list[Exception | None] = []
         self.tariff: Tariff = PerSecond(Decimal(0))
+        self.language: str | None = "en"
+        self.hears: list[Segment] = []
 
-    async def transcribe(self, speech: Audio, progress: Progress) -> Listened:
-        self.listened_ms.append(speech.duration_ms)
-        if isinstance(self.heard, Exception):
-            raise self.heard
-        for heard in range(len(self.heard.segments)):
-            await progress(self.heard.segments[: heard + 1])
-            if self.dies_after == heard + 1:
-                raise KeyboardInterrupt
-        return Listened(self.heard, Use(seconds=2.5, audio_ms=speech.duration_ms))
+    def chunks(self, speech: Speech) -> list[Chunk]:
+        spans = (Span(at, min(at + 2000, speech.duration_ms)) for at in range(0, speech.duration_ms, 2000))
+        return [Chunk(span, span, (span,)) for span in spans]
 
-
-HEARD = Heard(
-    language="en",
-    segments=[
-        Segment(start_ms=0, end_ms=2000, text="ask not"),
-        Segment(start_ms=2000, end_ms=4000, text="what your"),
-    ],
-)
+    async def transcribe(self, sound: Sound, *, within_s: float | None = None) -> Listened:
+        self.listened.append(sound)
+        self.within_s.append(within_s)
+        if self.raises and (error := self.raises.pop(0)) is not None:
+            raise error
+        ms = sound.audio.duration_ms
+        heard = self.hears or [Segment(start_ms=0, end_ms=ms, text=f"{self.model} {len(self.listened)}")]
+        return Listened(Heard(language=self.language, segments=heard), Use(seconds=2.5, audio_ms=ms))
 
 
 class Bench:
@@ -80,8 +81,11 @@ class Bench:
         self.store = LocalBlobStore(folder)
         self.decoder = FakeDecoder(Audio(SECOND * 10, loudest_db))
         self.detector = FakeDetector([Span(1000, 3000), Span(6000, 8000)])
-        self.transcriber = FakeTranscriber(HEARD)
+        self.transcriber = FakeTranscriber()
         self.transcriber.tariff = tariff or self.transcriber.tariff
+        self.api = FakeTranscriber("api", "cloud")
+        self.api.tariff = PerMinute(Decimal("0.006"))
+        self.stands_by = False
         self.run = FakeRun()
 
     @property
@@ -90,9 +94,11 @@ class Bench:
             blobs=self.store,
             decoder=self.decoder,
             detector=self.detector,
-            transcriber=self.transcriber,
+            transcribers=Models[Transcriber](self.transcriber.model, self.transcriber),
+            stand_by=StandBy(self.api, 2.0) if self.stands_by else None,
             silent_db=-50.0,
             pause_ms=300,
+            clock=lambda: float(len(self.transcriber.listened)),
         )
 
     def plan(self, event: MediaReady | None = None) -> Plan[MediaReady]:
@@ -110,90 +116,139 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-async def test_a_try_that_was_cut_off_is_gone_on_with_where_it_was(bench: Bench) -> None:
-    bench.transcriber.dies_after = 1
-    with pytest.raises(KeyboardInterrupt):
-        await bench.work()
-    bench.transcriber.dies_after = 0
-    bench.transcriber.heard = Heard(
-        language="en",
-        segments=[
-            Segment(start_ms=0, end_ms=2000, text="what your", words=[Word(start_ms=0, end_ms=900, text="what")])
-        ],
-    )
-    bench.run = FakeRun(kept=bench.run.kept)
-    result = await bench.work()
-    assert bench.transcriber.listened_ms == [4000, 2000], "the two seconds that were heard are not heard again"
-    assert result.text == "ask not what your"
-    assert [(s.start_ms, s.end_ms) for s in result.segments] == [(1000, 3000), (6000, 8000)]
-    assert [(w.start_ms, w.end_ms) for w in result.segments[1].words or ()] == [(6000, 6900)]
-    assert bench.run.progressed[-1] == 1
-
-
-async def test_a_try_that_had_heard_all_is_not_gone_on_with(bench: Bench) -> None:
-    bench.transcriber.dies_after = 2
-    with pytest.raises(KeyboardInterrupt):
-        await bench.work()
-    result = await bench.work()
-    assert (bench.transcriber.listened_ms, result.text) == ([4000], "ask not what your")
-    assert bench.run.cost == 0
-
-
-async def test_what_was_heard_of_other_speech_counts_for_nothing(bench: Bench) -> None:
-    bench.transcriber.dies_after = 1
-    with pytest.raises(KeyboardInterrupt):
-        await bench.work()
-    bench.transcriber.dies_after = 0
-    bench.detector.found = [Span(1000, 2500), Span(6000, 8000)]
-    await bench.work()
-    assert bench.transcriber.listened_ms == [4000, 3500]
-
-
-async def test_speech_is_transcribed_with_the_times_of_the_media_ready(bench: Bench) -> None:
+async def test_speech_is_transcribed_with_the_times_of_the_media(bench: Bench) -> None:
     result = await bench.work()
     assert bench.decoder.seen == [b"mp4"]
-    assert bench.transcriber.listened_ms == [4000]
-    assert result.text == "ask not what your"
+    assert [sound.audio.duration_ms for sound in bench.transcriber.listened] == [2000, 2000]
+    assert result.text == "fake 1 fake 2"
     assert [(s.start_ms, s.end_ms) for s in result.segments] == [(1000, 3000), (6000, 8000)]
     assert (result.duration_ms, result.billed_ms) == (10_000, 4000)
     assert (result.language, result.backend, result.model) == ("en", "local", "fake")
     assert bench.run.progressed == sorted(bench.run.progressed)
-    assert 0 < bench.run.progressed[-1] <= 1
+    assert bench.run.progressed[-1] == 1
+
+
+async def test_a_later_chunk_is_heard_in_the_language_of_the_first(bench: Bench) -> None:
+    await bench.work()
+    assert [sound.language for sound in bench.transcriber.listened] == [None, "en"]
+
+
+async def test_clips_are_told_in_the_times_of_what_is_sent(bench: Bench) -> None:
+    await bench.work()
+    assert [sound.clips for sound in bench.transcriber.listened] == [(Span(0, 2000),), (Span(0, 2000),)]
+
+
+async def test_a_try_that_was_cut_off_goes_on_with_the_first_chunk_that_is_missing(bench: Bench) -> None:
+    bench.transcriber.raises = [None, Retryable("killed")]
+    with pytest.raises(Retryable):
+        await bench.work()
+    bench.run = FakeRun(paid=bench.run.paid)
+    result = await bench.work()
+    assert result.text == "fake 1 fake 3", "the first chunk is not heard again"
+    assert [call.call_no for call in bench.run.calls] == [2]
 
 
 async def test_a_local_model_is_charged_for_the_seconds_it_worked(tmp_path: Path) -> None:
     bench = Bench(tmp_path, tariff=PerSecond(Decimal("0.0001")))
     await bench.work()
-    (call,) = bench.run.calls
-    assert (call.call_no, call.hold, call.cost) == (0, MicroUSD(1100), MicroUSD(250))
+    assert [(call.call_no, call.hold, call.cost) for call in bench.run.calls] == [(0, 300, 250), (2, 300, 250)]
 
 
-async def test_by_the_minute_all_sound_is_held_and_only_speech_is_charged(tmp_path: Path) -> None:
+async def test_by_the_minute_only_speech_is_held_and_charged(tmp_path: Path) -> None:
     bench = Bench(tmp_path, tariff=PerMinute(Decimal("0.006")))
     await bench.work()
-    (call,) = bench.run.calls
-    assert (call.hold, call.cost) == (MicroUSD(1000), MicroUSD(400))
+    assert [(call.hold, call.cost) for call in bench.run.calls] == [(200, 200), (200, 200)]
 
 
 async def test_a_free_local_call_is_asked_for_too(bench: Bench) -> None:
     await bench.work()
-    (call,) = bench.run.calls
-    assert (call.hold, call.cost) == (0, 0)
+    assert [(call.hold, call.cost) for call in bench.run.calls] == [(0, 0), (0, 0)]
 
 
 async def test_denied_money_means_that_nobody_listened(tmp_path: Path) -> None:
     bench = Bench(tmp_path, tariff=PerMinute(Decimal("0.006")))
-    bench.run = FakeRun(cap=MicroUSD(999))
+    bench.run = FakeRun(cap=MicroUSD(199))
     with pytest.raises(Denied):
         await bench.work()
-    assert bench.transcriber.listened_ms == []
+    assert bench.transcriber.listened == []
 
 
 async def test_what_was_paid_for_is_not_listened_to_again(bench: Bench) -> None:
     first = await bench.work()
     bench.run = FakeRun(paid=bench.run.paid)
     assert await bench.work() == first
-    assert len(bench.transcriber.listened_ms) == 1
+    assert len(bench.transcriber.listened) == 2
+
+
+FAILURES = [TimeoutError(), OutOfMemory("the model fake needs more memory than it may have")]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=["too slow", "out of memory"])
+async def test_what_the_local_model_cannot_is_heard_by_the_api_within_the_same_work(
+    bench: Bench, failure: Exception
+) -> None:
+    bench.stands_by = True
+    bench.transcriber.raises = [None, failure]
+    result = await bench.work()
+    assert result.text == "fake 1 cloud 1"
+    assert [(call.call_no, call.model, call.cost) for call in bench.run.calls] == [
+        (0, "fake", 0),
+        (2, "fake", 0),
+        (3, "cloud", 200),
+    ]
+    assert (result.backend, result.model) == ("api", "cloud")
+
+
+async def test_a_model_that_gave_up_is_not_asked_again_for_what_follows_or_by_a_later_try(bench: Bench) -> None:
+    bench.stands_by = True
+    bench.transcriber.raises = [OutOfMemory("too large")]
+    bench.api.raises = [None, Retryable("busy")]
+    with pytest.raises(Retryable):
+        await bench.work()
+    bench.run = FakeRun(paid=bench.run.paid)
+    result = await bench.work()
+    assert result.text == "cloud 1 cloud 3"
+    assert len(bench.transcriber.listened) == 1
+    assert [call.call_no for call in bench.run.calls] == [3]
+
+
+async def test_a_local_model_has_half_a_second_for_a_second_of_sound_and_money_is_held_for_all_of_it(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path, tariff=PerSecond(Decimal("0.0001")))
+    bench.stands_by = True
+    bench.decoder = FakeDecoder(Audio(SECOND * 10, -20.0))
+    await bench.work()
+    assert bench.transcriber.within_s == [10.0, 10.0], "and never less than it takes to warm up"
+    assert [call.hold for call in bench.run.calls] == [1000, 1000]
+
+
+async def test_the_seconds_of_a_model_that_gave_up_are_charged(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, tariff=PerSecond(Decimal("0.0001")))
+    bench.stands_by = True
+    bench.transcriber.raises = [TimeoutError()]
+    await bench.work()
+    assert bench.run.calls[0].cost == 100
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=["too slow", "out of memory"])
+async def test_without_an_api_a_failure_of_the_local_model_is_its_own(bench: Bench, failure: Exception) -> None:
+    bench.transcriber.raises = [failure]
+    with pytest.raises(type(failure)):
+        await bench.work()
+    assert bench.transcriber.within_s == [None]
+    assert bench.run.paid == {}
+
+
+async def test_when_no_api_stands_by_any_more_the_sentence_says_what_to_do(bench: Bench) -> None:
+    bench.stands_by = True
+    bench.transcriber.raises = [OutOfMemory("too large")]
+    bench.api.raises = [Retryable("busy")]
+    with pytest.raises(Retryable):
+        await bench.work()
+    bench.stands_by = False
+    with pytest.raises(Poison, match="replay with --force"):
+        await bench.work()
 
 
 async def test_media_without_sound_is_skipped_unread(bench: Bench) -> None:
@@ -235,12 +290,12 @@ async def test_media_that_is_gone_is_poison(bench: Bench) -> None:
 
 async def test_large_segments_go_to_the_media_store(bench: Bench) -> None:
     many = [Segment(start_ms=n, end_ms=n + 1, text="word " * 100) for n in range(0, 4000, 2)]
-    bench.transcriber.heard = Heard(language="en", segments=many)
+    bench.transcriber.hears = many
     result = await bench.work()
     assert result.segments == []
     assert result.segments_ref is not None
     kept = await transcripts.read_segments(bench.store, result.segments_ref)
-    assert len(kept) == len(many)
+    assert len(kept) == 2 * len(many)
     assert result.text.startswith("word word")
 
 

@@ -2,25 +2,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
-from pydantic import BaseModel
 
 from millrace.contracts.events import Segment
 from millrace.errors import Retryable
-from services.transcribe_agent.adapters.whisper import Ended
-from services.transcribe_agent.adapters.whisper_child import listening
+from services.transcribe_agent.adapters import whisper_child
+from services.transcribe_agent.adapters.whisper import Asked, Ended
+from services.transcribe_agent.adapters.whisper_child import is_speech, listening
 
-PCM = b"\0\0" * 16_000 * 10
+PCM = b"\0\0" * 16_000 * 40
+CLIPS = [(0, 20_000), (20_000, 40_000)]
 
 
 @dataclass
-class FoundSegment:
+class Found:
     start: float
     end: float
     text: str
+    avg_logprob: float = -0.3
+    compression_ratio: float = 1.5
+    no_speech_prob: float = 0.1
     words: None = None
+
+    @property
+    def seek(self) -> int:
+        return int(self.start * 100)
 
 
 @dataclass
@@ -30,55 +39,93 @@ class Info:
 
 @dataclass
 class FakeModel:
-    """What faster-whisper's model does: hands out segments as they are heard."""
+    """What faster-whisper does, with clips (`at_once`) and one after another (`again`)."""
 
-    hear: Callable[[], Iterator[FoundSegment]]
+    at_once: Callable[[], Iterator[Found]]
+    again: list[Found] = field(default_factory=list)
+    heard_again: list[int] = field(default_factory=list)
 
-    def transcribe(self, audio: object, **options: object) -> tuple[Iterator[FoundSegment], Info]:
-        return self.hear(), Info()
+    def transcribe(self, audio: np.ndarray, **options: object) -> tuple[Iterator[Found], Info]:
+        if "clip_timestamps" in options:
+            return self.at_once(), Info()
+        self.heard_again.append(len(audio) // 16)
+        return iter(self.again), Info()
 
 
-def heard(hear: Callable[[], Iterator[FoundSegment]], told: list[BaseModel]) -> Ended:
-    ended, _ = listening(FakeModel(hear), "fake")(b"{}", PCM, told.append)
+@pytest.fixture(autouse=True)
+def no_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whisper_child, "BatchedInferencePipeline", lambda model: model)
+
+
+def heard(model: FakeModel) -> Ended:
+    asked = Asked(gain_db=0.0, clips=CLIPS).model_dump_json().encode()
+    ended, _ = listening(model, "fake")(asked, PCM, lambda _: None)
     assert isinstance(ended, Ended)
     return ended
 
 
-def two_segments() -> Iterator[FoundSegment]:
-    yield FoundSegment(0.0, 5.0, " one ")
-    yield FoundSegment(5.0, 5.1, "  ")
-    yield FoundSegment(5.1, 10.2, " two ")
-
-
-def test_segments_are_told_as_they_are_heard_and_empty_ones_are_left_out() -> None:
-    told: list[BaseModel] = []
-
-    def hear() -> Iterator[FoundSegment]:
-        for number, segment in enumerate(two_segments()):
-            assert len(told) == min(number, 1)
-            yield segment
-
-    assert heard(hear, told).language == "en"
-    assert told == [
+def test_what_was_heard_is_told_without_empty_segments() -> None:
+    model = FakeModel(lambda: iter([Found(0.0, 5.0, " one "), Found(5.0, 5.1, "  "), Found(20.1, 30.2, " two ")]))
+    ended = heard(model)
+    assert ended.language == "en"
+    assert ended.segments == [
         Segment(start_ms=0, end_ms=5000, text="one", words=[]),
-        Segment(start_ms=5100, end_ms=10_200, text="two", words=[]),
+        Segment(start_ms=20_100, end_ms=30_200, text="two", words=[]),
     ]
+    assert model.heard_again == []
+
+
+@pytest.mark.parametrize(("logprob", "compression"), [(-1.1, 1.0), (-0.2, 2.5)], ids=["guessed", "repeated"])
+def test_a_clip_that_was_misheard_is_heard_once_more_with_its_own_times(logprob: float, compression: float) -> None:
+    model = FakeModel(
+        lambda: iter([Found(0.0, 19.0, "good"), Found(20.0, 39.0, "no no no no", logprob, compression)]),
+        again=[Found(0.5, 3.0, " better ")],
+    )
+    assert heard(model).segments[1] == Segment(start_ms=20_500, end_ms=23_000, text="better", words=[])
+    assert model.heard_again == [20_000], "only that clip"
+
+
+def test_what_is_made_up_in_silence_is_left_out() -> None:
+    thanks = Found(0.0, 3.0, "Thanks for watching!", avg_logprob=-1.3, no_speech_prob=0.9)
+    assert heard(FakeModel(lambda: iter([thanks]), again=[thanks])).segments == []
 
 
 def test_the_seconds_are_those_of_the_work() -> None:
-    def a_twentieth_of_a_second() -> Iterator[FoundSegment]:
+    def a_twentieth_of_a_second() -> Iterator[Found]:
         time.sleep(0.05)
-        yield FoundSegment(0.0, 1.0, "one")
+        yield Found(0.0, 1.0, "one")
 
     started = time.perf_counter()
-    ended = heard(a_twentieth_of_a_second, [])
+    ended = heard(FakeModel(a_twentieth_of_a_second))
     assert 0.05 <= ended.seconds <= time.perf_counter() - started
 
 
-def test_a_model_that_fails_in_the_middle_is_tried_again_later() -> None:
-    def out_of_memory() -> Iterator[FoundSegment]:
-        yield FoundSegment(0.0, 1.0, "one")
-        raise RuntimeError("CUDA out of memory")
+def failing(sentence: str) -> Callable[[], Iterator[Found]]:
+    def fail() -> Iterator[Found]:
+        yield Found(0.0, 1.0, "one")
+        raise RuntimeError(sentence)
 
-    with pytest.raises(Retryable, match="out of memory"):
-        heard(out_of_memory, [])
+    return fail
+
+
+def test_a_device_without_memory_is_out_of_memory_like_this_machine() -> None:
+    with pytest.raises(MemoryError):
+        heard(FakeModel(failing("CUDA failed with error out of memory")))
+
+
+def test_a_model_that_fails_in_the_middle_is_tried_again_later() -> None:
+    with pytest.raises(Retryable, match="device is lost"):
+        heard(FakeModel(failing("the device is lost")))
+
+
+@pytest.mark.parametrize(("sureness", "speech"), [(0.5, False), (0.9, True)])
+def test_somebody_speaks_when_the_detector_is_sure(
+    monkeypatch: pytest.MonkeyPatch, sureness: float, speech: bool
+) -> None:
+    monkeypatch.setattr(
+        whisper_child, "get_vad_model", lambda: lambda samples: np.full(len(samples) // 512, sureness)
+    )
+    samples = np.zeros(16_000, dtype=np.float32)
+    assert is_speech(samples, [(0, 400), (1000, 9000)]) is speech
+    assert not is_speech(samples, [])
+    assert not is_speech(samples, [(0, 5 * 512)]), "a click is not a word"
