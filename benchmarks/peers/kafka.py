@@ -12,7 +12,7 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from benchmarks.peers.chain import Finishes
+from benchmarks.peers.chain import Broken, Finishes
 
 LED_WITHIN_S: Final = 30.0
 
@@ -43,6 +43,18 @@ def records(kafka: str, topics: Sequence[str]) -> dict[str, int]:
     """Where each topic ends, once its partitions have leaders: its records, and markers of transactions. Blocking."""
     with closing(_consumer(kafka)) as consumer:
         return {topic: sum(one.offset for one in _ends(consumer, topic)) for topic in topics}
+
+
+def times_of(kafka: str, topic: str, key: str) -> float:
+    """When the broker took the first record with a key, in seconds; waits for it. Blocking."""
+    deadline = time.monotonic() + LED_WITHIN_S
+    with closing(_consumer(kafka)) as consumer:
+        consumer.assign([TopicPartition(topic, one.partition, 0) for one in _ends(consumer, topic)])
+        while time.monotonic() < deadline:
+            message = consumer.poll(0.5)
+            if message is not None and message.error() is None and (message.key() or b"").decode() == key:
+                return float(message.timestamp()[1]) / 1000
+    raise Broken(f"no record of {key} is on {topic}")
 
 
 def _consumer(kafka: str) -> Consumer:

@@ -20,9 +20,9 @@ day = "10.00"
 hour = "0.0001"
 day = "0.0005"
 
-# Enough for the 11 s of the speech and one more, and then for twice that only if the first had cost nothing.
+# Enough for the 8.8 s that somebody speaks and one more, and then for twice that only if the first had cost nothing.
 [accounts.spent.transcribe]
-hour = "0.002305"
+hour = "0.001865"
 day = "10.00"
 """
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,12 +17,15 @@ from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict
 
+from tests.support.uploads import Upload, uploaded
 from tests.support.web import QuietHandler, served
 
 DIMENSIONS = 64
 TOKENS_OUT = 40
 DOLLARS_IN, DOLLARS_OUT = Decimal("0.50"), Decimal("2.00")
 """Prices per million tokens."""
+DOLLARS_MINUTE = Decimal("0.006")
+"""Price of a minute of sound."""
 LARGE = """
 [[price]]
 model = "stand-in-large"
@@ -56,15 +60,42 @@ def summary(_: Asked) -> Mapping[str, object]:
     }
 
 
+Ears = Callable[[Upload], list[Mapping[str, object]]]
+"""The words that a speech model hears: {word, start, end}, times in seconds of the upload."""
+
+
+def one_word(upload: Upload) -> list[Mapping[str, object]]:
+    """A word that lasts as long as the sound."""
+    return [{"word": "something", "start": 0.0, "end": upload.seconds}]
+
+
 @dataclass(frozen=True)
 class Line:
-    """One line of the invoice, and the request that it is for."""
+    """One line of the invoice, and the request that it is for; begun seconds of sound are billed."""
 
     path: str
     model: str
     tokens_in: int
     tokens_out: int
     raw: bytes
+    seconds: int = 0
+
+    @property
+    def micro_usd(self) -> int:
+        """Its amount, rounded up."""
+        micro = self.tokens_in * DOLLARS_IN + self.tokens_out * DOLLARS_OUT
+        return -int(-(micro + self.seconds * DOLLARS_MINUTE / 60 * 1_000_000) // 1)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How one request is answered; `broken`: the answer ends in its middle."""
+
+    status: int = 200
+    delay_s: float = 0.0
+    nonsense: bool = False
+    broken: bool = False
+    retry_after_s: int | None = None
 
 
 @dataclass
@@ -72,8 +103,8 @@ class Provider:
     """What was billed, the gate in front of every answer, and the policies by which it answers.
 
     `status` decides whether a request is answered at all: anything but 200 is not billed, and kept in `refused`.
-    `delay_s` says how long an answer takes, `reply` what a language model says, and `nonsense` whether an answer,
-    billed all the same, cannot be read.
+    `delay_s` says how long an answer takes, `reply` what a language model says, `ears` what a speech model hears,
+    and `nonsense` whether an answer, billed all the same, cannot be read. `ways` are those of the next requests.
     """
 
     url: str = ""
@@ -83,8 +114,16 @@ class Provider:
     delay_s: Callable[[bytes], float] = lambda _: 0.0
     status: Callable[[bytes], int] = lambda _: 200
     reply: Reply = summary
+    ears: Ears = one_word
     nonsense: Callable[[bytes], bool] = lambda _: False
+    ways: deque[Way] = field(default_factory=deque)
     refused: list[bytes] = field(default_factory=list)
+
+    def way(self, raw: bytes) -> Way:
+        """How this request is answered: as the next of `ways` says, or else by the policies."""
+        if self.ways:
+            return self.ways.popleft()
+        return Way(self.status(raw), self.delay_s(raw), self.nonsense(raw))
 
     @property
     def requests(self) -> int:
@@ -95,8 +134,8 @@ class Provider:
         """The invoice's lines about texts with a word."""
         return [line for line in self.invoice if word.encode() in line.raw]
 
-    def environment(self, *, embeds: bool = False) -> dict[str, str]:
-        """Settings of services that ask it for summaries, and for embeddings, too."""
+    def environment(self, *, embeds: bool = False, hears: bool = False) -> dict[str, str]:
+        """Settings of services that ask it for summaries, and for embeddings and transcripts, too."""
         found = {
             "OPENAI_API_KEY": "sk-stand-in",
             "MILLRACE_LLM_BASE_URL": self.url,
@@ -107,6 +146,11 @@ class Provider:
             "MILLRACE_STT_BACKEND": "local",
             "MILLRACE_STT_FALLBACK": "false",
         }
+        if hears:
+            found["MILLRACE_STT_BACKEND"] = "api"
+            found["MILLRACE_STT_BASE_URL"] = self.url
+            found["MILLRACE_STT_MODEL"] = "stand-in-ears"
+            found["MILLRACE_STT_PRICE_MINUTE"] = str(DOLLARS_MINUTE)
         if embeds:
             found["MILLRACE_EMBED_BASE_URL"] = self.url
             found["MILLRACE_EMBED_MODEL"] = "stand-in-embed"
@@ -120,9 +164,7 @@ class Provider:
 
     def total_micro_usd(self, *, since: int = 0) -> int:
         """The invoice from line `since` on, each call rounded up to the micro-dollar."""
-        lines = self.invoice[since:]
-        per_call = (line.tokens_in * DOLLARS_IN + line.tokens_out * DOLLARS_OUT for line in lines)
-        return sum(-int(-micro // 1) for micro in per_call)
+        return sum(line.micro_usd for line in self.invoice[since:])
 
 
 @contextmanager
@@ -134,26 +176,31 @@ def serve_provider() -> Iterator[Provider]:
     class Handler(QuietHandler):
         def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
             raw = self.body()
-            asked = Asked.model_validate_json(raw)
-            tokens = max(len(raw) // 4, 1)
-            chat = self.path.endswith("/chat/completions")
-            status, nonsense = provider.status(raw), provider.nonsense(raw)
+            line, answer = self.understood(raw)
             with provider.arrived:
-                if status == 200:
-                    provider.invoice.append(Line(self.path, asked.model, tokens, TOKENS_OUT if chat else 0, raw))
+                way = provider.way(raw)
+                if way.status == 200:
+                    provider.invoice.append(line)
                 else:
                     provider.refused.append(raw)
                 provider.arrived.notify_all()
             provider.gate.wait()
-            time.sleep(provider.delay_s(raw))
-            if status != 200:
-                body = b""
-            elif nonsense:
-                body = b"<html>"
-            else:
-                answer = _chat(asked, provider.reply(asked), tokens) if chat else _embeddings(asked, tokens)
-                body = json.dumps(answer).encode()
-            self.answer(status, "application/json", body)
+            time.sleep(way.delay_s)
+            body = b"" if way.status != 200 else b"<html>" if way.nonsense else json.dumps(answer()).encode()
+            headers = {} if way.retry_after_s is None else {"retry-after": str(way.retry_after_s)}
+            sent = len(body) // 2 if way.broken else None
+            self.answer(way.status, "application/json", body, sent=sent, headers=headers)
+
+        def understood(self, raw: bytes) -> tuple[Line, Callable[[], Mapping[str, object]]]:
+            if self.path.endswith("/audio/transcriptions"):
+                upload = uploaded(self.headers["content-type"], raw)
+                line = Line(self.path, upload.model, 0, 0, raw, seconds=-int(-upload.seconds // 1))
+                return line, lambda: _transcript(upload, provider.ears(upload))
+            asked, tokens = Asked.model_validate_json(raw), max(len(raw) // 4, 1)
+            if self.path.endswith("/chat/completions"):
+                line = Line(self.path, asked.model, tokens, TOKENS_OUT, raw)
+                return line, lambda: _chat(asked, provider.reply(asked), tokens)
+            return Line(self.path, asked.model, tokens, 0, raw), lambda: _embeddings(asked, tokens)
 
     with served(Handler) as address:
         provider.url = f"http://{address}/v1"
@@ -172,6 +219,31 @@ def _chat(asked: Asked, content: Mapping[str, object], tokens: int) -> dict[str,
         "model": asked.model,
         "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
         "usage": {"prompt_tokens": tokens, "completion_tokens": TOKENS_OUT, "total_tokens": tokens + TOKENS_OUT},
+    }
+
+
+def _transcript(upload: Upload, words: list[Mapping[str, object]]) -> dict[str, object]:
+    """The form `verbose_json`, with a segment for every ten words."""
+    parts = [words[at : at + 10] for at in range(0, len(words), 10)]
+    segments = [
+        {
+            "id": number,
+            "start": part[0]["start"],
+            "end": part[-1]["end"],
+            "text": " ".join(str(word["word"]) for word in part),
+            "avg_logprob": -0.2,
+            "no_speech_prob": 0.01,
+        }
+        for number, part in enumerate(parts)
+    ]
+    return {
+        "task": "transcribe",
+        "language": "english",
+        "duration": upload.seconds,
+        "text": " ".join(str(word["word"]) for word in words),
+        "segments": segments,
+        "words": words,
+        "usage": {"type": "duration", "seconds": -int(-upload.seconds // 1)},
     }
 
 

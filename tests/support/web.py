@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
+
+EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
 class QuietHandler(BaseHTTPRequestHandler):
@@ -18,18 +21,29 @@ class QuietHandler(BaseHTTPRequestHandler):
         """What the request carries."""
         return self.rfile.read(int(self.headers["content-length"]))
 
-    def head(self, status: int, content_type: str, length: int) -> None:
+    def head(self, status: int, content_type: str, length: int, headers: Mapping[str, str] = EMPTY) -> None:
         """What comes before the content of an answer."""
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("content-type", content_type)
         self.send_header("content-length", str(length))
         self.end_headers()
 
-    def answer(self, status: int, content_type: str, body: bytes) -> None:
-        """A whole answer, unless the caller has died meanwhile."""
+    def answer(
+        self,
+        status: int,
+        content_type: str,
+        body: bytes,
+        *,
+        sent: int | None = None,
+        headers: Mapping[str, str] = EMPTY,
+    ) -> None:
+        """An answer, unless the caller has died meanwhile; only `sent` bytes of what was promised, if given."""
         try:
-            self.head(status, content_type, len(body))
-            self.wfile.write(body)
+            self.head(status, content_type, len(body), headers)
+            self.wfile.write(body[:sent])
+            self.close_connection = sent is not None
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 

@@ -38,6 +38,8 @@ _LOOKED_AT = 30 * SAMPLE_RATE  # of each stretch, to find out whether it is spee
 # The limits of Whisper's own decoding: what is beyond was misheard, or repeats itself, and is heard once more, with
 # rising temperatures; what is no speech and a guess is left out.
 _LEAST_LOGPROB, _MOST_COMPRESSION, _NO_SPEECH = -1.0, 2.4, 0.6
+# A model that is stuck in a phrase has no sound to put the words to: they are told as too many or of no length.
+_MOST_WORDS_A_SECOND, _SHORTEST_WORD_S, _MOST_HASTY = 5, 0.05, 0.25
 
 _OPTIONS: Final[Mapping[str, object]] = {"beam_size": 5, "word_timestamps": True}
 
@@ -155,7 +157,15 @@ def _listen(
 
 
 def _is_misheard(found: FoundSegment) -> bool:
-    return bool(found.avg_logprob < _LEAST_LOGPROB or found.compression_ratio > _MOST_COMPRESSION)
+    return bool(found.avg_logprob < _LEAST_LOGPROB) or _is_stuck(found)
+
+
+def _is_stuck(found: FoundSegment) -> bool:
+    """Whether a model says one phrase again and again; a speaker who does so needs time for each word."""
+    words = found.words or []
+    hasty = sum(word.end - word.start < _SHORTEST_WORD_S for word in words)
+    faster = len(words) > _MOST_WORDS_A_SECOND * (found.end - found.start)
+    return bool(found.compression_ratio > _MOST_COMPRESSION and (faster or hasty > len(words) * _MOST_HASTY))
 
 
 def _folder(model: str) -> Path | None:

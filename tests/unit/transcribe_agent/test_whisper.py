@@ -18,6 +18,18 @@ CLIPS = [(0, 20_000), (20_000, 40_000)]
 
 
 @dataclass
+class FoundWord:
+    start: float
+    end: float
+    word: str = " no"
+
+
+def steadily(count: int, length: float, start: float = 20.0) -> list[FoundWord]:
+    """Words of one length, one after another."""
+    return [FoundWord(start + n * length, start + (n + 1) * length) for n in range(count)]
+
+
+@dataclass
 class Found:
     start: float
     end: float
@@ -25,7 +37,7 @@ class Found:
     avg_logprob: float = -0.3
     compression_ratio: float = 1.5
     no_speech_prob: float = 0.1
-    words: None = None
+    words: list[FoundWord] = field(default_factory=list)
 
     @property
     def seek(self) -> int:
@@ -75,14 +87,26 @@ def test_what_was_heard_is_told_without_empty_segments() -> None:
     assert model.heard_again == []
 
 
-@pytest.mark.parametrize(("logprob", "compression"), [(-1.1, 1.0), (-0.2, 2.5)], ids=["guessed", "repeated"])
-def test_a_clip_that_was_misheard_is_heard_once_more_with_its_own_times(logprob: float, compression: float) -> None:
+GUESSED = Found(20.0, 39.0, "no no", avg_logprob=-1.1)
+TOO_FAST = Found(20.0, 39.0, "no no", compression_ratio=2.5, words=steadily(100, 0.1))
+OF_NO_LENGTH = Found(20.0, 39.0, "no no", compression_ratio=2.5, words=[*steadily(10, 0.4), *steadily(10, 0.0)])
+
+
+@pytest.mark.parametrize("doubtful", [GUESSED, TOO_FAST, OF_NO_LENGTH], ids=["guessed", "too fast", "of no length"])
+def test_a_clip_that_was_misheard_is_heard_once_more_with_its_own_times(doubtful: Found) -> None:
     model = FakeModel(
-        lambda: iter([Found(0.0, 19.0, "good"), Found(20.0, 39.0, "no no no no", logprob, compression)]),
+        lambda: iter([Found(0.0, 19.0, "good"), doubtful]),
         again=[Found(0.5, 3.0, " better ")],
     )
     assert heard(model).segments[1] == Segment(start_ms=20_500, end_ms=23_000, text="better", words=[])
     assert model.heard_again == [20_000], "only that clip"
+
+
+def test_a_speaker_who_repeats_himself_is_not_misheard() -> None:
+    chorus = Found(0.0, 20.0, "no no", compression_ratio=3.0, words=steadily(40, 0.4, start=0.0))
+    model = FakeModel(lambda: iter([chorus]))
+    assert len(heard(model).segments) == 1
+    assert model.heard_again == []
 
 
 def test_what_is_made_up_in_silence_is_left_out() -> None:

@@ -1,0 +1,119 @@
+"""Recordings to transcribe: speech as long as it is wanted, and the same with silence in it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millrace.testing.media import ARTICLE, JFK_WAV
+from services.transcribe_agent.chunks import quietest_ms
+from services.transcribe_agent.domain import Audio
+
+RATE: Final = 16_000
+_GAP_S, _SILENCE_S = 0.5, 15.0
+_VOICES: Final = ("en-us", "en-gb", "en-us+f3", "en-gb+m3")
+JFK_WORDS: Final = (
+    "And so, my fellow Americans, ask not what your country can do for you; ask what you can do for your country."
+)
+
+Samples = NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """16 kHz mono, the words in it, and where it comes from."""
+
+    samples: Samples
+    words: str
+    source: str
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return len(self.samples) / RATE
+
+    def write(self, path: Path, more: int) -> None:
+        """As WAV, with `more` samples of silence behind, so that no two rounds have the same content."""
+        with wave.open(str(path), "wb") as out:
+            out.setnchannels(1)
+            out.setsampwidth(2)
+            out.setframerate(RATE)
+            out.writeframes(np.concatenate([self.samples, np.zeros(more, dtype=np.int16)]).tobytes())
+
+
+def spoken(seconds: float) -> Recording:
+    """At least so long, by espeak-ng where it is installed, or else one real sentence again and again.
+
+    Of the real sentence Whisper believes that it repeats itself, and listens to it several times; that takes it many
+    times longer, and only tells how it deals with repetition.
+    """
+    if shutil.which("espeak-ng") is None:
+        one = _read(JFK_WAV)
+        return _repeated([(one, JFK_WORDS)], seconds, "one sentence repeated: install espeak-ng for other words")
+    paragraphs = [text for text in _article().split("\n\n") if len(text.split()) > 4]
+    parts = [
+        (_said(text, _VOICES[number % len(_VOICES)], 130 + 7 * (number % 5)), text)
+        for number, text in enumerate(paragraphs)
+    ]
+    return _repeated(parts, seconds, "espeak-ng")
+
+
+def of_file(path: Path, words: Path | None) -> Recording:
+    """A person's own recording (WAV, 16 kHz, mono), and its words if they are known."""
+    return Recording(_read(path), words.read_text(encoding="utf-8") if words else "", path.name)
+
+
+def with_silence(recording: Recording, share: float) -> Recording:
+    """The same words with silence between them, which takes such a share of the whole."""
+    silent = int(len(recording.samples) * share / (1 - share))
+    gaps = max(1, round(silent / RATE / _SILENCE_S))
+    quiet = np.random.default_rng(1).integers(-3, 4, silent // gaps).astype(np.int16)  # a microphone's, of -80 dBFS
+    sound, step = Audio(recording.samples.tobytes(), 0.0), len(recording.samples) * 1000 // RATE // gaps
+    cuts = [quietest_ms(sound, n * step - 2000, n * step) * RATE // 1000 for n in range(1, gaps)]
+    pieces = [part for piece in np.split(recording.samples, cuts) for part in (piece, quiet)]
+    return Recording(np.concatenate(pieces), recording.words, recording.source)
+
+
+def _repeated(parts: list[tuple[Samples, str]], seconds: float, source: str) -> Recording:
+    gap = np.zeros(int(_GAP_S * RATE), dtype=np.int16)
+    samples: list[Samples] = []
+    words: list[str] = []
+    while sum(map(len, samples)) < seconds * RATE:
+        for sound, text in parts:
+            samples += [sound, gap]
+            words.append(text)
+    return Recording(np.concatenate(samples), " ".join(words), source)
+
+
+def _said(text: str, voice: str, words_a_minute: int) -> Samples:
+    import imageio_ffmpeg  # noqa: PLC0415 - only where there is a speaker
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "said.wav")
+        subprocess.run(
+            ["espeak-ng", "-v", voice, "-s", str(words_a_minute), "-w", str(path)], input=text.encode(), check=True
+        )
+        ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", str(path)]
+        form = ["-ac", "1", "-ar", str(RATE), "-f", "s16le", "-"]
+        raw = subprocess.run([*ffmpeg, *form], check=True, capture_output=True).stdout
+    return np.frombuffer(raw, dtype="<i2")
+
+
+def _article() -> str:
+    return ARTICLE.read_text(encoding="utf-8")
+
+
+def _read(path: Path) -> Samples:
+    with wave.open(str(path)) as sound:
+        if (sound.getnchannels(), sound.getframerate(), sound.getsampwidth()) != (1, RATE, 2):
+            sys.exit(f"{path} is not a WAV of 16 kHz mono, 16 bits")
+        return np.frombuffer(sound.readframes(sound.getnframes()), dtype="<i2")
