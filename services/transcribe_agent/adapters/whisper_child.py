@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +38,8 @@ _LOOKED_AT = 30 * SAMPLE_RATE  # of each stretch, to find out whether it is spee
 # The limits of Whisper's own decoding: what is beyond was misheard, or repeats itself, and is heard once more, with
 # rising temperatures; what is no speech and a guess is left out.
 _LEAST_LOGPROB, _MOST_COMPRESSION, _NO_SPEECH = -1.0, 2.4, 0.6
+# A clip is speech to its end. Of 60 clips one was left in the middle, 20 s too soon; all others within half a second.
+_MOST_UNHEARD_MS = 2_000
 # A model that is stuck in a phrase has no sound to put the words to: they are told as too many or of no length.
 _MOST_WORDS_A_SECOND, _SHORTEST_WORD_S, _MOST_HASTY = 5, 0.05, 0.25
 
@@ -144,20 +146,26 @@ def _listen(
         language=asked.language,
         **_OPTIONS,
     )
-    heard: list[Segment] = []
+    heard: dict[tuple[int, int], list[FoundSegment]] = {clip: [] for clip in clips}
     for segment in found:
-        start, end = min(clips, key=lambda clip: abs(clip[0] - segment.seek * 10))  # it counts hundredths of a second
-        if _is_misheard(segment):
-            clip = samples[start * _SAMPLES_PER_MS : end * _SAMPLES_PER_MS]
-            again, _ = whisper.transcribe(clip, language=info.language, condition_on_previous_text=False, **_OPTIONS)
-            heard.extend(_segment(one, start) for one in again if one.text.strip() and not _is_invented(one))
-        elif segment.text.strip():
-            heard.append(_segment(segment, 0))
-    return heard, info.language
+        heard[min(clips, key=lambda clip: abs(clip[0] - segment.seek * 10))].append(segment)  # `seek` is in 10 ms
+
+    def heard_well(clip: tuple[int, int]) -> list[Segment]:
+        start, end = clip
+        if not is_misheard(heard[clip], end):
+            return _segments(heard[clip], 0)
+        alone = samples[start * _SAMPLES_PER_MS : end * _SAMPLES_PER_MS]
+        again, _ = whisper.transcribe(alone, language=info.language, condition_on_previous_text=False, **_OPTIONS)
+        return _segments(again, start)
+
+    return [segment for clip in clips for segment in heard_well(clip)], info.language
 
 
-def _is_misheard(found: FoundSegment) -> bool:
-    return bool(found.avg_logprob < _LEAST_LOGPROB) or _is_stuck(found)
+def is_misheard(segments: Sequence[FoundSegment], end_ms: int) -> bool:
+    """Whether a clip has to be heard once more: the model has guessed, is stuck, or has stopped before the end."""
+    if not segments or _ms(segments[-1].end) < end_ms - _MOST_UNHEARD_MS:
+        return True
+    return any(segment.avg_logprob < _LEAST_LOGPROB or _is_stuck(segment) for segment in segments)
 
 
 def _is_stuck(found: FoundSegment) -> bool:
@@ -177,6 +185,10 @@ def _folder(model: str) -> Path | None:
 
 def _is_invented(found: FoundSegment) -> bool:
     return bool(found.no_speech_prob > _NO_SPEECH and found.avg_logprob < _LEAST_LOGPROB)
+
+
+def _segments(found: Iterable[FoundSegment], later_ms: int) -> list[Segment]:
+    return [_segment(one, later_ms) for one in found if one.text.strip() and not _is_invented(one)]
 
 
 def _segment(found: FoundSegment, later_ms: int) -> Segment:

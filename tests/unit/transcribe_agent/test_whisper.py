@@ -41,7 +41,8 @@ class Found:
 
     @property
     def seek(self) -> int:
-        return int(self.start * 100)
+        """Where its clip begins, in hundredths of a second."""
+        return 0 if self.start < 20 else 2000
 
 
 @dataclass
@@ -77,25 +78,30 @@ def heard(model: FakeModel) -> Ended:
 
 
 def test_what_was_heard_is_told_without_empty_segments() -> None:
-    model = FakeModel(lambda: iter([Found(0.0, 5.0, " one "), Found(5.0, 5.1, "  "), Found(20.1, 30.2, " two ")]))
+    model = FakeModel(lambda: iter([Found(0.0, 5.0, " one "), Found(5.0, 20.0, "  "), Found(20.1, 38.2, " two ")]))
     ended = heard(model)
     assert ended.language == "en"
     assert ended.segments == [
         Segment(start_ms=0, end_ms=5000, text="one", words=[]),
-        Segment(start_ms=20_100, end_ms=30_200, text="two", words=[]),
+        Segment(start_ms=20_100, end_ms=38_200, text="two", words=[]),
     ]
     assert model.heard_again == []
 
 
 GUESSED = Found(20.0, 39.0, "no no", avg_logprob=-1.1)
 TOO_FAST = Found(20.0, 39.0, "no no", compression_ratio=2.5, words=steadily(100, 0.1))
+LEFT_OFF = Found(20.0, 37.9, "no no")
 OF_NO_LENGTH = Found(20.0, 39.0, "no no", compression_ratio=2.5, words=[*steadily(10, 0.4), *steadily(10, 0.0)])
 
 
-@pytest.mark.parametrize("doubtful", [GUESSED, TOO_FAST, OF_NO_LENGTH], ids=["guessed", "too fast", "of no length"])
-def test_a_clip_that_was_misheard_is_heard_once_more_with_its_own_times(doubtful: Found) -> None:
+@pytest.mark.parametrize(
+    "doubtful",
+    [[GUESSED], [TOO_FAST], [OF_NO_LENGTH], [LEFT_OFF], []],
+    ids=["guessed", "too fast", "of no length", "left off", "nothing"],
+)
+def test_a_clip_that_was_misheard_is_heard_once_more_with_its_own_times(doubtful: list[Found]) -> None:
     model = FakeModel(
-        lambda: iter([Found(0.0, 19.0, "good"), doubtful]),
+        lambda: iter([Found(0.0, 19.0, "good"), *doubtful]),
         again=[Found(0.5, 3.0, " better ")],
     )
     assert heard(model).segments[1] == Segment(start_ms=20_500, end_ms=23_000, text="better", words=[])
@@ -104,8 +110,8 @@ def test_a_clip_that_was_misheard_is_heard_once_more_with_its_own_times(doubtful
 
 def test_a_speaker_who_repeats_himself_is_not_misheard() -> None:
     chorus = Found(0.0, 20.0, "no no", compression_ratio=3.0, words=steadily(40, 0.4, start=0.0))
-    model = FakeModel(lambda: iter([chorus]))
-    assert len(heard(model).segments) == 1
+    model = FakeModel(lambda: iter([chorus, Found(20.0, 40.0, "on")]))
+    assert len(heard(model).segments) == 2
     assert model.heard_again == []
 
 
