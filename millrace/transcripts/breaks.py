@@ -52,6 +52,8 @@ def after(token: Token, following: Token | None) -> Break:
 
 def _held_ms(token: Token) -> int:
     """How much longer a word lasts than it takes to say it: Whisper begins a word where the one before has ended."""
+    if not token.timed:
+        return 0
     return max(0, token.end_ms - token.start_ms - _SLOW_WORD_MS - PER_COLUMN_MS * width(token.text))
 
 

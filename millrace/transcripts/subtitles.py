@@ -1,11 +1,13 @@
 """Cues as SubRip (SRT) and as WebVTT, written by pysubs2 (of the extra `gateway`). Pure.
 
 What a stranger has said must not become markup. WebVTT has character references for it. SubRip has none, and players
-take `<b>`, `{\\an8}` and `\\N` for commands: there those characters are written as others that look alike.
+take `<b>`, `{\\an8}`, `\\N` and sometimes two times on a line for commands: there those characters are written as
+others that look alike.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -14,6 +16,7 @@ import pysubs2
 from millrace.transcripts.cues import Cue
 
 _SRT: Final = str.maketrans({"<": "\u2039", ">": "\u203a", "{": "(", "}": ")", "\\": "\u2216"})
+_SRT_TIME: Final = re.compile(r"(\d:\d{1,2}):(?=\d{1,2}[.,]\d)")
 _VTT: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 # To pysubs2 a backslash begins a command, and nothing can be put before it; this is no character, and in no cue.
 _BACKSLASH: Final = "\ufdd0"
@@ -21,7 +24,7 @@ _BACKSLASH: Final = "\ufdd0"
 
 def srt(cues: Iterable[Cue]) -> str:
     """SubRip; an empty text without cues."""
-    return _written(cues, "srt", lambda line: line.translate(_SRT))
+    return _written(cues, "srt", lambda line: _SRT_TIME.sub("\\1\u2236", line.translate(_SRT)))
 
 
 def vtt(cues: Iterable[Cue]) -> str:

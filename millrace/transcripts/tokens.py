@@ -26,7 +26,7 @@ Joint = Literal["space", "none", "cut"]
 class Token:
     """What is not broken any further, usually a word; times in milliseconds of the media.
 
-    `opens`: it is the first of a segment.
+    `opens`: it is the first of a segment; `timed`: a model has said when it was, no share of its segment's time.
     """
 
     text: str
@@ -34,6 +34,7 @@ class Token:
     end_ms: int
     joint: Joint
     opens: bool = False
+    timed: bool = False
 
 
 def tokens_of(segments: Sequence[Segment], columns: int = 1_000_000) -> list[Token]:
@@ -92,9 +93,10 @@ def _of_segment(segment: Segment, columns: int) -> list[Token]:
         texts += [part for piece in parts for part in piece]
         joints += ["none" if not at else "cut" for piece in parts for at, _ in enumerate(piece)]
         joints[-sum(map(len, parts))] = "space"
-    times = _times_of_words(segment, texts) or _shares(texts, *_bounds(segment))
+    known = _times_of_words(segment, texts)
+    times = known or _shares(texts, *_bounds(segment))
     return [
-        Token(text, start, max(start, end), joint)
+        Token(text, start, max(start, end), joint, timed=known is not None)
         for text, joint, (start, end) in zip(texts, joints, times, strict=True)
     ]
 
@@ -141,7 +143,10 @@ def _in_order(tokens: Sequence[Token]) -> Iterator[Token]:
         run = tokens[begin:end]
         start, longest = run[0].start_ms, sum(PER_COLUMN_MS * width(token.text) for token in run)
         until = max(token.end_ms for token in run)
-        until = min(until if until > start else start + longest, start + longest + _LONGEST_WORD_MS)
+        if until == start:
+            until = start + longest
+        elif run[0].timed:
+            until = min(until, start + longest + _LONGEST_WORD_MS)
         if end < len(tokens):
             until = min(until, tokens[end].start_ms)
         for token, (first, last) in zip(run, _shares([token.text for token in run], start, until), strict=True):

@@ -30,8 +30,8 @@ def preferred(accept: str | None, offered: Mapping[F, str]) -> F:
 def attachment(title: str | None, suffix: str) -> str:
     """Content-Disposition of a file to keep (RFC 6266): its name in ASCII, and in full where that is another one.
 
-    >>> attachment("Z\u00fcrich: a talk", "srt")
-    "attachment; filename=\\"Zurich a talk.srt\\"; filename*=UTF-8''Z%C3%BCrich%20a%20talk.srt"
+    >>> print(attachment("Z\u00fcrich: a talk", "srt"))
+    attachment; filename="Zurich a talk.srt"; filename*=UTF-8''Z%C3%BCrich%20a%20talk.srt
     """
     name = _name(title or "")
     plain = _name(unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode())

@@ -96,29 +96,24 @@ async def transcript_file(
 def _finished(jobs: Sequence[asyncpg.Record], catalog: Catalog) -> tuple[_Result, MicroUSD]:
     """What the stage has come to, and what this share paid for it.
 
-    :raises NotFound: it has come to no transcript.
+    :raises NotFound: it has come to no transcript, and will not by itself.
     :raises NotNow: it has not ended.
     """
-    job = next((job for job in jobs if job["stage"] == _STAGE), None)
+    stages = sorted((job for job in jobs if job["stage"] is not None), key=lambda job: catalog.place_of(job["stage"]))
+    job = next((job for job in stages if job["stage"] == _STAGE), None)
     if job is None:
         raise NotFound("This share has no transcript: it is a text, of which nothing is transcribed.")
-    state = job["state"]
-    if state in ("failed", "cancelled"):
-        raise NotFound(f"This share has no transcript: transcribe is {state}{_because(job['reason'])}.")
     result = None if job["result"] is None else _Result.model_validate(job["result"])
-    skipped = state == "skipped" or (result is not None and result.skipped_reason is not None)
-    if skipped:
-        reason = job["reason"] or (result.skipped_reason if result else None)
-        raise NotFound(f"This share has no transcript: transcribe was skipped{_because(reason)}.")
-    if result is None:
-        in_order = sorted(
-            (job for job in jobs if job["stage"] is not None), key=lambda job: catalog.place_of(job["stage"])
-        )
-        waits = blocked([(job["stage"], job["state"]) for job in in_order])
-        raise NotNow(
-            f"The transcript is not ready: transcribe is {state}{_because(job['reason'] or waits.get(_STAGE))}."
-        )
-    return result, MicroUSD(job["cost_micro_usd"])
+    if result is not None and result.skipped_reason is None:
+        return result, MicroUSD(job["cost_micro_usd"])
+    state = "skipped" if result is not None else job["state"]
+    skipped = None if result is None else result.skipped_reason
+    waits = blocked([(stage["stage"], stage["state"]) for stage in stages]).get(_STAGE)
+    because = _because(job["reason"] or skipped or waits)
+    failed_before = waits is not None and any(before["state"] == "failed" for before in stages[: stages.index(job)])
+    if failed_before or state in ("skipped", "failed", "cancelled"):
+        raise NotFound(f"This share has no transcript: transcribe is {state}{because}.")
+    raise NotNow(f"The transcript is not ready: transcribe is {state}{because}.")
 
 
 def _because(reason: str | None) -> str:
