@@ -1272,8 +1272,8 @@ MUTANTS: Final = (
         "millrace/transcripts/tokens.py",
         "start = max(start, found[-1].start_ms)",
         "start = max(start, 0)",
-        (f"{U}/transcripts/test_cues.py",),
-        "cues go backwards where a model's words do",
+        (f"{U}/transcripts/test_tokens.py",),
+        "words go backwards where a model's times do",
     ),
     Mutant(
         "markup-of-strangers",

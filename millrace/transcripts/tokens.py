@@ -117,7 +117,7 @@ def _times_of_words(segment: Segment, texts: Sequence[str]) -> list[tuple[int, i
     times, at, before = [], 0, earliest
     for text in texts:
         size = len(_letters(text))
-        # A dash on its own has no word; it goes with the one before.
+        # A dash on its own is no word: it comes when the one before has ended.
         start, end = (owner[at].start_ms, owner[at + size - 1].end_ms) if size else (before, before)
         times.append((min(max(start, earliest), latest), min(max(end, earliest), latest)))
         at, before = at + size, times[-1][1]
