@@ -89,10 +89,13 @@ def _of_segment(segment: Segment, columns: int) -> list[Token]:
     texts: list[str] = []
     joints: list[Joint] = []
     for word in cleaned(text).split():
-        parts = pieces(word, columns)
-        texts += [part for piece in parts for part in piece]
-        joints += ["none" if not at else "cut" for piece in parts for at, _ in enumerate(piece)]
-        joints[-sum(map(len, parts))] = "space"
+        before: Joint = "space"
+        for piece in pieces(word, columns):
+            for part in piece:
+                texts.append(part)
+                joints.append(before)
+                before = "cut"
+            before = "none"
     known = _times_of_words(segment, texts)
     times = known or _shares(texts, *_bounds(segment))
     return [
