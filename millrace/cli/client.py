@@ -147,21 +147,15 @@ class Client:
 
     def search(self, query: str, *, limit: int = 10, mode: SearchMode = "hybrid") -> SearchAnswer:
         """Passages of shares, best first."""
-        with self._answering():
-            response = self._http.get("/search", params={"q": query, "limit": limit, "mode": mode})
-        return _read(response, SearchAnswer)
+        return self.get("/search", SearchAnswer, q=query, limit=limit, mode=mode)
 
     def budget(self, *, account: str | None = None) -> BudgetAnswer:
         """What was spent this hour and day, and what is left."""
-        with self._answering():
-            response = self._http.get("/budget", params={} if account is None else {"account": account})
-        return _read(response, BudgetAnswer)
+        return self.get("/budget", BudgetAnswer, account=account)
 
     def caps(self, *, account: str) -> CapsAnswer:
         """The caps that hold for an account."""
-        with self._answering():
-            response = self._http.get("/budget/caps", params={"account": account})
-        return _read(response, CapsAnswer)
+        return self.get("/budget/caps", CapsAnswer, account=account)
 
     def set_cap(self, scope: BudgetScope, wish: CapRequest) -> CapChange:
         """Change a cap; may be repeated."""
@@ -173,12 +167,7 @@ class Client:
         self, *, account: str | None = None, limit: int = 100, cursor: str | None = None
     ) -> UnconfirmedAnswer:
         """Calls that may have been billed, oldest first."""
-        asked = {"account": account, "limit": limit, "cursor": cursor}
-        with self._answering():
-            response = self._http.get(
-                "/budget/unconfirmed", params={name: value for name, value in asked.items() if value is not None}
-            )
-        return _read(response, UnconfirmedAnswer)
+        return self.get("/budget/unconfirmed", UnconfirmedAnswer, account=account, limit=limit, cursor=cursor)
 
     def reconcile(self, request_id: str, wish: ReconcileRequest) -> Reconciled:
         """Say what an unconfirmed call really cost; may be repeated."""
@@ -190,24 +179,25 @@ class Client:
 
     def alerts(self, *, account: str, limit: int = 50, cursor: str | None = None) -> AlertsAnswer:
         """Alerts about an account's budgets, newest first."""
-        asked = {"account": account, "limit": str(limit), **({} if cursor is None else {"cursor": cursor})}
-        with self._answering():
-            response = self._http.get("/budget/alerts", params=asked)
-        return _read(response, AlertsAnswer)
+        return self.get("/budget/alerts", AlertsAnswer, account=account, limit=limit, cursor=cursor)
 
     def get(self, path: str, kind: type[A], **asked: str | int | None) -> A:
         """Ask for what is at a path; None is not asked for."""
-        with self._answering():
-            response = self._http.get(
-                path, params={name: value for name, value in asked.items() if value is not None}
-            )
-        return _read(response, kind)
+        return _read(self._get(path, **asked), kind)
+
+    def content(self, path: str, **asked: str | int | None) -> bytes:
+        """What is at a path, as it was sent; None is not asked for."""
+        return _checked(self._get(path, **asked)).content
 
     def post(self, path: str, kind: type[A], wish: BaseModel | None = None) -> A:
         """Wish for something at a path."""
         with self._answering():
             response = self._http.post(path, json=None if wish is None else wish.model_dump(mode="json"))
         return _read(response, kind)
+
+    def _get(self, path: str, **asked: str | int | None) -> httpx.Response:
+        with self._answering():
+            return self._http.get(path, params={name: value for name, value in asked.items() if value is not None})
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -247,13 +237,24 @@ def _key(idempotency_key: str | None) -> dict[str, str]:
 
 def _read(response: httpx.Response, kind: type[A]) -> A:
     try:
-        if response.is_success:
-            return kind.model_validate_json(response.content)
-        problem = Problem.model_validate_json(response.content)
-        # What the gateway waits for in vain is as far away for whoever asked the gateway.
-        raise Unavailable(problem.detail) if response.status_code == _AWAY else ApiError(problem)
+        return kind.model_validate_json(_checked(response).content)
     except ValidationError as exc:
-        raise Unavailable(
-            f"What answers at {response.request.url.host}:{response.request.url.port} is not a Millrace gateway "
-            f"(status {response.status_code})."
-        ) from exc
+        raise _stranger(response) from exc
+
+
+def _checked(response: httpx.Response) -> httpx.Response:
+    if response.is_success:
+        return response
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError as exc:
+        raise _stranger(response) from exc
+    # What the gateway waits for in vain is as far away for whoever asked the gateway.
+    raise Unavailable(problem.detail) if response.status_code == _AWAY else ApiError(problem)
+
+
+def _stranger(response: httpx.Response) -> Unavailable:
+    url = response.request.url
+    return Unavailable(
+        f"What answers at {url.host}:{url.port} is not a Millrace gateway (status {response.status_code})."
+    )

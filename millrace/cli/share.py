@@ -16,12 +16,14 @@ from millrace.cli.client import Client, NotSettled
 from millrace.cli.connection import GatewayOption, connect
 from millrace.cli.console import Report, console, print_json, reporter, show
 from millrace.cli.exits import FAILED, LATER, one_sentence
+from millrace.cli.transcript import transcript
 from millrace.cli.view import cancel_report, moves, share_report, stage_table
 from millrace.contracts.share_api import Accepted, CancelAnswer, CancelledStage, ShareRequest, ShareView
 from millrace.errors import ConfigurationError
 
 share_app = typer.Typer(no_args_is_help=True, help="Share media and text, and read the results.")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
+share_app.command()(transcript)
 
 STDIN = "-"
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown", ".rst"})

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
+import pysubs2
 import pytest
 
 from millrace.cli.client import Client
@@ -34,6 +39,16 @@ def test_real_speech_becomes_a_transcript_with_times(video: ShareView) -> None:
     assert WORDS in video.transcript.text.lower()
     assert video.transcript.segments[0].start_ms < 2000
     assert 8000 < video.transcript.segments[-1].end_ms <= 11_100
+
+
+def test_its_transcript_is_a_file_that_players_read(running: Running, video: ShareView, tmp_path: Path) -> None:
+    file = tmp_path / "speech.srt"
+    program = [sys.executable, "-m", "millrace.cli.main", "share", "transcript", video.share_id, "-o", str(file)]
+    gateway = {"MILLRACE_GATEWAY": running.addresses["gateway"]}
+    subprocess.run(program, env=os.environ | gateway, check=True, capture_output=True, timeout=60)
+    events = pysubs2.load(str(file), format_="srt")
+    assert WORDS in " ".join(event.plaintext for event in events).replace("\n", " ").lower()
+    assert all(before.end <= event.start < event.end <= 11_500 for before, event in pairwise(events))
 
 
 def test_every_stage_left_a_receipt_and_the_ledger_agrees(running: Running, video: ShareView) -> None:
