@@ -8,7 +8,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from millrace.contracts.api import AccountName, Answer
-from millrace.contracts.events import DEFAULT_ACCOUNT, DEFAULT_ACCOUNT, AlertKind, CapMode, Window
+from millrace.contracts.events import DEFAULT_ACCOUNT, AlertKind, CapMode, Window
 from millrace.money import MicroUSD, written_usd
 
 BudgetScope = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,31}$", examples=["transcribe", "total"])]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from millrace.contracts.api import Answer
-from millrace.contracts.events import DEFAULT_ACCOUNT, DEFAULT_ACCOUNT, Segment, SourceKind, StageName, TaskState
+from millrace.contracts.events import DEFAULT_ACCOUNT, Segment, SourceKind, StageName, TaskState
 from millrace.money import ZERO, MicroUSD
 
 ShareState = Literal["queued", "running", "waiting", "parked", "done", "failed", "cancelled"]

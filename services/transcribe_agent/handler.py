@@ -64,7 +64,8 @@ class TranscribeHandler(StageHandler[MediaReady, TranscriptResult]):
             return None
         model = self._models.of(options.get(MODEL_OPTION)).model
         parameters = {"silent_db": self._silent_db, "pause_ms": self._pause_ms}
-        return Plan(event, event.sha256, model, parameters, self._transcriber.backend == "local")
+        listens = event.skipped_reason is None
+        return Plan(event, event.sha256, model, parameters, listens and self._transcriber.backend == "local")
 
     def most(self, plan: Plan[MediaReady]) -> MicroUSD:
         """What the whole sound is held for."""
@@ -74,6 +75,8 @@ class TranscribeHandler(StageHandler[MediaReady, TranscriptResult]):
     async def work(self, plan: Plan[MediaReady], run: Run) -> TranscriptResult:
         """Decode, leave out what is not speech, and let the model listen to the rest."""
         media = plan.event
+        if media.skipped_reason is not None:
+            return _caption(plan)
         if not media.has_audio:
             raise Skipped("no-audio")
         async with self._blobs.local_copy(media.blob_key) as path:
@@ -134,6 +137,17 @@ class TranscribeHandler(StageHandler[MediaReady, TranscriptResult]):
         hold = tariff.most(audio_ms=audio.duration_ms)
         model = self._transcriber.model
         return await run.call(0, Heard, model=model, hold=hold, do=do, local=plan.local)
+
+
+def _caption(plan: Plan[MediaReady]) -> TranscriptResult:
+    """What a page without a video says about itself: the next stages go on with that.
+
+    :raises Skipped: it says nothing.
+    """
+    media = plan.event
+    if not media.caption:
+        raise Skipped(media.skipped_reason or "no-caption")
+    return TranscriptResult(text=media.caption, duration_ms=0, backend="caption", model=plan.model)
 
 
 def _known(run: Run, speech: Audio) -> HeardSoFar:

@@ -17,11 +17,10 @@ from aiohttp import AddrInfoType, ThreadedResolver, web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from millrace.errors import Poison, Retryable
+from millrace.fetch import http
+from millrace.fetch.http import Fetched, HttpFetcher
 from millrace.testing.media import JFK_WAV
-from services.media_agent.adapters import http
-from services.media_agent.adapters.http import HttpFetcher
 from services.media_agent.adapters.probe import AvProber
-from services.media_agent.domain import Fetched
 from services.transcribe_agent.adapters.ffmpeg import FfmpegDecoder
 from tests.support.site import site as web_site
 
