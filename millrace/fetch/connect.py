@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from millrace.fetch.addresses import NOT_PUBLIC, Target, TargetRefused, is_address, is_public
 
+_SHUT_S = 2.0
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -53,7 +55,7 @@ async def connect(target: Target, resolver: AbstractResolver, *, timeout_s: floa
             error = exc
             continue
         if not target.allowed and not is_public(str(writer.get_extra_info("peername")[0])):
-            writer.close()
+            await shut(writer)
             raise TargetRefused(NOT_PUBLIC, "address")
         return reader, writer
     raise error
@@ -68,3 +70,14 @@ async def _addresses(target: Target, resolver: AbstractResolver) -> list[str]:
     if not target.allowed and not all(map(is_public, addresses)):
         raise TargetRefused(NOT_PUBLIC, "address")
     return addresses
+
+
+async def shut(writer: asyncio.StreamWriter) -> None:
+    """Close a connection once what was written is sent; one whose other end takes nothing is cut off."""
+    writer.close()
+    try:
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(_SHUT_S):
+                await writer.wait_closed()
+    finally:
+        writer.transport.abort()

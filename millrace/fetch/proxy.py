@@ -22,7 +22,7 @@ from aiohttp.abc import AbstractResolver
 
 from millrace.errors import MillraceError, Poison
 from millrace.fetch.addresses import PUBLIC_PORTS, Reason, Target, TargetRefused
-from millrace.fetch.connect import Streams, connect
+from millrace.fetch.connect import Streams, connect, shut
 from millrace.fetch.relay import CONNECT, Client, relay, requested, tunnel
 
 _USER = "millrace"
@@ -141,10 +141,9 @@ class GuardingProxy:
             # Either end went away, spoke no HTTP, or it was enough: the connection's end tells.
             await client.refuse(502)
         except asyncio.CancelledError:
-            writer.transport.abort()
-            raise
+            writer.transport.abort()  # the end of the fetch: asyncio's server would log it as an error of ours
         finally:
-            writer.close()
+            await shut(writer)
 
     async def _exchange(self, client: Client) -> None:
         async with asyncio.timeout(self._idle_s):
@@ -160,7 +159,7 @@ class GuardingProxy:
             else:
                 await relay(client, request, path, there, self.took)
         finally:
-            there[1].close()
+            await shut(there[1])
 
     async def _connect(self, target: Target) -> Streams:
         return await connect(target, self._resolver, timeout_s=self._idle_s)

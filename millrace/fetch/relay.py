@@ -86,6 +86,7 @@ async def tunnel(client: Client, there: Streams, took: Took) -> None:
     """Carry bytes both ways until either end closes."""
     client.writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
     first, _ = client.http.trailing_data
+    await took(len(first))
     there[1].write(first)
     ways = (_carry(client.reader, there[1], took), _carry(there[0], client.writer, took))
     tasks = [asyncio.ensure_future(way) for way in ways]

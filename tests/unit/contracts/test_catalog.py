@@ -118,10 +118,10 @@ def _copy(name: str, to: str) -> Callable[[Path], None]:
         (_edit("owner: media_agent", "owner: media_agent\n    colour: red"), "topic media.ready: colour"),
         (_edit("defaults:", "default:"), "'defaults'"),
         (_copy("avro/media.ready.v1.avsc", "avro/media.done.v1.avsc"), "no topic carries the schema media.done"),
-        (_copy("avro/media.ready.v1.avsc", "avro/media.ready.v3.avsc"), "versions of media.ready are not 1, 2, 3"),
+        (_copy("avro/summary.ready.v1.avsc", "avro/summary.ready.v3.avsc"), "versions of summary.ready are not 1, 2"),
         (_add("avro/notes.txt", ""), "notes.txt is not named"),
         (_add("avro/media.ready.v1.avsc", '{"type": "recrod"}'), "recrod"),
-        (_add("examples/media.ready/v2/new.json", "{}"), r"media.ready/v2/new.json belongs to no schema"),
+        (_add("examples/summary.ready/v2/new.json", "{}"), r"summary.ready/v2/new.json belongs to no schema"),
         (_add("examples/media.ready/lost.json", "{}"), "examples.media.ready is not"),
     ],
 )
