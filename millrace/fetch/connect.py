@@ -11,6 +11,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from millrace.fetch.addresses import NOT_PUBLIC, Target, TargetRefused, is_address, is_public
 
 _SHUT_S = 2.0
+_FROM_SERVER = 1024 * 1024  # bytes of a receive buffer: 10 MB/s at 100 ms
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -50,7 +51,7 @@ async def connect(target: Target, resolver: AbstractResolver, *, timeout_s: floa
     for address in addresses:
         try:
             async with asyncio.timeout(timeout_s):
-                reader, writer = await asyncio.open_connection(address, target.port)
+                reader, writer = await _open(address, target.port)
         except OSError as exc:  # TimeoutError is one
             error = exc
             continue
@@ -59,6 +60,19 @@ async def connect(target: Target, resolver: AbstractResolver, *, timeout_s: floa
             raise TargetRefused(NOT_PUBLIC, "address")
         return reader, writer
     raise error
+
+
+async def _open(address: str, port: int) -> Streams:
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        # Set before connecting, or the window could not be scaled; the kernel would let it grow to many times this.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _FROM_SERVER)
+        await asyncio.get_running_loop().sock_connect(sock, (address, port))
+        return await asyncio.open_connection(sock=sock)
+    except BaseException:
+        sock.close()
+        raise
 
 
 async def _addresses(target: Target, resolver: AbstractResolver) -> list[str]:

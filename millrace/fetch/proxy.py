@@ -11,6 +11,7 @@ import asyncio
 import base64
 import hmac
 import secrets
+import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -26,6 +27,7 @@ from millrace.fetch.connect import Streams, connect, shut
 from millrace.fetch.relay import CONNECT, Client, relay, requested, tunnel
 
 _USER = "millrace"
+_TO_CHILD = 256 * 1024  # bytes of a send buffer
 
 Watch = Callable[[int], Awaitable[None]]
 """Told how many bytes came so far, while nothing more is read; what it raises ends the fetch."""
@@ -59,7 +61,6 @@ class GuardingProxy:
         self._credentials = b"Basic " + base64.b64encode(f"{_USER}:{self._password}".encode())
         self._tasks: set[asyncio.Task[None]] = set()
         self._watch: Watch | None = None
-        self._before_watch = 0
         self._turn = asyncio.Lock()
         self.bytes = 0
         """What went through so far."""
@@ -96,9 +97,9 @@ class GuardingProxy:
         """For clients; holds the password."""
         return f"http://{_USER}:{self._password}@127.0.0.1:{self.port}"
 
-    def watch(self, watch: Watch | None) -> None:
-        """Have what comes from now on watched by somebody, or by nobody any more."""
-        self._watch, self._before_watch = watch, self.bytes
+    def watch(self, watch: Watch) -> None:
+        """Have all that comes from now on watched by somebody."""
+        self._watch = watch
 
     async def took(self, count: int) -> None:
         """Count bytes that came or went.
@@ -111,7 +112,7 @@ class GuardingProxy:
                 raise Poison(f"this URL sends more than the {self._max_bytes / 1e6:g} MB that are read for it")
             if self._watch is not None:
                 async with self._turn:
-                    await self._watch(self.bytes - self._before_watch)
+                    await self._watch(self.bytes)
         except MillraceError as exc:
             if not self.ended.done():
                 self.ended.set_result(exc)
@@ -130,6 +131,8 @@ class GuardingProxy:
             return
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # What waits between here and the child is in no file yet, where the watch could see it.
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _TO_CHILD)
         client = Client((reader, writer))
         try:
             async with asyncio.timeout_at(self._deadline):

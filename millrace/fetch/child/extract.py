@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -158,18 +159,25 @@ def code_of(error: BaseException) -> str:
     chain = list(_chain(error))
     if any(isinstance(one, UnsupportedError) for one in chain):
         return "no-video"
-    for one in chain:
-        match one:
-            case Failure():
-                return one.code
-            case HTTPError():
-                return _status(one.status)
-            case GeoRestrictedError():
-                return "geo"
+    if known := next((code for one in chain if (code := _of_class(one))), None):
+        return known
     if any(isinstance(one, RequestError | TimeoutError | ConnectionError) for one in chain):
         return "network"
     said = " ".join(str(one) for one in chain if isinstance(one, YoutubeDLError))
     return next((code for code, pattern in _SAID if re.search(pattern, said, re.IGNORECASE)), "unknown")
+
+
+def _of_class(error: BaseException) -> str | None:
+    match error:
+        case Failure():
+            return error.code
+        case HTTPError():
+            return _status(error.status)
+        case GeoRestrictedError():
+            return "geo"
+        case OSError() if error.errno == errno.EFBIG:  # the limit on this process's files
+            return "size"
+    return None
 
 
 def _status(status: int) -> str:

@@ -13,10 +13,11 @@ from services.media_agent.ports import Prober
 
 _FIRST = 1_000_000
 _TIMES = 4
+_EVERY = 256_000
 
 
 class LengthWatch:
-    """Probes at 1, 4, 16, 64, 256 MB and so on: each look costs a child process, and a fifth of what was read.
+    """Probes the file at 1, 4, 16, 64, 256 MB and so on, as each look costs a child process.
 
     :param where: finds the file; None while there is none.
     """
@@ -26,24 +27,33 @@ class LengthWatch:
         self._longest = longest
         self._where = where
         self._next = _FIRST
+        self._look_at = 0
 
     async def __call__(self, size: int) -> None:
-        """Told that so many bytes came.
+        """Told that so many bytes came. Those that have not reached the file yet do not count.
 
         :raises Poison: the file lasts too long already, or says that it will.
         """
-        if size < self._next:
+        if size < self._look_at:
             return
-        while self._next <= size:
+        self._look_at = size + _EVERY
+        path, written = await asyncio.to_thread(self._measured)
+        if path is None or written < self._next:
+            return
+        while self._next <= written:
             self._next *= _TIMES
-        path = await asyncio.to_thread(self._where)
-        if path is None:
-            return
         try:
             probe = await self._prober.probe(path)
         except (Poison, Retryable):  # half a file need not be one; the whole of it is probed again
             return
         check_length(timedelta(milliseconds=probe.duration_ms), longest=self._longest)
+
+    def _measured(self) -> tuple[Path | None, int]:
+        path = self._where()
+        try:
+            return path, 0 if path is None else path.lstat().st_size
+        except FileNotFoundError:  # it was renamed just now
+            return None, 0
 
 
 def largest_in(folder: Path) -> Path | None:
