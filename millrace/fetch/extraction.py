@@ -156,6 +156,8 @@ async def extracting(
         answer = await _hear(child, proxy, limits.extract_s, "looking for a video at this URL")
         if isinstance(answer, _Done):
             raise Retryable("looking for a video at this URL gave no answer that can be read")
+        if isinstance(answer, Page) and proxy.refused:  # there is a video, and it lies inside
+            raise Poison(NOT_PUBLIC)
         found = answer.info if isinstance(answer, _Extracted) else answer
         yield Extraction(child, proxy, folder, limits, found)
 

@@ -270,7 +270,7 @@ async def test_a_site_that_stalls_leaves_no_child_behind(site: MediaSite, tmp_pa
 
     site.answers = {"/page.html": page}
     limits = {"extract_s": 30.0 if cancelled else 2.0, "idle_s": 30.0}
-    task = asyncio.create_task(sources(site, **limits).fetch(site.url("/page.html"), tmp_path / "it"))
+    task = asyncio.create_task(sources(site, None, **limits).fetch(site.url("/page.html"), tmp_path / "it"))
     await reached.wait()
     (child,) = psutil.Process().children()
     if cancelled:

@@ -1,0 +1,221 @@
+"""The seal of the fetching child, tried from within by code that means harm; and that no secret gets there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Self
+
+import psutil
+import pytest
+from aiohttp import web
+
+import millrace
+from millrace.errors import MillraceError
+from millrace.fetch.proxy import GuardingProxy
+from millrace.sealed import sealed_child
+from services.media_agent.adapters import sources as sources_module
+from tests.integration.test_sources import PAGE, Kept, sources
+from tests.support.listener import Listener, listening
+from tests.support.media_site import MediaSite, media_site
+
+pytestmark = pytest.mark.timeout(60)
+ROOT = Path(millrace.__file__).parents[1]
+
+# Runs in the child. Each act is tried as an extractor of yt-dlp could; what comes of it is told.
+TRIES = """
+import json, os, shutil, socket, subprocess, sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from millrace.fetch.child.seal import Seal, limit
+from millrace.fetch.child.landlock import restrict
+out, inside, elsewhere, secret = os.dup(1), {inside}, Path({elsewhere!r}), Path({secret!r})
+limit(seconds=20, file_bytes=100_000)
+if {kernel_only}:
+    fenced = restrict(port={proxy}, folder=Path.cwd(), readable=[Path(os.__file__).parent])
+else:
+    from millrace.fetch.child import seal as module
+    module.restrict = lambda **_: False  # the hook alone
+    seal = Seal(folder=Path.cwd(), port={proxy})
+    seal.close()
+    fenced = seal.kernel
+
+def connect(address, family=socket.AF_INET):
+    with socket.socket(family) as sock:
+        sock.settimeout(2)
+        sock.connect(address)
+
+def send_datagram():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"x", ("127.0.0.1", inside))
+
+acts = {{
+    "connect": lambda: connect(("127.0.0.1", inside)),
+    "connect-public": lambda: connect(("192.0.2.1", 80)),
+    "connect-unix": lambda: connect("/run/some.sock", socket.AF_UNIX),
+    "resolve": lambda: socket.getaddrinfo("example.org", 80),
+    "datagram": send_datagram,
+    "listen": lambda: socket.socket().bind(("127.0.0.1", 0)),
+    "spawn": lambda: subprocess.run(["/bin/true"]),
+    "system": lambda: os.system("true"),
+    "fork": lambda: os.fork() or os._exit(0),
+    "exec": lambda: os.execv("/bin/true", ["true"]),
+    "posix-spawn": lambda: os.posix_spawn("/bin/true", ["true"], {{}}),
+    "write": lambda: (elsewhere / "new").write_text("x"),
+    "append": lambda: open(secret, "a").close(),
+    "raw-write": lambda: os.close(os.open(elsewhere / "raw", os.O_CREAT | os.O_WRONLY)),
+    "make-folder": lambda: (elsewhere / "folder").mkdir(),
+    "remove": lambda: secret.unlink(),
+    "rename": lambda: secret.rename(elsewhere / "moved"),
+    "rename-here": lambda: secret.rename("stolen"),
+    "link": lambda: os.symlink(secret, "link"),
+    "hard-link": lambda: os.link(secret, "hard"),
+    "read": lambda: secret.read_text(),
+    "read-parent": lambda: Path("/proc/{parent}/environ").read_bytes(),
+    "list": lambda: os.listdir(elsewhere),
+    "kill": lambda: os.kill({parent}, 0),
+    "ctypes": lambda: __import__("ctypes").CDLL(None).getpid(),
+    "too-large": lambda: Path("large").write_bytes(bytes(200_000)),
+    "own-file": lambda: (Path("mine").write_text("x"), Path("mine").rename("media.mp4"))[1],
+    "own-proxy": lambda: connect(("127.0.0.1", {proxy})),
+    "import": lambda: __import__("wave"),
+}}
+only = {only!r} or list(acts)
+told = {{}}
+for name in only:
+    try:
+        acts[name]()
+        told[name] = "done"
+    except Exception as exc:
+        told[name] = type(exc).__name__
+os.write(out, json.dumps({{"fenced": fenced, "told": told}}).encode() + b"\\n")
+"""
+ALLOWED = {"own-file", "own-proxy", "import"}
+KERNEL = ("connect", "listen", "exec", "write", "append", "raw-write", "make-folder", "remove", "rename", "read")
+
+
+@pytest.fixture
+async def inside() -> AsyncIterator[Listener]:
+    async with listening() as listener:
+        yield listener
+
+
+async def tried(tmp_path: Path, inside: Listener, proxy: Listener, *only: str) -> tuple[bool, dict[str, str]]:
+    folder, elsewhere = tmp_path / "own", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "secret").write_text("kept")
+    program = TRIES.format(
+        root=str(ROOT),
+        inside=inside.port,
+        proxy=proxy.port,
+        elsewhere=str(elsewhere),
+        secret=str(elsewhere / "secret"),
+        parent=os.getpid(),
+        only=list(only),
+        kernel_only=bool(only),
+    )
+    async with sealed_child((sys.executable, "-I", "-B", "-c", program), folder=folder) as child:
+        line = await child.hear()
+    assert line is not None, "the program itself is broken"
+    answer = json.loads(line)
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["secret"]
+    assert (elsewhere / "secret").read_text() == "kept"
+    return answer["fenced"], answer["told"]
+
+
+async def test_from_within_the_child_there_is_only_the_proxy_and_its_folder(tmp_path: Path, inside: Listener) -> None:
+    async with listening() as proxy:
+        _, told = await tried(tmp_path, inside, proxy)
+        assert {name for name, what in told.items() if what == "done"} == ALLOWED, told
+        assert len(proxy.came) == 1
+    assert told["too-large"] == "OSError", "the kernel's limit on files"
+    refused = {what for name, what in told.items() if name not in ALLOWED and name != "too-large"}
+    assert refused == {"Breach"}, told
+    assert inside.came == []
+
+
+async def test_where_the_kernel_can_it_refuses_the_same_without_python(tmp_path: Path, inside: Listener) -> None:
+    async with listening() as proxy:
+        fenced, told = await tried(tmp_path, inside, proxy, *KERNEL, "own-file", "own-proxy")
+    if not fenced:
+        pytest.skip("this kernel has no Landlock")
+    assert {name for name, what in told.items() if what == "done"} == {"own-file", "own-proxy"}, told
+    assert inside.came == []
+
+
+async def test_a_child_takes_its_own_children_with_it(tmp_path: Path) -> None:
+    program = "import subprocess, time; print(subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
+    async with sealed_child((sys.executable, "-I", "-c", program), folder=tmp_path) as child:
+        grandchild = psutil.Process(int(await child.hear() or b"0"))
+        assert grandchild.is_running()
+        pid = child.pid
+    assert not psutil.pid_exists(pid)
+    gone, alive = await asyncio.to_thread(psutil.wait_procs, [grandchild], 5)
+    assert gone, alive
+
+
+CANARIES = {
+    "OPENAI_API_KEY": "canary-openai-key",
+    "MILLRACE_POSTGRES": "postgresql://user:canary-postgres@127.0.0.1/db",
+    "AWS_SECRET_ACCESS_KEY": "canary-s3-secret",
+    "HTTPS_PROXY": "http://user:canary-proxy@127.0.0.1:9",
+}
+TOKEN = "canary-signed-token"
+
+
+def shown_by(pid: int) -> list[str]:
+    """What all processes of this machine may see of one."""
+    return [Path("/proc", str(pid), name).read_text(errors="replace") for name in ("cmdline", "environ")]
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[MediaSite]:
+    async with media_site(tmp_path) as made:
+        yield made
+
+
+async def test_no_secret_is_in_a_child_a_log_or_an_error(
+    site: MediaSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, value in CANARIES.items():
+        monkeypatch.setenv(name, value)
+    caplog.set_level(logging.DEBUG)
+    passwords: list[str] = []
+    seen: list[str] = []
+
+    class Noted(GuardingProxy):
+        async def __aenter__(self) -> Self:
+            await super().__aenter__()
+            passwords.append(self.url)
+            return self
+
+    monkeypatch.setattr(sources_module, "GuardingProxy", Noted)
+
+    async def media(_: web.Request) -> web.Response:
+        """In the middle of a download: what do others of this machine see of it?"""
+        for process in psutil.Process().children(recursive=True):
+            seen.extend(await asyncio.to_thread(shown_by, process.pid))
+        return web.Response(status=500, text=f"failed with {TOKEN}")
+
+    site.answers = {
+        "/page.html": PAGE.replace("{src}", f"/v.mp4?X-Signature={TOKEN}"),
+        "/v.mp4": media,
+    }
+    with pytest.raises(MillraceError) as failed:
+        await sources(site, Kept()).fetch(site.url("/page.html"), tmp_path / "it")
+    assert any("program.py" in one for one in seen), "the child was looked at"
+    assert passwords
+    secrets = ["canary", *(url.split(":")[2].split("@")[0] for url in passwords)]
+    error: BaseException | None = failed.value
+    texts = [*seen, caplog.text]
+    while error is not None:
+        texts.append(repr(error))
+        error = error.__cause__
+    for secret in secrets:
+        assert not any(secret in text for text in texts), secret
