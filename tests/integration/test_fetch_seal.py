@@ -23,6 +23,7 @@ from services.media_agent.adapters import sources as sources_module
 from tests.integration.test_sources import PAGE, Kept, sources
 from tests.support.listener import Listener, listening
 from tests.support.media_site import MediaSite, media_site
+from tests.support.tls_site import tls_site
 
 pytestmark = pytest.mark.timeout(60)
 ROOT = Path(millrace.__file__).parents[1]
@@ -219,3 +220,45 @@ async def test_no_secret_is_in_a_child_a_log_or_an_error(
         error = error.__cause__
     for secret in secrets:
         assert not any(secret in text for text in texts), secret
+
+
+# As the program of the child, but for the check of the certificate, which is one of this test's own.
+OVER_TLS = """
+import json, os, sys
+sys.path.insert(0, {root!r})
+if {without_requests}:
+    sys.modules["requests"] = None  # an extra that the agent's own installation does not have
+from pathlib import Path
+from millrace.fetch.child.seal import Seal
+seal = Seal(folder=Path.cwd(), port={port})
+seal.close()
+from millrace.fetch.child.extract import Reader
+reader = Reader(dict(url={url!r}, proxy={proxy!r}, max_bytes=10**6, idle_s=5), Path.cwd())
+reader._ytdl.params["nocheckcertificate"] = True
+print(json.dumps([reader.download(reader.extract()), seal.breaches]), flush=True)
+"""
+
+
+@pytest.mark.parametrize("without_requests", [True, False])
+async def test_tls_goes_through_the_proxy_with_its_password(tmp_path: Path, without_requests: bool) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        if request.path == "/page.html":
+            return web.Response(text=PAGE.replace("{src}", "/v.mp4"), content_type="text/html")
+        return web.Response(body=b"x" * 5000, content_type="video/mp4")
+
+    folder = tmp_path / "own"
+    folder.mkdir()
+    async with tls_site(answer, tmp_path) as port:
+        place = f"localhost:{port}"
+        async with GuardingProxy(allow=frozenset({place}), max_bytes=10**6, timeout_s=30, idle_s=5) as proxy:
+            program = OVER_TLS.format(
+                root=str(ROOT),
+                without_requests=without_requests,
+                port=proxy.port,
+                proxy=proxy.url,
+                url=f"https://{place}/page.html",
+            )
+            async with sealed_child((sys.executable, "-I", "-B", "-c", program), folder=folder) as child:
+                assert json.loads(await child.hear() or b"null") == ["mp4", []]
+            assert proxy.bytes > 5000
+    assert (folder / "media.mp4").stat().st_size == 5000

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.errors import Poison
-from millrace.fetch.addresses import is_public, target_of
+from millrace.fetch.addresses import Target, TargetRefused, is_address, is_public, target_of, target_of_authority
 
 PRIVATE = [
     "127.0.0.1",
@@ -83,3 +83,47 @@ def test_an_allowed_host_is_allowed_on_its_port_only() -> None:
     assert target_of("http://MEDIA.internal:9000/a", allow).allowed
     assert not target_of("http://media.internal/a", allow).allowed
     assert not target_of("http://media.internal.example.org:8080/a", allow).allowed
+
+
+@pytest.mark.parametrize(
+    ("authority", "host", "port"),
+    [
+        ("Example.ORG:443", "example.org", 443),
+        ("example.org.:443", "example.org", 443),
+        ("93.184.215.14:80", "93.184.215.14", 80),
+        ("[2606:4700::1111]:443", "2606:4700::1111", 443),
+        ("xn--bcher-kva.example:8080", "xn--bcher-kva.example", 8080),
+        ("under_score.example:80", "under_score.example", 80),
+    ],
+)
+def test_a_proxy_reads_plain_hosts_and_ports(authority: str, host: str, port: int) -> None:
+    assert target_of_authority(authority, frozenset()) == Target(host, port, allowed=False)
+
+
+@given(st.text(alphabet="0179afx.:[]%@/-_\\\uff11 ", max_size=24))
+def test_a_proxy_reads_nothing_but_names_and_canonical_addresses(text: str) -> None:
+    target = read(text)
+    if target is not None:
+        assert is_address(target.host) or not target.host.rpartition(".")[2].isdecimal()
+        assert target.host.isascii()
+        assert not set(target.host) & set("@%/\\ ?#[]")
+
+
+def read(authority: str) -> Target | None:
+    try:
+        return target_of_authority(authority, frozenset(), frozenset(range(65_536)), default_port=80)
+    except TargetRefused:
+        return None
+
+
+def test_a_proxy_asks_for_a_port_where_none_is_usual() -> None:
+    assert target_of_authority("example.org", frozenset(), default_port=80).port == 80
+    with pytest.raises(TargetRefused):
+        target_of_authority("example.org", frozenset())
+
+
+def test_a_place_that_is_allowed_is_so_however_it_is_written() -> None:
+    allow = frozenset({"media.internal:9000"})
+    assert target_of_authority("MEDIA.internal.:9000", allow).allowed
+    with pytest.raises(TargetRefused, match="port 9001"):
+        target_of_authority("media.internal:9001", allow)
