@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import stat
 import sys
 from collections.abc import AsyncIterator
@@ -19,7 +20,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
-from millrace.errors import MillraceError, Poison, Retryable
+from millrace.errors import MillraceError, Poison, Retryable, Unavailable
 from millrace.fetch.addresses import NOT_PUBLIC
 from millrace.fetch.proxy import GuardingProxy
 from millrace.sealed import SealedChild, sealed_child
@@ -30,7 +31,7 @@ _PROGRAM = Path(__file__).parent / "child" / "program.py"
 Info = dict[str, JsonValue]
 """What yt-dlp has found out about one video, for the child alone to read: it holds signed URLs."""
 
-WHY: Final[dict[str, tuple[type[Poison | Retryable], str]]] = {
+WHY: Final[dict[str, tuple[type[Poison | Retryable | Unavailable], str]]] = {
     "playlist": (Poison, "this URL leads to several videos: share the address of one"),
     "live": (Poison, "this is a live stream: share its recording when it has ended"),
     "login": (Poison, "the site shows this video only to people who are signed in"),
@@ -45,6 +46,7 @@ WHY: Final[dict[str, tuple[type[Poison | Retryable], str]]] = {
     "expired": (Retryable, "the address of this video holds no longer"),
     "busy": (Retryable, "the site asks for fewer requests: it has no answer now"),
     "network": (Retryable, "the site of this video does not answer properly"),
+    "disk": (Unavailable, "fetched media cannot be written: there is no room for it"),
     "unknown": (Retryable, "this video cannot be read from its site; a newer yt-dlp may know how"),
 }
 """Sentence and route for each word of the child."""
@@ -138,6 +140,7 @@ async def extracting(
     :param known: what was extracted earlier: only its media is still to be downloaded.
     :raises Poison: there is nothing that can be had.
     :raises Retryable: not now.
+    :raises Unavailable: there is no room for it.
     """
     if "__youtubedl_smuggle" in url:  # how yt-dlp tells itself headers and addresses within URLs
         raise Poison(WHY["no-video"][1])
@@ -145,6 +148,7 @@ async def extracting(
         "url": url,
         "proxy": proxy.url,
         "proxy_port": proxy.port,
+        "parent": os.getpid(),
         "info": known,
         "max_bytes": limits.max_bytes,
         "idle_s": limits.idle_s,

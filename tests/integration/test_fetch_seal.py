@@ -36,7 +36,7 @@ sys.path.insert(0, {root!r})
 from millrace.fetch.child.seal import Seal, limit
 from millrace.fetch.child.landlock import restrict
 out, inside, elsewhere, secret = os.dup(1), {inside}, Path({elsewhere!r}), Path({secret!r})
-limit(seconds=20, file_bytes=100_000)
+limit(parent=os.getppid(), seconds=20, file_bytes=100_000)
 if {kernel_only}:
     fenced = restrict(port={proxy}, folder=Path.cwd(), readable=[Path(os.__file__).parent])
 else:

@@ -177,6 +177,8 @@ def _of_class(error: BaseException) -> str | None:
             return "geo"
         case OSError() if error.errno == errno.EFBIG:  # the limit on this process's files
             return "size"
+        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return "disk"
     return None
 
 

@@ -23,7 +23,7 @@ def main() -> None:
     told = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # libraries print what they like; the answers' pipe is not theirs
     ask = json.loads(sys.stdin.readline())
-    limit(seconds=ask["cpu_s"], file_bytes=ask["max_bytes"])
+    limit(parent=ask["parent"], seconds=ask["cpu_s"], file_bytes=ask["max_bytes"])
     folder = Path.cwd()
     seal = Seal(folder=folder, port=ask["proxy_port"])
     sys.path.pop(0)

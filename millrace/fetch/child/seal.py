@@ -22,6 +22,7 @@ from millrace.fetch.child.landlock import restrict
 
 _MEMORY = 2 << 30
 _FILES = 256
+_LOST = 3
 _PR_SET_PDEATHSIG = 1
 _LOOPBACK = "127.0.0.1"
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -139,10 +140,12 @@ def readable() -> list[Path]:
     return [Path(__file__).parent, Path(os.__file__).parent, *packages, *trusted, *map(Path, _HARMLESS)]
 
 
-def limit(*, seconds: int, file_bytes: int) -> None:
+def limit(*, parent: int, seconds: int, file_bytes: int) -> None:
     """Have the kernel end this process with its parent, and limit its memory, files and processor time."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it went while this process was starting
+        raise SystemExit(_LOST)
     for what, most in (
         (resource.RLIMIT_AS, _MEMORY),
         (resource.RLIMIT_CORE, 0),

@@ -31,6 +31,7 @@ def wrapped(error: Exception) -> DownloadError:
         (ExtractorError("x", cause=TimeoutError()), "network"),
         (Failure("live"), "live"),
         (OSError(27, "File too large"), "size"),
+        (OSError(28, "No space left on device"), "disk"),
         (ExtractorError("Unable to extract player version; please report this issue"), "unknown"),
         (ValueError("anything"), "unknown"),
     ],
