@@ -1249,7 +1249,7 @@ MUTANTS: Final = (
     Mutant(
         "refused-and-silent",
         "millrace/fetch/extraction.py",
-        "    if proxy.refused:  # whatever yt-dlp made of that",
+        "    if proxy.led_inside:  # whatever yt-dlp made of that",
         "    if False:",
         (f"{I}/test_fetch_inside.py",),
         "a page that points inside is tried again and again",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Awaitable, Callable
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
@@ -13,6 +14,8 @@ from millrace.fetch.addresses import NOT_PUBLIC, Target, TargetRefused, is_addre
 _SHUT_S = 2.0
 _FROM_SERVER = 1024 * 1024  # bytes of a receive buffer: 10 MB/s at 100 ms
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Watch = Callable[[int], Awaitable[None]]
+"""Told how many bytes came so far, while nothing more is read; what it raises ends the fetch."""
 
 
 class CheckedResolver(AbstractResolver):

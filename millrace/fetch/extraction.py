@@ -160,7 +160,7 @@ async def extracting(
         answer = await _hear(child, proxy, limits.extract_s, "looking for a video at this URL")
         if isinstance(answer, _Done):
             raise Retryable("looking for a video at this URL gave no answer that can be read")
-        if isinstance(answer, Page) and proxy.refused:  # there is a video, and it lies inside
+        if isinstance(answer, Page) and proxy.led_inside:  # there is a video, and it lies inside
             raise Poison(NOT_PUBLIC)
         found = answer.info if isinstance(answer, _Extracted) else answer
         yield Extraction(child, proxy, folder, limits, found)
@@ -196,7 +196,7 @@ def _read(line: asyncio.Future[bytes | None], doing: str) -> _Extracted | Page |
 
 
 def _why(code: str, proxy: GuardingProxy) -> MillraceError:
-    if proxy.refused:  # whatever yt-dlp made of that
+    if proxy.led_inside:  # whatever yt-dlp made of that
         return Poison(NOT_PUBLIC)
     if code in ("forbidden", "expired"):
         return AddressExpired(WHY[code][1])

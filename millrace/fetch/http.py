@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import socket
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -25,7 +24,7 @@ from yarl import URL
 import millrace
 from millrace.errors import Poison, Retryable, Unavailable
 from millrace.fetch.addresses import NOT_PUBLIC, PUBLIC_PORTS, Target, TargetRefused, is_public, target_of
-from millrace.fetch.connect import CheckedResolver
+from millrace.fetch.connect import CheckedResolver, Watch
 from millrace.http import retry_after_s
 
 _MAX_REDIRECTS = 5
@@ -50,9 +49,6 @@ _PLAYLISTS = frozenset(
     }
 )
 _LOOKED_AT = 1024  # bytes of a file that say what it is
-
-Watch = Callable[[int], Awaitable[None]]
-"""Told how many bytes were written so far, while nothing more is read; what it raises ends the fetch."""
 
 
 @dataclass(frozen=True)
@@ -135,14 +131,15 @@ class HttpFetcher:
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._follow(url, into, watch)
-        except TimeoutError as exc:
-            raise Retryable("the server of this URL does not answer in time") from exc
-        except aiohttp.ClientConnectorDNSError as exc:
-            raise Retryable("the host name of this URL cannot be resolved") from exc
-        except ValueError as exc:  # InvalidURL is one; redirects and host names that cannot be written raise others
-            raise Poison("this is not a URL that can be fetched") from exc
+        # Not chained: some quote the URL that a server has redirected to, which may hold a token.
+        except TimeoutError:
+            raise Retryable("the server of this URL does not answer in time") from None
+        except aiohttp.ClientConnectorDNSError:
+            raise Retryable("the host name of this URL cannot be resolved") from None
+        except ValueError:  # InvalidURL is one; redirects and host names that cannot be written raise others
+            raise Poison("this is not a URL that can be fetched") from None
         except aiohttp.ClientError as exc:
-            raise Retryable(f"the server of this URL does not answer properly ({type(exc).__name__})") from exc
+            raise Retryable(f"the server of this URL does not answer properly ({type(exc).__name__})") from None
 
     async def _follow(self, url: str, into: Path, watch: Watch | None) -> Fetched:
         for _ in range(_MAX_REDIRECTS + 1):

@@ -13,7 +13,7 @@ import hmac
 import secrets
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -22,15 +22,12 @@ import h11
 from aiohttp.abc import AbstractResolver
 
 from millrace.errors import MillraceError, Poison
-from millrace.fetch.addresses import PUBLIC_PORTS, Reason, Target, TargetRefused
-from millrace.fetch.connect import Streams, connect, shut
+from millrace.fetch.addresses import PUBLIC_PORTS, Reason, TargetRefused
+from millrace.fetch.connect import Watch, connect, shut
 from millrace.fetch.relay import CONNECT, Client, relay, requested, tunnel
 
 _USER = "millrace"
 _TO_CHILD = 256 * 1024  # bytes of a send buffer
-
-Watch = Callable[[int], Awaitable[None]]
-"""Told how many bytes came so far, while nothing more is read; what it raises ends the fetch."""
 
 
 class GuardingProxy:
@@ -97,6 +94,11 @@ class GuardingProxy:
         """For clients; holds the password."""
         return f"http://{_USER}:{self._password}@127.0.0.1:{self.port}"
 
+    @property
+    def led_inside(self) -> bool:
+        """Whether a target was refused. Others of this machine, who have no password, do not count."""
+        return any(times for reason, times in self.refused.items() if reason != "password")
+
     def watch(self, watch: Watch) -> None:
         """Have all that comes from now on watched by somebody."""
         self._watch = watch
@@ -155,7 +157,7 @@ class GuardingProxy:
         if not hmac.compare_digest(given, self._credentials):
             raise TargetRefused("this proxy serves one fetch only, which knows its password", "password")
         target, path = requested(request, self._allow, self._ports)
-        there = await self._connect(target)
+        there = await connect(target, self._resolver, timeout_s=self._idle_s)
         try:
             if request.method == CONNECT:
                 await tunnel(client, there, self.took)
@@ -163,6 +165,3 @@ class GuardingProxy:
                 await relay(client, request, path, there, self.took)
         finally:
             await shut(there[1])
-
-    async def _connect(self, target: Target) -> Streams:
-        return await connect(target, self._resolver, timeout_s=self._idle_s)

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Self
@@ -22,7 +23,7 @@ from millrace.sealed import sealed_child
 from services.media_agent.adapters import sources as sources_module
 from tests.integration.test_sources import PAGE, Kept, sources
 from tests.support.listener import Listener, listening
-from tests.support.media_site import MediaSite, media_site
+from tests.support.media_site import Handler, MediaSite, media_site
 from tests.support.tls_site import tls_site
 
 pytestmark = pytest.mark.timeout(60)
@@ -170,6 +171,19 @@ CANARIES = {
 TOKEN = "canary-signed-token"
 
 
+def redirected(to: str) -> Handler:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": to})
+
+    return answer
+
+
+async def hangs_up(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        request.transport.close()
+    return web.Response()
+
+
 def shown_by(pid: int) -> list[str]:
     """What all processes of this machine may see of one."""
     return [Path("/proc", str(pid), name).read_text(errors="replace") for name in ("cmdline", "environ")]
@@ -207,17 +221,20 @@ async def test_no_secret_is_in_a_child_a_log_or_an_error(
     site.answers = {
         "/page.html": PAGE.replace("{src}", f"/v.mp4?X-Signature={TOKEN}"),
         "/v.mp4": media,
+        "/bracket": redirected(f"http://[{TOKEN}"),
+        "/label": redirected(f"http://{'a' * 70}.example/?X-Signature={TOKEN}"),
+        "/closes": redirected(f"http://{site.place}/hang-up?X-Signature={TOKEN}"),
+        "/hang-up": hangs_up,
     }
-    with pytest.raises(MillraceError) as failed:
-        await sources(site, Kept()).fetch(site.url("/page.html"), tmp_path / "it")
+    texts: list[str] = []
+    for path in ("/page.html", "/bracket", "/label", "/closes"):
+        with pytest.raises(MillraceError) as failed:
+            await sources(site, Kept()).fetch(site.url(path), tmp_path / "it")
+        texts.extend(traceback.format_exception(failed.value))  # as it goes into a dead letter
     assert any("program.py" in one for one in seen), "the child was looked at"
     assert passwords
     secrets = ["canary", *(url.split(":")[2].split("@")[0] for url in passwords)]
-    error: BaseException | None = failed.value
-    texts = [*seen, caplog.text]
-    while error is not None:
-        texts.append(repr(error))
-        error = error.__cause__
+    texts += [*seen, caplog.text]
     for secret in secrets:
         assert not any(secret in text for text in texts), secret
 

@@ -175,6 +175,7 @@ async def test_nobody_without_the_password_is_served(inside: Listener) -> None:
             request = f"CONNECT 127.0.0.1:{inside.port} HTTP/1.1\r\nHost: x\r\n{header}\r\n"
             assert status(await sent(proxy, request.encode())) == 407
         assert proxy.refused["password"] == 7
+        assert not proxy.led_inside, "others of this machine cannot make a fetch look like a bad one"
         async with guarding(allow=allow) as other:
             assert credentials(other) != right, "each fetch has a password of its own"
     assert inside.came == []

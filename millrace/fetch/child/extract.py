@@ -27,18 +27,8 @@ _FORMAT = "/".join(choice + _PROTOCOL for choice in ("b[height<=?720]", "ba", "w
 _ABOUT = ("id", "title", "description", "uploader", "channel", "upload_date", "duration", "webpage_url")
 _ORIGIN = ("extractor", "extractor_key", "live_status", "is_live")
 _HOW = (
-    *(
-        "url",
-        "ext",
-        "protocol",
-        "http_headers",
-        "cookies",
-        "format_id",
-        "manifest_url",
-        "container",
-        "downloader_options",
-    ),
-    *("fragments", "fragment_base_url", "hls_aes", "hls_media_playlist_data"),
+    *("url", "ext", "protocol", "http_headers", "cookies", "format_id", "manifest_url", "container"),
+    *("downloader_options", "fragments", "fragment_base_url", "hls_aes", "hls_media_playlist_data"),
     *("extra_param_to_segment_url", "extra_param_to_key_url"),
     *("width", "height", "vcodec", "acodec", "filesize", "filesize_approx"),
 )
@@ -96,7 +86,7 @@ class Reader:
         """
         try:
             found = self._one(self._ytdl.extract_info(self._url, download=False))
-        except (YoutubeDLError, OSError, ValueError, TypeError, LookupError, AttributeError) as exc:
+        except Exception as exc:  # noqa: BLE001 - what thousands of extractors raise is for the parent's sentences
             raise Failure(code_of(exc)) from None
         if found.get("is_live") or found.get("live_status") in _LIVE:
             raise Failure("live")
@@ -133,7 +123,7 @@ class Reader:
         one = {name: value for name, value in info.items() if name in _HOW}
         try:
             self._ytdl.process_ie_result({**about, "formats": [one]}, download=True)
-        except (YoutubeDLError, OSError, ValueError, TypeError, LookupError, AttributeError) as exc:
+        except Exception as exc:  # noqa: BLE001 - likewise
             code = code_of(exc)
             raise Failure("expired" if code == "gone" else code) from None
         files = [path for path in self._folder.glob(f"{_NAME}.*") if path.suffix[1:].isalnum()]
@@ -150,7 +140,7 @@ class Reader:
             answer = self._ytdl.urlopen(self._url)
             charset = answer.headers.get_content_charset() or "utf-8"
             return str(answer.read(_LONGEST_PAGE).decode(charset, "replace"))
-        except (YoutubeDLError, OSError, LookupError) as exc:
+        except Exception as exc:  # noqa: BLE001 - likewise
             raise Failure(code_of(exc)) from None
 
 

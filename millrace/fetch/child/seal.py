@@ -33,8 +33,10 @@ _HARMLESS = (
     "/dev/urandom",
     "/etc/localtime",
     "/etc/mime.types",
-    "/etc/ssl",
-    "/etc/pki",
+    "/etc/pki/ca-trust",
+    "/etc/pki/tls/certs",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
     "/usr/share/ca-certificates",
     "/usr/share/zoneinfo",
 )

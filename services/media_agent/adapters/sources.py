@@ -15,7 +15,7 @@ from typing import Literal
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
-from millrace.errors import MillraceError, Retryable
+from millrace.errors import MillraceError, Retryable, Unavailable
 from millrace.fetch.addresses import PUBLIC_PORTS, TargetRefused, target_of
 from millrace.fetch.extraction import AddressExpired, Info, Limits, Page, extracting
 from millrace.fetch.http import HttpFetcher, NotAFile
@@ -157,7 +157,7 @@ async def _counted() -> AsyncIterator[_Tally]:
     except MillraceError as exc:
         if isinstance(exc, TargetRefused):
             FETCH_REFUSED.labels(exc.reason).inc()
-        outcome = "later" if isinstance(exc, Retryable) else "refused"
+        outcome = "later" if isinstance(exc, Retryable | Unavailable) else "refused"
         raise
     finally:
         FETCHES.labels(tally.way, outcome).inc()
