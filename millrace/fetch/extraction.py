@@ -15,6 +15,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -23,11 +24,12 @@ from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 from millrace.errors import MillraceError, Poison, Retryable, Unavailable
 from millrace.fetch.addresses import NOT_PUBLIC
 from millrace.fetch.proxy import GuardingProxy
-from millrace.sealed import SealedChild, sealed_child
+from millrace.sealed import SealedChild, run_sealed, sealed_child
 
 log = logging.getLogger(__name__)
 
 _PROGRAM = Path(__file__).parent / "child" / "program.py"
+_COMPILE_S = 60
 Info = dict[str, JsonValue]
 """What yt-dlp has found out about one video, for the child alone to read: it holds signed URLs."""
 
@@ -128,6 +130,22 @@ class Extraction:
         if not is_file:  # a link could lead to anything of ours
             raise Poison("the download of this video left no file")
         return path
+
+
+async def compile_extractors() -> None:
+    """Compile yt-dlp's modules once, where an installer has not (uv): else every child compiles them for itself.
+
+    Children write nothing there themselves, or one that was taken over could leave code to the next. Where the folder
+    cannot be written, children start two seconds later, and that is all.
+    """
+    spec = find_spec("yt_dlp")
+    folders = (spec.submodule_search_locations or ()) if spec is not None else ()
+    if not folders:  # not installed: extracting says so
+        return
+    try:
+        await run_sealed((sys.executable, "-I", "-m", "compileall", "-q", *folders), timeout_s=_COMPILE_S)
+    except TimeoutError:
+        log.warning("compiling yt-dlp takes more than %d s; extractions begin later", _COMPILE_S)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from millrace.fetch.extraction import Limits
+from millrace.fetch.extraction import Limits, compile_extractors
 from millrace.store.extractions import ExtractionStore
 from millrace.stream.connect import Resources
 from services.media_agent.adapters.probe import AvProber
@@ -18,6 +18,7 @@ from services.media_agent.settings import MediaSettings
 @asynccontextmanager
 async def build_handler(settings: MediaSettings, resources: Resources) -> AsyncIterator[MediaHandler]:
     """The stage's handler."""
+    await compile_extractors()
     prober = AvProber(timeout_s=settings.probe_timeout_s)
     longest = timedelta(seconds=settings.max_media_s)
     limits = Limits(

@@ -21,7 +21,7 @@ from tests.integration.test_sources import Kept, change
 from tests.support.listener import Listener, listening, names
 from tests.support.media_site import Handler, MediaSite, make_videos, media_site
 
-pytestmark = pytest.mark.timeout(100)
+pytestmark = [pytest.mark.usefixtures("compiled"), pytest.mark.timeout(100)]
 AT_A_TIME = 3
 
 

@@ -26,7 +26,7 @@ from tests.support.listener import Listener, listening
 from tests.support.media_site import Handler, MediaSite, media_site
 from tests.support.tls_site import tls_site
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.usefixtures("compiled"), pytest.mark.timeout(60)]
 ROOT = Path(millrace.__file__).parents[1]
 
 # Runs in the child. Each act is tried as an extractor of yt-dlp could; what comes of it is told.

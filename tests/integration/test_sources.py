@@ -27,7 +27,7 @@ from services.media_agent.domain import Fetched
 from services.media_agent.handler import MediaHandler
 from tests.support.media_site import MediaSite, ffmpeg, make_videos, media_site
 
-pytestmark = pytest.mark.timeout(100)
+pytestmark = [pytest.mark.usefixtures("compiled"), pytest.mark.timeout(100)]
 PROBER = AvProber(timeout_s=20)
 PAGE = """<!doctype html><html><head><title>A talk</title><meta property="og:description" content="About mills">
 </head><body><video src="{src}"></video></body></html>"""
