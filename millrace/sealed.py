@@ -53,6 +53,7 @@ class SealedChild:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self._ended = False
 
     @property
     def pid(self) -> int:
@@ -78,6 +79,9 @@ class SealedChild:
 
     async def end(self) -> None:
         """Kill it, and what it has started: its whole group, also when it has ended itself already."""
+        if self._ended:  # its number may be somebody else's by now
+            return
+        self._ended = True
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         # Not cut off: a child that is not waited for stays in the table of processes.
