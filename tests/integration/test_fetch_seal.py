@@ -239,9 +239,9 @@ async def test_no_secret_is_in_a_child_a_log_or_an_error(
         assert not any(secret in text for text in texts), secret
 
 
-# As the program of the child, but for the check of the certificate, which is one of this test's own.
+# As the program of the child; who trusts the certificate of this test has it where certifi has its own.
 OVER_TLS = """
-import json, os, sys
+import json, sys
 sys.path.insert(0, {root!r})
 if {without_requests}:
     sys.modules["requests"] = None  # an extra that the agent's own installation does not have
@@ -249,33 +249,43 @@ from pathlib import Path
 from millrace.fetch.child.seal import Seal
 seal = Seal(folder=Path.cwd(), port={port})
 seal.close()
-from millrace.fetch.child.extract import Reader
-reader = Reader(dict(url={url!r}, proxy={proxy!r}, max_bytes=10**6, idle_s=5), Path.cwd())
-reader._ytdl.params["nocheckcertificate"] = True
-print(json.dumps([reader.download(reader.extract()), seal.breaches]), flush=True)
+import certifi
+if {trusting}:
+    certifi.where = lambda: "server.pem"
+from millrace.fetch.child.extract import Failure, Reader
+try:
+    reader = Reader(dict(url={url!r}, proxy={proxy!r}, max_bytes=10**6, idle_s=5), Path.cwd())
+    came = reader.download(reader.extract())
+except Failure as failure:
+    came = failure.code
+print(json.dumps([came, seal.breaches]), flush=True)
 """
 
 
-@pytest.mark.parametrize("without_requests", [True, False])
-async def test_tls_goes_through_the_proxy_with_its_password(tmp_path: Path, without_requests: bool) -> None:
+@pytest.mark.parametrize(("trusting", "without_requests"), [(True, True), (True, False), (False, True)])
+async def test_tls_goes_through_the_proxy_and_certificates_are_checked(
+    tmp_path: Path, trusting: bool, without_requests: bool
+) -> None:
     async def answer(request: web.Request) -> web.Response:
         if request.path == "/page.html":
             return web.Response(text=PAGE.replace("{src}", "/v.mp4"), content_type="text/html")
         return web.Response(body=b"x" * 5000, content_type="video/mp4")
 
-    folder = tmp_path / "own"
-    folder.mkdir()
     async with tls_site(answer, tmp_path) as port:
         place = f"localhost:{port}"
         async with GuardingProxy(allow=frozenset({place}), max_bytes=10**6, timeout_s=30, idle_s=5) as proxy:
             program = OVER_TLS.format(
                 root=str(ROOT),
                 without_requests=without_requests,
+                trusting=trusting,
                 port=proxy.port,
                 proxy=proxy.url,
                 url=f"https://{place}/page.html",
             )
-            async with sealed_child((sys.executable, "-I", "-B", "-c", program), folder=folder) as child:
-                assert json.loads(await child.hear() or b"null") == ["mp4", []]
-            assert proxy.bytes > 5000
-    assert (folder / "media.mp4").stat().st_size == 5000
+            async with sealed_child((sys.executable, "-I", "-B", "-c", program), folder=tmp_path) as child:
+                expected = "mp4" if trusting else "network"
+                assert json.loads(await child.hear() or b"null") == [expected, []]
+            assert proxy.bytes > 1000, "it was asked in any case"
+    media = tmp_path / "media.mp4"
+    assert media.exists() == trusting
+    assert not trusting or media.stat().st_size == 5000

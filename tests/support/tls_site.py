@@ -22,6 +22,7 @@ def _certificate(folder: Path) -> Path:
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(datetime.now(UTC) - timedelta(hours=1))
         .not_valid_after(datetime.now(UTC) + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .sign(key, hashes.SHA256())
     )
     private = key.private_bytes(
@@ -36,7 +37,7 @@ def _certificate(folder: Path) -> Path:
 async def tls_site(
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]], folder: Path
 ) -> AsyncIterator[int]:
-    """Serve GET on every path; the port on 127.0.0.1. `folder` takes the certificate."""
+    """Serve GET on every path; the port on 127.0.0.1. `folder` takes the certificate, as `server.pem`."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(_certificate(folder))
     app = web.Application()
