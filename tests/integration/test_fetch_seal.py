@@ -71,6 +71,7 @@ acts = {{
     "write": lambda: (elsewhere / "new").write_text("x"),
     "append": lambda: open(secret, "a").close(),
     "raw-write": lambda: os.close(os.open(elsewhere / "raw", os.O_CREAT | os.O_WRONLY)),
+    "append-to-code": lambda: open(restrict.__code__.co_filename, "a").close(),
     "make-folder": lambda: (elsewhere / "folder").mkdir(),
     "remove": lambda: secret.unlink(),
     "rename": lambda: secret.rename(elsewhere / "moved"),
