@@ -165,6 +165,17 @@ async def test_no_redirect_and_no_name_leads_inside(site: MediaSite, inside: Lis
         assert "public internet addresses only" in str(what), path
 
 
+async def test_pictures_and_subtitles_are_not_asked_for(site: MediaSite, inside: Listener, tmp_path: Path) -> None:
+    to = f"http://127.0.0.1:{inside.port}"
+    tracks = f'<track kind="subtitles" src="{to}/s.vtt" srclang="en"><track kind="captions" src="{to}/c.vtt">'
+    head = f'<meta property="og:image" content="{to}/i.png"><link rel="icon" href="{to}/i.ico">'
+    site.answers = {"/p.html": page(f'<video poster="{to}/p.png" src="/video.mp4">{tracks}</video>', head)}
+    before = fetch_figures()
+    assert isinstance(await sources(site, inside).fetch(site.url("/p.html"), tmp_path / "it"), Fetched)
+    assert inside.came == []
+    assert change(before, "ml_fetch_refused_total{reason=address}") == 0, "not even tried"
+
+
 async def test_no_other_scheme_is_followed(site: MediaSite, inside: Listener, tmp_path: Path) -> None:
     place = f"127.0.0.1:{inside.port}"
     secret = tmp_path / "secret.mp4"

@@ -21,12 +21,20 @@ _PR_SET_NO_NEW_PRIVS = 38
 # Rights by the version that brought them: 13 at first, then moving between folders, truncating, device control.
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 _NEWEST = 5
-_NET_SINCE = 4
 _DEVICE_CONTROL, _EXECUTE = 1 << 15, 1 << 0
+_SCOPES = 1 << 0 | 1 << 1  # abstract Unix sockets and signals stay within
+NET_SINCE = 4
+"""Version of Landlock that knows TCP."""
+SCOPES_SINCE = 6
+"""Version of Landlock that keeps signals from other processes."""
 
 
 class _Ruleset(ctypes.Structure):
-    _fields_ = (("handled_access_fs", ctypes.c_uint64), ("handled_access_net", ctypes.c_uint64))
+    _fields_ = (
+        ("handled_access_fs", ctypes.c_uint64),
+        ("handled_access_net", ctypes.c_uint64),
+        ("scoped", ctypes.c_uint64),
+    )
 
 
 class _Beneath(ctypes.Structure):
@@ -39,33 +47,36 @@ class _Port(ctypes.Structure):
     _fields_ = (("allowed_access", ctypes.c_uint64), ("port", ctypes.c_uint64))
 
 
-def restrict(*, port: int, folder: Path, readable: Iterable[Path]) -> bool:
+def restrict(*, port: int, folder: Path, readable: Iterable[Path]) -> int:
     """Allow TCP to one port only, writing in one folder, reading there and in some places, and no program at all.
 
-    Cannot be undone, and holds for all children of this process. UDP, and TCP before Linux 6.7, are not covered.
+    Cannot be undone, and holds for all children of this process. Not covered are UDP, TCP before Linux 6.7, and
+    signals to other processes before 6.12.
 
-    :return: whether the kernel does this.
+    :return: the version of Landlock that does this; 0: none.
     """
     if sys.platform != "linux":
-        return False
+        return 0
     libc = ctypes.CDLL(None, use_errno=True)
     version = libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION_ONLY))
     if version < 1 or libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        return False
+        return 0
     rights = (1 << _FILE_RIGHTS[min(version, _NEWEST)]) - 1
-    has_net = version >= _NET_SINCE
-    rules = _Ruleset(rights, _ALL_NET if has_net else 0)
-    size = ctypes.c_size_t(ctypes.sizeof(rules) if has_net else 8)
+    has_net = version >= NET_SINCE
+    rules = _Ruleset(rights, _ALL_NET if has_net else 0, _SCOPES if version >= SCOPES_SINCE else 0)
+    fields = 1 + (version >= NET_SINCE) + (version >= SCOPES_SINCE)  # an older kernel refuses those it does not know
+    size = ctypes.c_size_t(fields * ctypes.sizeof(ctypes.c_uint64))
     ruleset = libc.syscall(_CREATE_RULESET, ctypes.byref(rules), size, ctypes.c_uint32(0))
     if ruleset < 0:
-        return False
+        return 0
     try:
         added = [_beneath(libc, ruleset, folder, rights & ~_EXECUTE & ~_DEVICE_CONTROL)]
         added += [_beneath(libc, ruleset, path, _READ_FILE | _READ_DIR) for path in readable if path.exists()]
         if has_net:
             rule = _Port(_CONNECT_TCP, port)
             added.append(libc.syscall(_ADD_RULE, ruleset, _NET_PORT, ctypes.byref(rule), ctypes.c_uint32(0)) == 0)
-        return all(added) and libc.syscall(_RESTRICT_SELF, ruleset, ctypes.c_uint32(0)) == 0
+        holds = all(added) and libc.syscall(_RESTRICT_SELF, ruleset, ctypes.c_uint32(0)) == 0
+        return int(version) if holds else 0
     finally:
         os.close(ruleset)
 

@@ -86,8 +86,8 @@ class Seal:
             "socket.connect": self._refuses_address,
             "socket.getaddrinfo": self._refuses_name,
         }
-        self.kernel = False
-        """Whether the kernel refuses the same."""
+        self.kernel = 0
+        """Version of Landlock that refuses the same; 0: none."""
 
     def close(self) -> None:
         """Put it on, for good."""
