@@ -21,8 +21,9 @@ from millrace.errors import MillraceError
 from millrace.fetch.child.landlock import NET_SINCE, SCOPES_SINCE
 from millrace.fetch.proxy import GuardingProxy
 from millrace.sealed import sealed_child
+from millrace.testing.media import JFK_WAV
 from services.media_agent.adapters import sources as sources_module
-from tests.integration.test_sources import PAGE, Kept, sources
+from tests.integration.test_sources import PAGE, Kept, shared, sources
 from tests.support.listener import Listener, listening
 from tests.support.media_site import Handler, MediaSite, media_site
 from tests.support.tls_site import tls_site
@@ -199,7 +200,7 @@ async def site(tmp_path: Path) -> AsyncIterator[MediaSite]:
         yield made
 
 
-async def test_no_secret_is_in_a_child_a_log_or_an_error(
+async def test_no_secret_is_in_a_child_a_log_an_error_or_an_event(
     site: MediaSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name, value in CANARIES.items():
@@ -225,6 +226,8 @@ async def test_no_secret_is_in_a_child_a_log_or_an_error(
     site.answers = {
         "/page.html": PAGE.replace("{src}", f"/v.mp4?X-Signature={TOKEN}"),
         "/v.mp4": media,
+        "/speech.html": PAGE.replace("{src}", f"/speech.wav?X-Signature={TOKEN}"),
+        "/speech.wav": await asyncio.to_thread(JFK_WAV.read_bytes),
         "/bracket": redirected(f"http://[{TOKEN}"),
         "/label": redirected(f"http://{'a' * 70}.example/?X-Signature={TOKEN}"),
         "/closes": redirected(f"http://{site.place}/hang-up?X-Signature={TOKEN}"),
@@ -238,7 +241,9 @@ async def test_no_secret_is_in_a_child_a_log_or_an_error(
     assert any("program.py" in one for one in seen), "the child was looked at"
     assert passwords
     secrets = ["canary", *(url.split(":")[2].split("@")[0] for url in passwords)]
-    texts += [*seen, caplog.text]
+    event = await shared(site, "/speech.html", tmp_path / "store")
+    texts += [*seen, caplog.text, event.model_dump_json()]
+    assert '"audio_codec":"pcm_s16le"' in texts[-1], "the media behind the signed address was taken"
     for secret in secrets:
         assert not any(secret in text for text in texts), secret
 

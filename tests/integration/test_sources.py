@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from pydantic import JsonValue
 
+from millrace.contracts.events import ResultEvent
 from millrace.errors import Poison, Retryable
 from millrace.fetch.extraction import Limits
 from millrace.money import MicroUSD
@@ -140,24 +141,29 @@ async def test_what_cannot_be_media_is_refused_with_a_sentence(site: MediaSite, 
     assert names_in(tmp_path) == []
 
 
-async def test_a_page_without_a_video_becomes_its_caption(site: MediaSite, tmp_path: Path) -> None:
-    site.answers = {
-        "/notes.html": "<!doctype html><html><head><title>Site: notes</title>"
-        '<meta property="og:title" content="Notes &amp; more"><meta name="description" content="What was\0 said.">'
-        "</head><body><p>Long text</p></body></html>",
-    }
+async def shared(site: MediaSite, path: str, store: Path) -> ResultEvent:
+    """The stage's event about a page that somebody shared."""
     handler = MediaHandler(
-        blobs=LocalBlobStore(tmp_path / "store"),
+        blobs=LocalBlobStore(store),
         fetcher=sources(site),
         prober=PROBER,
         allow=frozenset({site.place}),
         longest=timedelta(minutes=30),
         transcribe_price_per_second=Decimal(1),
     )
-    plan = handler.plan(share_created(source_kind="url", url=site.url("/notes.html")), {})
+    plan = handler.plan(share_created(source_kind="url", url=site.url(path)), {})
     assert plan is not None
     result = await handler.work(plan, FakeRun())
-    event = handler.event(plan, Finished(plan.work_key("media"), result, MicroUSD(0), NOW)).model_dump()
+    return handler.event(plan, Finished(plan.work_key("media"), result, MicroUSD(0), NOW))
+
+
+async def test_a_page_without_a_video_becomes_its_caption(site: MediaSite, tmp_path: Path) -> None:
+    site.answers = {
+        "/notes.html": "<!doctype html><html><head><title>Site: notes</title>"
+        '<meta property="og:title" content="Notes &amp; more"><meta name="description" content="What was\0 said.">'
+        "</head><body><p>Long text</p></body></html>",
+    }
+    event = (await shared(site, "/notes.html", tmp_path / "store")).model_dump()
     assert event["caption"] == "Notes & more\n\nWhat was\ufffd said."
     assert (event["skipped_reason"], event["title"], event["blob_key"]) == ("no-video", "Notes & more", "")
     assert (event["duration_ms"], event["has_audio"], event["estimated_cost_micro_usd"]) == (0, False, 0)
