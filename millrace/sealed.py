@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 _MOST_ERRORS: Final = 64 << 10
@@ -70,3 +74,72 @@ async def _end_of(pipe: asyncio.StreamReader | None) -> bytes:
     while pipe is not None and (read := await pipe.read(_MOST_ERRORS)):
         kept = (kept + read)[-_MOST_ERRORS:]
     return kept
+
+
+LONGEST_LINE = 4 << 20
+"""Bytes of one line that a sealed child may say."""
+
+
+class SealedChild:
+    """A child to talk with, line by line; `sealed_child` starts and ends it."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._ended = False
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    async def say(self, line: bytes) -> None:
+        """Write a line to its standard input; one that has ended is told nothing."""
+        if self._process.stdin is None:
+            raise RuntimeError("the child was started without a pipe")
+        with contextlib.suppress(ConnectionError):
+            self._process.stdin.write(line + b"\n")
+            await self._process.stdin.drain()
+
+    async def hear(self) -> bytes | None:
+        """The next line of its standard output; None when it says nothing more.
+
+        :raises ValueError: the line is longer than `LONGEST_LINE`.
+        """
+        if self._process.stdout is None:
+            raise RuntimeError("the child was started without a pipe")
+        return await self._process.stdout.readline() or None
+
+    async def end(self) -> None:
+        """Kill it, and what it has started: its whole group, also when it has ended itself already."""
+        if self._ended:  # its number may be somebody else's by now
+            return
+        self._ended = True
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        # Not cut off: a child that is not waited for stays in the table of processes.
+        await asyncio.shield(self._process.wait())
+
+
+@asynccontextmanager
+async def sealed_child(argv: Sequence[str], *, folder: Path) -> AsyncIterator[SealedChild]:
+    """Run a program with no environment but a home, in a session of its own; all of it is killed at the end.
+
+    What it must know and others must not is said to it, never given as an argument: those are for all to see.
+
+    :param folder: its home and working folder.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={"HOME": str(folder)},
+        cwd=folder,
+        start_new_session=True,
+        limit=LONGEST_LINE,
+    )
+    child = SealedChild(process)
+    try:
+        yield child
+    finally:
+        await child.end()

@@ -89,8 +89,8 @@ class SkippableEvent(ResultEvent):
     skipped_reason: str | None = None
 
 
-class MediaReady(ResultEvent):
-    """The share's media is in the media store and was probed."""
+class MediaReady(SkippableEvent):
+    """The share's media is in the media store and was probed; or its page has none, and what that says instead."""
 
     blob_key: str
     media_url: str
@@ -106,6 +106,7 @@ class MediaReady(ResultEvent):
     source_url: str | None = None
     metadata: dict[str, str] = {}
     estimated_cost_micro_usd: MicroUSD = ZERO
+    caption: str | None = None
 
 
 class Word(Event):

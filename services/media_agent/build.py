@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from millrace.fetch.extraction import Limits, compile_extractors
+from millrace.store.extractions import ExtractionStore
 from millrace.stream.connect import Resources
-from services.media_agent.adapters.http import HttpFetcher
 from services.media_agent.adapters.probe import AvProber
+from services.media_agent.adapters.sources import Reach, SourceFetcher
 from services.media_agent.handler import MediaHandler
 from services.media_agent.settings import MediaSettings
 
@@ -16,16 +18,26 @@ from services.media_agent.settings import MediaSettings
 @asynccontextmanager
 async def build_handler(settings: MediaSettings, resources: Resources) -> AsyncIterator[MediaHandler]:
     """The stage's handler."""
+    await compile_extractors()
+    prober = AvProber(timeout_s=settings.probe_timeout_s)
+    longest = timedelta(seconds=settings.max_media_s)
+    limits = Limits(
+        max_bytes=settings.fetch_max_bytes,
+        extract_s=settings.extract_timeout_s,
+        download_s=settings.fetch_timeout_s,
+        idle_s=settings.fetch_idle_s,
+    )
     yield MediaHandler(
         blobs=resources.blobs,
-        fetcher=HttpFetcher(
-            allow=settings.allowed_hosts,
-            max_bytes=settings.fetch_max_bytes,
-            timeout_s=settings.fetch_timeout_s,
-            idle_s=settings.fetch_idle_s,
+        fetcher=SourceFetcher(
+            reach=Reach(settings.allowed_hosts),
+            limits=limits,
+            prober=prober,
+            extractions=ExtractionStore(resources.database),
+            longest=longest,
         ),
-        prober=AvProber(timeout_s=settings.probe_timeout_s),
+        prober=prober,
         allow=settings.allowed_hosts,
-        longest=timedelta(seconds=settings.max_media_s),
+        longest=longest,
         transcribe_price_per_second=settings.transcribe_price_per_second,
     )

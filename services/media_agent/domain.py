@@ -1,46 +1,61 @@
-"""Which media is taken: rules for addresses and for what was probed. Pure."""
+"""Which media is taken, and what fetching it comes to. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from urllib.parse import urlsplit
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
 from millrace.errors import Poison
-
-PUBLIC_PORTS = frozenset({80, 443, 8080, 8443})
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-_MAX_URL = 4096
-
-# Global by `ipaddress`, yet not the public internet: protocol assignments, a cloud's own agent, 6to4 relays.
-_NOT_PUBLIC_4 = tuple(map(ip_network, ("192.0.0.0/24", "168.63.129.16/32", "192.88.99.0/24")))
-_UNICAST_6 = ip_network("2000::/3")
-# Inside 2000::/3: tunnels that carry an IPv4 address of anybody's choice, and documentation.
-_NOT_PUBLIC_6 = tuple(map(ip_network, ("2001::/23", "2002::/16", "2001:db8::/32", "3fff::/20")))
+from millrace.text import storable
 
 _SUFFIXES = {"mov,mp4,m4a,3gp,3g2,mj2": ".mp4", "matroska,webm": ".mkv", "mpegts": ".ts"}
 
-NOT_PUBLIC = "media is fetched from public internet addresses only, and this URL leads to another one"
+NO_VIDEO: Final = "no-video"
+"""Reason of a result without media: the page has none, but a text about itself."""
+_LONGEST_TITLE, _LONGEST_TEXT, _LONGEST_FIELD = 500, 10_000, 500
+
+# What yt-dlp calls it, and what the event calls it.
+_METADATA = {
+    "uploader": "uploader",
+    "channel": "channel",
+    "upload_date": "upload_date",
+    "extractor_key": "platform",
+    "description": "description",
+}
+# Their addresses are pages, never files: asking for one directly would only tell them that we came.
+_PLATFORMS = frozenset(
+    {"youtube.com", "youtu.be", "youtube-nocookie.com", "vimeo.com", "tiktok.com", "instagram.com", "facebook.com"}
+    | {"fb.watch", "x.com", "twitter.com", "reddit.com", "redd.it", "twitch.tv", "dailymotion.com", "soundcloud.com"}
+)
 
 
 @dataclass(frozen=True)
-class Target:
-    """Where a request goes; `allowed` hosts are exempt from the rules about addresses and ports."""
+class Said:
+    """What a source says about its media or itself; in characters that can be stored, and bounded."""
 
-    host: str
-    port: int
-    allowed: bool
+    title: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file and what it is: `sha256` as 64 hex digits, and its size."""
+    """A file and what it is: `sha256` as 64 hex digits, its size, and what its source says about it."""
 
     sha256: str
     size_bytes: int
+    said: Said = Said()
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What stands on a page that has no video; `text` may be empty."""
+
+    text: str
+    said: Said = Said()
 
 
 @dataclass(frozen=True)
@@ -68,42 +83,49 @@ class MediaResult(BaseModel):
     audio_codec: str | None = None
     video_codec: str | None = None
     metadata: dict[str, str] = {}
+    title: str | None = None
+    skipped_reason: str | None = None
+    caption: str | None = None
 
 
-def target_of(url: str, allow: frozenset[str], ports: frozenset[int] = PUBLIC_PORTS) -> Target:
-    """Where a URL leads.
+def is_platform(host: str) -> bool:
+    """Whether a host is known to show videos on pages.
 
-    :param allow: `host:port` pairs that this deployment fetches from whatever their address.
-    :raises Poison: it is not an http(s) URL, hides credentials, or has a port that media is not served on.
+    >>> is_platform("m.youtube.com"), is_platform("notyoutube.com")
+    (True, False)
     """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as exc:
-        raise Poison("this is not a URL that can be read") from exc
-    if len(url) > _MAX_URL or parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
-        raise Poison("only http and https URLs with a host name are fetched")
-    if parts.username is not None or parts.password is not None:
-        raise Poison("URLs with a user name or a password in them are not fetched")
-    port = _DEFAULT_PORTS[parts.scheme] if port is None else port
-    allowed = f"{parts.hostname}:{port}" in allow
-    if not allowed and port not in ports:
-        raise Poison(f"media is not fetched from port {port}, only from {', '.join(map(str, sorted(ports)))}")
-    return Target(parts.hostname, port, allowed)
+    labels = host.lower().rstrip(".").split(".")
+    return any(".".join(labels[start:]) in _PLATFORMS for start in range(len(labels)))
 
 
-def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet; text that is none is not."""
-    try:
-        ip = ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
-    if isinstance(ip, IPv4Address):
-        odd = ip.is_multicast or ip.is_reserved or any(ip in network for network in _NOT_PUBLIC_4)
-        return ip.is_global and not odd
-    return ip.is_global and ip in _UNICAST_6 and not any(ip in network for network in _NOT_PUBLIC_6)
+def said_of(info: Mapping[str, object]) -> Said:
+    """What an extraction says about its video: texts only, whatever a site has put there."""
+    texts = {name: value.strip() for name, value in info.items() if isinstance(value, str) and value.strip()}
+    lengths = {"description": _LONGEST_TEXT}
+    metadata = {
+        ours: storable(texts[theirs], lengths.get(ours, _LONGEST_FIELD))
+        for theirs, ours in _METADATA.items()
+        if theirs in texts
+    }
+    return Said(storable(texts["title"], _LONGEST_TITLE) if "title" in texts else None, metadata)
+
+
+def caption_of(title: str, description: str) -> Caption:
+    """The text of a page: its title and its description, once where one repeats the other."""
+    texts = [storable(text.strip(), _LONGEST_TEXT) for text in (title, description)]
+    told = [text for text in texts if text]
+    if len(told) == 2 and told[1].startswith(told[0]):
+        told = told[1:]
+    return Caption("\n\n".join(told), Said(texts[0][:_LONGEST_TITLE] or None))
+
+
+def check_length(length: timedelta, *, longest: timedelta) -> None:
+    """Whether media is short enough.
+
+    :raises Poison: it is not.
+    """
+    if length > longest:
+        raise Poison(f"this media lasts {_minutes(length)} min; at most {_minutes(longest)} min are taken")
 
 
 def check_probe(probe: Probe, *, longest: timedelta) -> None:
@@ -115,9 +137,7 @@ def check_probe(probe: Probe, *, longest: timedelta) -> None:
         raise Poison("this media is 0 seconds long")
     if probe.audio_codec is None and probe.video_codec is None:
         raise Poison("this file has neither sound nor moving pictures that can be decoded")
-    length = timedelta(milliseconds=probe.duration_ms)
-    if length > longest:
-        raise Poison(f"this media lasts {_minutes(length)} min; at most {_minutes(longest)} min are taken")
+    check_length(timedelta(milliseconds=probe.duration_ms), longest=longest)
 
 
 def suffix_of(format_name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Mapping
 from datetime import timedelta
@@ -10,11 +11,12 @@ from pathlib import Path
 
 from millrace.contracts.events import Event, MediaReady, ResultEvent, ShareCreated
 from millrace.errors import Poison
+from millrace.fetch.addresses import target_of
 from millrace.ids import content_hash
 from millrace.money import ZERO, MicroUSD, cost_of
 from millrace.store.blobs import BlobStore, content_key, fingerprint
 from millrace.stream.stage import MODEL_OPTION, Finished, Plan, Run, StageHandler
-from services.media_agent.domain import Fetched, MediaResult, Probe, check_probe, suffix_of, target_of
+from services.media_agent.domain import NO_VIDEO, Caption, Fetched, MediaResult, Probe, check_probe, suffix_of
 from services.media_agent.ports import Fetcher, Prober
 
 _PROBE = "probe-1"
@@ -80,6 +82,8 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
         with tempfile.TemporaryDirectory(prefix="millrace-media-", ignore_cleanup_errors=True) as folder:
             path = Path(folder, "media")
             fetched = await self._fetcher.fetch(share.url or "", path)
+            if isinstance(fetched, Caption):
+                return _without_media(fetched)
             await run.progress(_FETCHED)
             probe = await self._probe(path, (fetched.sha256, fetched.size_bytes))
             key = content_key("media", fetched.sha256, suffix_of(probe.format))
@@ -96,7 +100,7 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
             share,
             has_video=result.video_codec is not None,
             has_audio=result.audio_codec is not None,
-            title=share.title or result.metadata.get("title"),
+            title=share.title or result.title or result.metadata.get("title"),
             source_url=share.url,
             estimated_cost_micro_usd=cost_of(seconds, self._price),
         )
@@ -118,5 +122,22 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
             format=probe.format,
             audio_codec=probe.audio_codec,
             video_codec=probe.video_codec,
-            metadata=probe.tags,
+            title=file.said.title,
+            metadata={**probe.tags, **file.said.metadata},
         )
+
+
+def _without_media(page: Caption) -> MediaResult:
+    """Its caption stands for what would have been said: the next stages go on with it."""
+    return MediaResult(
+        blob_key="",
+        media_url="",
+        sha256=hashlib.sha256(page.text.encode()).hexdigest(),
+        size_bytes=0,
+        duration_ms=0,
+        format="",
+        title=page.said.title,
+        metadata=page.said.metadata,
+        skipped_reason=NO_VIDEO,
+        caption=page.text or None,
+    )

@@ -5,18 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from services.media_agent.domain import Fetched, Probe
+from pydantic import JsonValue
+
+from services.media_agent.domain import Caption, Fetched, Probe
 
 
 class Fetcher(Protocol):
-    """Gets a file from the public internet."""
+    """Gets media from the public internet."""
 
-    async def fetch(self, url: str, into: Path) -> Fetched:
-        """Write what the URL holds into a file.
+    async def fetch(self, url: str, into: Path) -> Fetched | Caption:
+        """Write the media that a URL holds or leads to into a file; or what its page says, where there is none.
 
-        :raises Poison: there is nothing to be had, it is too large, or its address is not public.
+        :raises Poison: there is nothing to be had, it is too large or too long, or its address is not public.
         :raises Retryable: the server does not answer, or not now.
         """
+        ...
+
+
+class Extractions(Protocol):
+    """Remembers for an hour what was extracted from pages."""
+
+    async def find(self, url: str) -> dict[str, JsonValue] | None:
+        """What was kept for this URL within the last hour."""
+        ...
+
+    async def keep(self, url: str, info: dict[str, JsonValue]) -> None:
+        """Keep it, if it is not too large, and forget what is older than an hour."""
         ...
 
 

@@ -19,6 +19,9 @@ class MediaSettings(StageSettings):
     )
     fetch_max_bytes: int = Field(default=500_000_000, ge=1, description="Largest media, in bytes")
     fetch_timeout_s: float = Field(default=300.0, gt=0, description="Longest that fetching may take")
+    extract_timeout_s: float = Field(
+        default=30.0, gt=0, description="Longest that looking for the video of a web page may take"
+    )
     fetch_idle_s: float = Field(default=20.0, gt=0, description="Longest silence of a server")
     probe_timeout_s: float = Field(default=30.0, gt=0, description="Longest that probing may take")
     max_media_s: int = Field(default=1800, ge=1, description="Longest media, in seconds")

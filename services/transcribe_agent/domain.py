@@ -79,7 +79,8 @@ class TranscriptResult(BaseModel):
     segments_ref: str | None = None
     duration_ms: int
     billed_ms: int = 0
-    backend: Backend
+    backend: Backend | Literal["caption"]
+    """`caption`: nobody listened, the text is what a page without a video says about itself."""
     model: str
 
 

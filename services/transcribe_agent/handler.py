@@ -62,7 +62,8 @@ class TranscribeHandler(StageHandler[MediaReady, TranscriptResult]):
             return None
         transcriber = self._transcribers.of(options.get(MODEL_OPTION))
         parameters = {"silent_db": self._silent_db, "pause_ms": self._pause_ms, "version": _VERSION}
-        return Plan(event, event.sha256, transcriber.model, parameters, transcriber.backend == "local")
+        listens = event.skipped_reason is None
+        return Plan(event, event.sha256, transcriber.model, parameters, listens and transcriber.backend == "local")
 
     def most(self, plan: Plan[MediaReady]) -> MicroUSD:
         """Price of listening to the whole sound; pauses are taken out of that later."""
@@ -72,6 +73,8 @@ class TranscribeHandler(StageHandler[MediaReady, TranscriptResult]):
     async def work(self, plan: Plan[MediaReady], run: Run) -> TranscriptResult:
         """Decode, leave out what is not speech, and let the model listen to the rest, chunk by chunk."""
         media = plan.event
+        if media.skipped_reason is not None:
+            return _caption(plan)
         if not media.has_audio:
             raise Skipped("no-audio")
         async with self._blobs.local_copy(media.blob_key) as path:
@@ -119,3 +122,14 @@ class TranscribeHandler(StageHandler[MediaReady, TranscriptResult]):
             backend=listener.used.backend,
             model=listener.used.model,
         )
+
+
+def _caption(plan: Plan[MediaReady]) -> TranscriptResult:
+    """What a page without a video says about itself: the next stages go on with that.
+
+    :raises Skipped: it says nothing.
+    """
+    media = plan.event
+    if not media.caption:
+        raise Skipped(media.skipped_reason or "no-caption")
+    return TranscriptResult(text=media.caption, duration_ms=0, backend="caption", model=plan.model)

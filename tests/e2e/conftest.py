@@ -8,6 +8,7 @@ import pytest
 
 from millrace.cli.client import Client
 from tests.e2e.harness import Running, millrace_up
+from tests.e2e.pages import serve_pages
 
 PRICE_PER_SECOND = "0.0001"
 """US dollars a second, configured for the local speech model so that its work costs something."""
@@ -28,7 +29,14 @@ day = "10.00"
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a site that the media agent may fetch from though it is on loopback."""
+    with serve_pages(tmp_path_factory.mktemp("pages")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory, pages: str) -> Iterator[Running]:
     """Everything, with local models; speech has a price."""
     folder = tmp_path_factory.mktemp("millrace")
     budgets = folder / "budgets.toml"
@@ -36,6 +44,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     environment = {
         "MILLRACE_TRANSCRIBE_PRICE_PER_SECOND": PRICE_PER_SECOND,
         "MILLRACE_BUDGETS": str(budgets),
+        "MILLRACE_FETCH_ALLOW": pages,
         "MILLRACE_LEASE_S": "6",
         "OPENAI_API_KEY": "",
     }

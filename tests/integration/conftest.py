@@ -10,11 +10,18 @@ import asyncpg
 import pytest
 
 from millrace.embedded.readyfile import Addresses
+from millrace.fetch.extraction import compile_extractors
 from millrace.store.database import Database
 from millrace.store.migrate import migrate
 from millrace.store.pool import open_pool
 from millrace.testing.registry import codec_in_memory
 from tests.support.job_bench import Bench
+
+
+@pytest.fixture(scope="session")
+async def compiled() -> None:
+    """yt-dlp as an agent has it once it has started: its children start at once."""
+    await compile_extractors()
 
 
 @pytest.fixture

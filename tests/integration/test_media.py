@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import socket
+import struct
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -17,12 +18,12 @@ from aiohttp import AddrInfoType, ThreadedResolver, web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from millrace.errors import Poison, Retryable
+from millrace.fetch import http
+from millrace.fetch.http import Fetched, HttpFetcher
 from millrace.testing.media import JFK_WAV
-from services.media_agent.adapters import http
-from services.media_agent.adapters.http import HttpFetcher
 from services.media_agent.adapters.probe import AvProber
-from services.media_agent.domain import Fetched
 from services.transcribe_agent.adapters.ffmpeg import FfmpegDecoder
+from tests.support.listener import listening
 from tests.support.site import site as web_site
 
 PROBER = AvProber(timeout_s=20)
@@ -84,6 +85,83 @@ async def test_files_that_are_not_media_are_refused(tmp_path: Path, speech_video
         path.write_bytes(content)
         with pytest.raises(Poison, match="not a media file"):
             await PROBER.probe(path)
+
+
+async def test_no_playlist_in_disguise_makes_ffmpeg_open_anything_else(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.wav"
+    secret.write_bytes(await asyncio.to_thread(JFK_WAV.read_bytes))
+    async with listening() as inside:
+        place = f"127.0.0.1:{inside.port}"
+        links = (
+            f"http://{place}/v.ts",
+            f"tcp://{place}",
+            f"rtmp://{place}/v",
+            secret.as_uri(),
+            str(secret),
+            f"concat:{secret}",
+            f"subfile,,start,0,end,0,,:{secret}",
+            f"crypto+file:{secret}",
+            f"crypto:http://{place}/v.ts",
+            "pipe:0",
+            "data:audio/wav;base64,UklGRg==",
+        )
+        key = f'#EXT-X-KEY:METHOD=AES-128,URI="http://{place}/key"\n'
+        playlists = [f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{link}\n#EXT-X-ENDLIST\n" for link in links]
+        playlists.append(f"#EXTM3U\n{key}#EXTINF:9,\n{secret}\n#EXT-X-ENDLIST\n")
+        playlists.append(f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=9\nhttp://{place}/v.m3u8\n")
+        playlists.append(f"ffconcat version 1.0\nfile 'http://{place}/v.ts'\n")
+        playlists.append(f'<?xml version="1.0"?><MPD><Period><BaseURL>http://{place}/</BaseURL></Period></MPD>')
+        playlists.append(f"[playlist]\nFile1=http://{place}/v.mp3\n")
+        playlists.append(f"v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=audio {inside.port} RTP/AVP 0\n")
+        decoder = FfmpegDecoder(max_media_s=20, timeout_s=20)
+        for n, playlist in enumerate(playlists):
+            path = tmp_path / f"list{n}{('.m3u8', '.mp4', '.ts')[n % 3]}"
+            path.write_text(playlist)
+            with pytest.raises(Poison, match="not a media file"):
+                await PROBER.probe(path)
+            with pytest.raises(Poison, match="cannot be decoded"):
+                await decoder.decode(path)
+        assert inside.came == []
+
+
+def referring(path: Path, to: str) -> bytes:
+    """A QuickTime file whose sound is said to lie in another file: its own data reference is exchanged."""
+    record = bytes(10) + bytes([6]) + b"volume".ljust(27, b"\0") + bytes(12)
+    record += bytes([10]) + b"secret.wav".ljust(63, b"\0") + bytes(16) + struct.pack(">HH", 1, 1) + bytes(16)
+    place = to.encode() + b"\0" * (len(to) % 2)
+    record += struct.pack(">HH", 2, len(place)) + place + struct.pack(">hH", -1, 0)
+    alias = struct.pack(">I4sI", 12 + len(record), b"alis", 0) + record
+    content = path.read_bytes()
+    before, old, after = content.partition(struct.pack(">I4sI", 12, b"url ", 1))
+    assert old, "ffmpeg wrote another reference"
+    longer = len(alias) - len(old)
+    grown = bytearray(before)
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"):
+        at = grown.rindex(name) - 4
+        grown[at : at + 4] = struct.pack(">I", struct.unpack(">I", grown[at : at + 4])[0] + longer)
+    return bytes(grown) + alias + after
+
+
+async def test_a_file_that_refers_to_another_file_does_not_get_its_sound(tmp_path: Path) -> None:
+    own, other = tmp_path / "own.mov", tmp_path / "secret.wav"
+    ffmpeg("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-t", "2", "-c:a", "pcm_s16le", own)
+    other.write_bytes(await asyncio.to_thread(JFK_WAV.read_bytes))
+    referring_file = tmp_path / "referring.mov"
+    referring_file.write_bytes(await asyncio.to_thread(referring, own, str(other)))
+    permissive = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-loglevel",
+        "error",
+        "-enable_drefs",
+        "1",
+        "-use_absolute_path",
+        "1",
+    ]
+    heard = [*permissive, "-i", str(referring_file), "-f", "s16le", "-"]
+    loud = await asyncio.to_thread(subprocess.run, heard, capture_output=True, check=True, timeout=60)
+    assert any(loud.stdout), "the file does refer to the other one: whoever allows it hears that"
+    audio = await FfmpegDecoder(max_media_s=20, timeout_s=20).decode(referring_file)
+    assert not any(audio.pcm)
 
 
 async def test_a_probe_that_does_not_end_is_ended(tmp_path: Path, speech_video: Path) -> None:

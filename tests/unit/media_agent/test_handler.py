@@ -15,7 +15,7 @@ from millrace.store.blobs import BlobMissing, LocalBlobStore
 from millrace.stream.stage import Finished, Plan, StageHandler
 from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, media_ready, share_created
-from services.media_agent.domain import Fetched, MediaResult, Probe
+from services.media_agent.domain import Fetched, MediaResult, Probe, Said
 from services.media_agent.handler import MediaHandler
 
 CONTENT = b"not really a video"
@@ -30,6 +30,7 @@ class FakeFetcher:
         self.error: Exception | None = None
         self.fetched: list[str] = []
         self.folders: list[Path] = []
+        self.said = Said()
 
     async def fetch(self, url: str, into: Path) -> Fetched:
         self.fetched.append(url)
@@ -37,7 +38,7 @@ class FakeFetcher:
         await asyncio.to_thread(into.write_bytes, CONTENT)
         if self.error:
             raise self.error
-        return Fetched(SHA, len(CONTENT))
+        return Fetched(SHA, len(CONTENT), self.said)
 
 
 class FakeProber:
@@ -143,6 +144,17 @@ async def test_the_event_tells_about_the_share_and_the_media(bench: Bench) -> No
     assert (event.share_id, event.account, event.title, event.source_url) == ("share-2", "acme", "Inside", URL)
     assert (event.has_audio, event.has_video, event.estimated_cost_micro_usd) == (True, True, 1000)
     assert event.media_url == bench.store.url(event.blob_key)
+
+
+async def test_what_a_page_says_goes_before_what_the_file_says(bench: Bench) -> None:
+    bench.fetcher.said = Said("Of the page", {"platform": "Vimeo", "title": "Mine"})
+    for title, expected in ((None, "Of the page"), ("Of the share", "Of the share")):
+        share = share_created(source_kind="url", url=URL, title=title)
+        plan = bench.plan(share)
+        event = bench.handler.event(plan, Finished(plan.work_key("media"), await bench.work(share), MicroUSD(0), NOW))
+        assert isinstance(event, MediaReady)
+        assert event.title == expected
+        assert event.metadata == {"platform": "Vimeo", "title": "Mine"}
 
 
 def test_text_has_no_media_and_other_events_are_not_for_this_stage(bench: Bench) -> None:

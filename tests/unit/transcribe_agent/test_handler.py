@@ -258,6 +258,24 @@ async def test_media_without_sound_is_skipped_unread(bench: Bench) -> None:
     assert bench.run.calls == []
 
 
+async def test_the_caption_of_a_page_without_a_video_stands_for_its_words(bench: Bench) -> None:
+    page = media_ready(
+        blob_key="", duration_ms=0, has_audio=False, has_video=False, skipped_reason="no-video", caption="About mills"
+    )
+    result = await bench.work(page)
+    assert (result.text, result.backend, result.billed_ms, result.duration_ms) == ("About mills", "caption", 0, 0)
+    assert result.skipped_reason is None
+    assert (bench.run.calls, bench.decoder.seen) == ([], [])
+    bench.transcriber.backend = "local"
+    assert bench.plan().local
+    assert not bench.plan(page).local, "no model of this machine is needed"
+    plan = bench.plan(page)
+    event = bench.handler.event(plan, Finished(plan.work_key("transcribe"), result, MicroUSD(0), NOW))
+    assert isinstance(event, TranscriptReady)
+    with pytest.raises(Skipped, match="no-video"):
+        await bench.work(page.model_copy(update={"caption": None}))
+
+
 @pytest.mark.parametrize(("loudest_db", "speech"), [(-60.0, [Span(0, 1000)]), (-20.0, [])])
 async def test_silent_media_buys_nothing(tmp_path: Path, loudest_db: float, speech: list[Span]) -> None:
     bench = Bench(tmp_path, loudest_db=loudest_db)

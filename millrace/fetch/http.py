@@ -11,19 +11,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import socket
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO
 
 import aiohttp
 from aiohttp import AddrInfoType
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 import millrace
 from millrace.errors import Poison, Retryable, Unavailable
+from millrace.fetch.addresses import NOT_PUBLIC, PUBLIC_PORTS, Target, TargetRefused, is_public, target_of
+from millrace.fetch.connect import CheckedResolver, Watch
 from millrace.http import retry_after_s
-from services.media_agent.domain import NOT_PUBLIC, PUBLIC_PORTS, Fetched, Target, is_public, target_of
 
 _MAX_REDIRECTS = 5
 _CHUNK = 1 << 20
@@ -36,43 +38,62 @@ _HEADERS = {
     "Accept-Encoding": "identity",
 }
 
+_PAGES = frozenset({"text/html", "application/xhtml+xml"})
+_PLAYLISTS = frozenset(
+    {
+        "application/vnd.apple.mpegurl",
+        "application/x-mpegurl",
+        "audio/mpegurl",
+        "audio/x-mpegurl",
+        "application/dash+xml",
+    }
+)
+_LOOKED_AT = 1024  # bytes of a file that say what it is
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A file and what it is: `sha256` as 64 hex digits, and its size."""
+
+    sha256: str
+    size_bytes: int
+
+
+class NotAFile(Poison):
+    """The URL holds no media itself, but a page or a playlist that may lead to some."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"this URL is {what}, not a media file: share the address of the file itself")
+
+
+def leads_elsewhere(content_type: str, start: bytes) -> str | None:
+    """What an answer is that is no media itself (`a web page`, `a playlist`); None for a file.
+
+    :param start: the beginning of its content, which counts for more than what its server calls it.
+    """
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(b"#extm3u") or (text.startswith((b"<?xml", b"<mpd")) and b"<mpd" in text):
+        return "a playlist"
+    if text.startswith((b"<!doctype html", b"<html")):
+        return "a web page"
+    if content_type.lower() in _PLAYLISTS:
+        return "a playlist"
+    return "a web page" if content_type.lower() in _PAGES else None
+
 
 def public_socket(address: AddrInfoType) -> socket.socket:
     """A socket for an address that is about to be connected to.
 
-    :raises Poison: the address is not public.
+    :raises TargetRefused: the address is not public.
     """
     family, kind, protocol, _, where = address
     if not is_public(str(where[0])):
-        raise Poison(NOT_PUBLIC)
+        raise TargetRefused(NOT_PUBLIC, "address")
     return socket.socket(family=family, type=kind, proto=protocol)
 
 
-class CheckedResolver(AbstractResolver):
-    """Resolves through another resolver, and refuses a name when any of its addresses is not public."""
-
-    def __init__(self, resolver: AbstractResolver) -> None:
-        self._resolver = resolver
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """The addresses of a host.
-
-        :raises Poison: one of them is not public.
-        """
-        found = await self._resolver.resolve(host, port, family)
-        if not all(is_public(address["host"]) for address in found):
-            raise Poison(NOT_PUBLIC)
-        return found
-
-    async def close(self) -> None:
-        """Close the resolver behind."""
-        await self._resolver.close()
-
-
 class HttpFetcher:
-    """Fetches media; implements `Fetcher`.
+    """Fetches files of media.
 
     :param allow: `host:port` pairs that are fetched from whatever their address.
     :param max_bytes: more than this is not read.
@@ -99,21 +120,28 @@ class HttpFetcher:
         self._ports = ports
         self._resolver = resolver
 
-    async def fetch(self, url: str, into: Path) -> Fetched:
-        """Follow at most five redirects and read at most `max_bytes`."""
+    async def fetch(self, url: str, into: Path, watch: Watch | None = None) -> Fetched:
+        """Follow at most five redirects and read at most `max_bytes`.
+
+        :raises NotAFile: it is a page or a playlist.
+        :raises TargetRefused: it leads to where nothing is fetched from.
+        :raises Poison: there is nothing to be had, or it is too large.
+        :raises Retryable: the server does not answer, or not now.
+        """
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._follow(url, into)
-        except TimeoutError as exc:
-            raise Retryable("the server of this URL does not answer in time") from exc
-        except aiohttp.ClientConnectorDNSError as exc:
-            raise Retryable("the host name of this URL cannot be resolved") from exc
-        except ValueError as exc:  # InvalidURL is one; redirects and host names that cannot be written raise others
-            raise Poison("this is not a URL that can be fetched") from exc
+                return await self._follow(url, into, watch)
+        # Not chained: some quote the URL that a server has redirected to, which may hold a token.
+        except TimeoutError:
+            raise Retryable("the server of this URL does not answer in time") from None
+        except aiohttp.ClientConnectorDNSError:
+            raise Retryable("the host name of this URL cannot be resolved") from None
+        except ValueError:  # InvalidURL is one; redirects and host names that cannot be written raise others
+            raise Poison("this is not a URL that can be fetched") from None
         except aiohttp.ClientError as exc:
-            raise Retryable(f"the server of this URL does not answer properly ({type(exc).__name__})") from exc
+            raise Retryable(f"the server of this URL does not answer properly ({type(exc).__name__})") from None
 
-    async def _follow(self, url: str, into: Path) -> Fetched:
+    async def _follow(self, url: str, into: Path, watch: Watch | None) -> Fetched:
         for _ in range(_MAX_REDIRECTS + 1):
             target = target_of(url, self._allow, self._ports)
             # A session for each hop: no cookie, connection or address is carried from one to the next.
@@ -124,7 +152,7 @@ class HttpFetcher:
                 location = response.headers.get("Location")
                 if response.status not in _REDIRECTS or location is None:
                     _check_answer(response)
-                    return await self._read(response, into)
+                    return await self._read(response, into, watch)
                 url = str(URL(url).join(URL(location)))
         raise Poison(f"this URL redirects more than {_MAX_REDIRECTS} times")
 
@@ -145,18 +173,25 @@ class HttpFetcher:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
-    async def _read(self, response: aiohttp.ClientResponse, into: Path) -> Fetched:
+    async def _read(self, response: aiohttp.ClientResponse, into: Path, watch: Watch | None) -> Fetched:
         if (response.content_length or 0) > self._max_bytes:
             raise self._too_large()
+        start = await _start(response)
+        if what := leads_elsewhere(response.content_type, start):
+            raise NotAFile(what)
         digest = hashlib.sha256()
         size = 0
         try:
             with await asyncio.to_thread(into.open, "wb") as file:
-                async for chunk in response.content.iter_chunked(_CHUNK):
+                chunk = start
+                while chunk:
                     size += len(chunk)
                     if size > self._max_bytes:
                         raise self._too_large()
                     await asyncio.to_thread(_keep, chunk, file, digest)
+                    if watch is not None:
+                        await watch(size)
+                    chunk = await response.content.read(_CHUNK)
         except OSError as exc:
             if isinstance(exc, aiohttp.ClientError | TimeoutError):
                 raise
@@ -176,10 +211,16 @@ def _check_answer(response: aiohttp.ClientResponse) -> None:
         raise Retryable(f"the server of this URL has no answer now (HTTP {status})", retry_after_s=wait)
     if status != HTTPStatus.OK:
         raise Poison(f"the server of this URL does not give it out (HTTP {status})")
-    if response.content_type == "text/html":
-        raise Poison("this URL is a web page, not a media file: share the address of the file itself")
+
+
+async def _start(response: aiohttp.ClientResponse) -> bytes:
+    start = b""
+    while len(start) < _LOOKED_AT and (chunk := await response.content.read(_LOOKED_AT - len(start))):
+        start += chunk
+    return start
 
 
 def _keep(chunk: bytes, file: IO[bytes], digest: hashlib._Hash) -> None:
     file.write(chunk)
+    file.flush()  # whoever watches looks into it
     digest.update(chunk)

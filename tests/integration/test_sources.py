@@ -1,0 +1,290 @@
+"""Media from pages, playlists and files, through real children and real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import psutil
+import pytest
+from aiohttp import web
+from pydantic import JsonValue
+
+from millrace.contracts.events import ResultEvent
+from millrace.errors import Poison, Retryable
+from millrace.fetch.extraction import Limits
+from millrace.money import MicroUSD
+from millrace.store.blobs import LocalBlobStore
+from millrace.stream.stage import Finished
+from millrace.telemetry.fetching import fetch_figures
+from millrace.testing.run import FakeRun
+from millrace.testing.samples import NOW, share_created
+from services.media_agent.adapters.probe import AvProber
+from services.media_agent.adapters.sources import Reach, SourceFetcher
+from services.media_agent.domain import Fetched
+from services.media_agent.handler import MediaHandler
+from tests.support.media_site import MediaSite, ffmpeg, make_videos, media_site
+
+pytestmark = [pytest.mark.usefixtures("compiled"), pytest.mark.timeout(100)]
+PROBER = AvProber(timeout_s=20)
+PAGE = """<!doctype html><html><head><title>A talk</title><meta property="og:description" content="About mills">
+</head><body><video src="{src}"></video></body></html>"""
+
+
+class Kept:
+    """Extractions in memory; the table is tested in test_extractions.py."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, dict[str, JsonValue]] = {}
+
+    async def find(self, url: str) -> dict[str, JsonValue] | None:
+        return self.kept.get(url)
+
+    async def keep(self, url: str, info: dict[str, JsonValue]) -> None:
+        self.kept[url] = info
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_videos(tmp_path_factory.mktemp("videos"))
+
+
+@pytest.fixture
+async def site(videos: Path) -> AsyncIterator[MediaSite]:
+    async with media_site(videos) as made:
+        yield made
+
+
+def sources(site: MediaSite, kept: Kept | None = None, **limits: float) -> SourceFetcher:
+    given = {"max_bytes": 200_000_000, "extract_s": 30.0, "download_s": 60.0, "idle_s": 5.0, **limits}
+    return SourceFetcher(
+        reach=Reach(frozenset({site.place})),
+        limits=Limits(int(given["max_bytes"]), given["extract_s"], given["download_s"], given["idle_s"]),
+        prober=PROBER,
+        extractions=kept or Kept(),
+        longest=timedelta(minutes=30),
+    )
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def change(before: dict[str, float], name: str) -> float:
+    return fetch_figures().get(name, 0.0) - before.get(name, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("path", "format_", "codecs"),
+    [
+        ("/video.mp4", "mov,mp4,m4a,3gp,3g2,mj2", ("aac", "h264")),
+        ("/talk.html", "mov,mp4,m4a,3gp,3g2,mj2", ("aac", "h264")),
+        ("/video.m3u8", "mpegts", ("aac", "h264")),
+        ("/master", "mpegts", ("aac", "h264")),
+        ("/video.mpd", "mov,mp4,m4a,3gp,3g2,mj2", ("aac", None)),  # separate streams: the sound, without merging
+    ],
+)
+async def test_files_pages_and_playlists_become_media(
+    site: MediaSite, tmp_path: Path, path: str, format_: str, codecs: tuple[str, str | None]
+) -> None:
+    site.answers = {
+        "/talk.html": PAGE.replace("{src}", "/video.mp4"),
+        "/master": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=90000,RESOLUTION=160x120\nvideo.m3u8\n",
+    }
+    before = fetch_figures()
+    fetched = await sources(site).fetch(site.url(path), tmp_path / "it")
+    assert isinstance(fetched, Fetched)
+    assert fetched.size_bytes == (tmp_path / "it").stat().st_size
+    probe = await PROBER.probe(tmp_path / "it")
+    assert (probe.format, probe.audio_codec, probe.video_codec) == (format_, *codecs)
+    assert 5800 < probe.duration_ms < 6300
+    assert names_in(tmp_path) == ["it"], "the child's folder is gone"
+    way = "direct" if path == "/video.mp4" else "ytdlp"
+    assert change(before, f"ml_fetches_total{{outcome=done,way={way}}}") == 1
+    assert change(before, f"ml_fetch_bytes_total{{way={way}}}") >= fetched.size_bytes
+
+
+async def test_the_site_says_what_the_video_is_about(site: MediaSite, tmp_path: Path) -> None:
+    site.answers = {"/talk.html": PAGE.replace("{src}", "/video.mp4")}
+    fetched = await sources(site).fetch(site.url("/talk.html"), tmp_path / "it")
+    assert isinstance(fetched, Fetched)
+    assert (fetched.said.title or "").startswith("A talk")
+    assert fetched.said.metadata["description"] == "About mills"
+
+
+REFUSED = {
+    "/live.m3u8": ("live stream", Poison),
+    "/two.html": ("several videos", Poison),
+    "/broken.html": ("holds no longer", Retryable),
+    "/long.m3u8": ("lasts 35 min; at most 30 min", Poison),
+    "/nothing.html": ("nothing at this URL", Poison),
+}
+
+
+@pytest.mark.parametrize("path", REFUSED)
+async def test_what_cannot_be_media_is_refused_with_a_sentence(site: MediaSite, tmp_path: Path, path: str) -> None:
+    playlist = (site.folder / "video.m3u8").read_text()
+    long = "".join(f"#EXTINF:100.0,\nvideo{n}.ts\n" for n in range(21))
+    site.answers = {
+        "/live.m3u8": playlist.replace("#EXT-X-ENDLIST", ""),
+        "/two.html": PAGE.replace("{src}", '/video.mp4"></video><video src="/other.mp4'),
+        "/broken.html": PAGE.replace("{src}", "/gone.mp4"),
+        "/long.m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:100\n{long}#EXT-X-ENDLIST\n",
+    }
+    sentence, route = REFUSED[path]
+    with pytest.raises(route, match=sentence):
+        await sources(site).fetch(site.url(path), tmp_path / "it")
+    assert not any(name.endswith(".ts") for name in site.asked), "refused before anything was downloaded"
+    assert names_in(tmp_path) == []
+
+
+async def shared(site: MediaSite, path: str, store: Path) -> ResultEvent:
+    """The stage's event about a page that somebody shared."""
+    handler = MediaHandler(
+        blobs=LocalBlobStore(store),
+        fetcher=sources(site),
+        prober=PROBER,
+        allow=frozenset({site.place}),
+        longest=timedelta(minutes=30),
+        transcribe_price_per_second=Decimal(1),
+    )
+    plan = handler.plan(share_created(source_kind="url", url=site.url(path)), {})
+    assert plan is not None
+    result = await handler.work(plan, FakeRun())
+    return handler.event(plan, Finished(plan.work_key("media"), result, MicroUSD(0), NOW))
+
+
+async def test_a_page_without_a_video_becomes_its_caption(site: MediaSite, tmp_path: Path) -> None:
+    site.answers = {
+        "/notes.html": "<!doctype html><html><head><title>Site: notes</title>"
+        '<meta property="og:title" content="Notes &amp; more"><meta name="description" content="What was\0 said.">'
+        "</head><body><p>Long text</p></body></html>",
+    }
+    event = (await shared(site, "/notes.html", tmp_path / "store")).model_dump()
+    assert event["caption"] == "Notes & more\n\nWhat was\ufffd said."
+    assert (event["skipped_reason"], event["title"], event["blob_key"]) == ("no-video", "Notes & more", "")
+    assert (event["duration_ms"], event["has_audio"], event["estimated_cost_micro_usd"]) == (0, False, 0)
+    assert not (tmp_path / "store").exists()
+
+
+def long_mov(path: Path) -> Path:
+    """35 minutes that say so in their first bytes: 67 MB."""
+    silence = ("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-t", "2100")
+    ffmpeg(*silence, "-c:a", "pcm_s16le", "-movflags", "+faststart", path)
+    return path
+
+
+def long_mp3(path: Path) -> Path:
+    """Four hours that say nothing about their length: 28 MB."""
+    minute = path.with_suffix(".minute.mp3")
+    ffmpeg("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-t", "60", "-b:a", "16k", "-write_xing", "0", minute)
+    path.write_bytes(minute.read_bytes() * 240)
+    return path
+
+
+# TCP's buffers hold some megabytes on loopback: what the server has written need not have been read.
+BUFFERED = 14_000_000
+
+
+@pytest.mark.parametrize("through_page", [False, True])
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(("make", "looked_at"), [(long_mov, 1_000_000), (long_mp3, 4_000_000)])
+async def test_media_that_is_too_long_is_not_read_to_its_end(
+    tmp_path: Path, make: object, looked_at: int, chunked: bool, through_page: bool
+) -> None:
+    assert callable(make)
+    suffix = ".mov" if make is long_mov else ".mp3"
+    file = make(tmp_path / f"long{suffix}")
+    into = tmp_path / "into"
+    into.mkdir()
+    async with media_site(tmp_path) as site:
+        site.chunked = chunked
+        site.answers = {"/page.html": PAGE.replace("{src}", f"/long{suffix}")}
+        path = "/page.html" if through_page else f"/long{suffix}"
+        with pytest.raises(Poison, match="at most 30 min are taken"):
+            await sources(site).fetch(site.url(path), into / "it")
+        assert site.sent < looked_at + BUFFERED < file.stat().st_size
+
+
+async def test_too_many_bytes_are_refused_on_their_way_through_the_child(site: MediaSite, tmp_path: Path) -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "video/mp4"})
+        await response.prepare(request)
+        while True:
+            await response.write(bytes(100_000))
+
+    site.answers = {"/page.html": PAGE.replace("{src}", "/endless.mp4"), "/endless.mp4": endless}
+    with pytest.raises((Poison, Retryable), match=r"larger than|more than"):
+        await sources(site, max_bytes=2_000_000).fetch(site.url("/page.html"), tmp_path / "it")
+
+
+class Tokens:
+    """A site that signs the addresses of its media: each page has a fresh token, old ones are refused."""
+
+    def __init__(self, video: bytes, *, good: int) -> None:
+        self.video, self.good, self.made = video, good, 0
+
+    async def page(self, _: web.Request) -> web.Response:
+        self.made += 1
+        return web.Response(text=PAGE.replace("{src}", f"/v.mp4?token=t{self.made}"), content_type="text/html")
+
+    async def media(self, request: web.Request) -> web.Response:
+        if request.query["token"] != f"t{self.good}":
+            return web.Response(status=403)
+        return web.Response(body=self.video, content_type="video/mp4")
+
+
+async def test_a_token_that_has_run_out_is_fetched_anew_once(site: MediaSite, tmp_path: Path) -> None:
+    kept, url = Kept(), site.url("/page.html")
+    tokens = Tokens((site.folder / "video.mp4").read_bytes(), good=3)
+    site.answers = {"/page.html": tokens.page, "/v.mp4": tokens.media}
+    # The direct look is told t1, the extraction t2, which is refused, and a fresh one t3.
+    assert isinstance(await sources(site, kept).fetch(url, tmp_path / "fresh"), Fetched)
+    assert tokens.made == 3
+    tokens.good = 5  # t4 is the direct look's, t3 was kept
+    assert isinstance(await sources(site, kept).fetch(url, tmp_path / "kept"), Fetched)
+    assert tokens.made == 5
+    tokens.good = 0
+    with pytest.raises(Retryable, match="HTTP 403"):
+        await sources(site, kept).fetch(url, tmp_path / "never")
+    assert tokens.made == 7, "once, not for ever"
+
+
+async def test_what_was_extracted_is_not_extracted_again(site: MediaSite, tmp_path: Path) -> None:
+    kept, before = Kept(), fetch_figures()
+    site.answers = {"/talk.html": PAGE.replace("{src}", "/video.mp4")}
+    for name in ("one", "two"):
+        await sources(site, kept).fetch(site.url("/talk.html"), tmp_path / name)
+    # Each fetch looks at the URL itself; the first one extracts besides.
+    assert site.asked.count("/talk.html") == 3
+    assert change(before, "ml_fetch_cache_total{found=yes}") == 1
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_site_that_stalls_leaves_no_child_behind(site: MediaSite, tmp_path: Path, cancelled: bool) -> None:
+    reached = asyncio.Event()
+
+    async def page(_: web.Request) -> web.Response:
+        if site.asked.count("/page.html") > 1:  # the direct look is answered
+            reached.set()
+            await asyncio.sleep(30)
+        return web.Response(text="<!doctype html>", content_type="text/html")
+
+    site.answers = {"/page.html": page}
+    limits = {"extract_s": 30.0 if cancelled else 2.0, "idle_s": 30.0}
+    task = asyncio.create_task(sources(site, None, **limits).fetch(site.url("/page.html"), tmp_path / "it"))
+    await reached.wait()
+    (child,) = psutil.Process().children()
+    if cancelled:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    else:
+        with pytest.raises(Retryable, match="takes more than 2 s"):
+            await task
+    assert not child.is_running()
+    assert names_in(tmp_path) == []

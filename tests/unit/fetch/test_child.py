@@ -1,0 +1,57 @@
+"""What the child makes of pages and of yt-dlp's errors; the seal itself is tried in a process of its own."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from yt_dlp.utils import DownloadError, ExtractorError, GeoRestrictedError, UnsupportedError
+
+from millrace.fetch.child.extract import Failure, code_of
+from millrace.fetch.child.page import caption_of
+from millrace.fetch.extraction import WHY
+
+
+def wrapped(error: Exception) -> DownloadError:
+    """As yt-dlp hands errors on."""
+    return DownloadError(str(error), (type(error), error, None))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UnsupportedError("https://example.org/?token=secret"), "no-video"),
+        (ExtractorError("There is no video in this post", expected=True), "no-video"),
+        (ExtractorError("No video formats found!"), "no-video"),
+        (ExtractorError("This video is DRM protected"), "drm"),
+        (ExtractorError("Private video. Sign in if you've been granted access to this video"), "login"),
+        (ExtractorError("Video unavailable. This video has been removed by the uploader"), "gone"),
+        (ExtractorError("Requested format is not available"), "format"),
+        (GeoRestrictedError("The uploader has not made this video available in your country"), "geo"),
+        (ExtractorError("x", cause=TimeoutError()), "network"),
+        (Failure("live"), "live"),
+        (OSError(27, "File too large"), "size"),
+        (OSError(28, "No space left on device"), "disk"),
+        (ExtractorError("Unable to extract player version; please report this issue"), "unknown"),
+        (ValueError("anything"), "unknown"),
+    ],
+)
+def test_errors_of_yt_dlp_become_words_that_have_a_sentence(error: Exception, code: str) -> None:
+    assert code_of(wrapped(error)) == code
+    assert code in WHY
+
+
+def test_a_page_is_told_by_what_it_says_for_others() -> None:
+    html = (
+        "<html><head><title>Site | A talk</title><meta property='og:title' content='A  talk'>"
+        "<meta name=description content='Short'>"
+        "<META PROPERTY='og:description' CONTENT='About &lt;mills&gt;\n\n and water'>"
+    )
+    assert caption_of(html) == {"title": "A talk", "description": "About <mills>\nand water"}
+    assert caption_of("<title> Only\n this </title><title>no</title>") == {"title": "Only\nthis", "description": ""}
+    assert caption_of("<svg><title>") == {"title": "", "description": ""}
+
+
+@given(st.text(alphabet="<>/metailcon=\"' !-?&#;a", max_size=300))
+def test_no_page_is_too_broken_or_says_too_much(html: str) -> None:
+    assert all(len(text) <= 10_000 for text in caption_of(html * 30).values())
