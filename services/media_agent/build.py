@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from millrace.clock import SystemClock
+from millrace.store.media import MediaShelf
 from millrace.stream.connect import Resources
 from services.media_agent.adapters.http import HttpFetcher
 from services.media_agent.adapters.probe import AvProber
@@ -18,6 +20,8 @@ async def build_handler(settings: MediaSettings, resources: Resources) -> AsyncI
     """The stage's handler."""
     yield MediaHandler(
         blobs=resources.blobs,
+        shelf=MediaShelf(resources.database, resources.blobs, SystemClock(), settings.media_kept),
+        kept_for=settings.media_kept,
         fetcher=HttpFetcher(
             allow=settings.allowed_hosts,
             max_bytes=settings.fetch_max_bytes,
