@@ -9,7 +9,10 @@ from urllib.parse import urlsplit
 
 
 class CuttingProxy:
-    """Forwards bytes; of each of the next `cuts` connections it passes `after` bytes of answer on, then resets it."""
+    """Forwards bytes; `cuts` times it passes at most `after` bytes of a connection's answers on, then cuts it off.
+
+    `asked` is everything that clients have sent.
+    """
 
     def __init__(self, target: str, after: int) -> None:
         address = urlsplit(target)
@@ -17,36 +20,48 @@ class CuttingProxy:
         self.after = after
         self.cuts = 0
         self.done = 0
+        self.asked = bytearray()
         self.url = ""
+        self.connections: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.connections.add(task)
+        task.add_done_callback(self.connections.discard)
+        try:
+            with suppress(ConnectionError, asyncio.CancelledError):
+                await self._forward(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream, downstream = await asyncio.open_connection(self._host, self._port)
-        asking = asyncio.create_task(_copy(reader, downstream))
+        asking = asyncio.create_task(self._ask(reader, downstream))
         passed = 0
-        with suppress(ConnectionError):
+        try:
             while chunk := await upstream.read(1 << 16):
-                if self.cuts and passed + len(chunk) > self.after:
-                    writer.write(chunk[: self.after - passed])
-                    await writer.drain()
+                cut = self.cuts > 0 and passed + len(chunk) > self.after
+                writer.write(chunk[: max(0, self.after - passed)] if cut else chunk)
+                await writer.drain()
+                if cut:
                     self.cuts -= 1
                     self.done += 1
-                    break
+                    return
                 passed += len(chunk)
+        finally:
+            downstream.transport.abort()
+            asking.cancel()
+            with suppress(asyncio.CancelledError):
+                await asking
+
+    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while chunk := await reader.read(1 << 16):
+                self.asked += chunk
                 writer.write(chunk)
                 await writer.drain()
-        asking.cancel()
-        for one in (writer, downstream):
-            one.close()
-            with suppress(ConnectionError):
-                await one.wait_closed()
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while chunk := await reader.read(1 << 16):
-            writer.write(chunk)
-            await writer.drain()
 
 
 @asynccontextmanager
@@ -57,3 +72,7 @@ async def cutting(target: str, *, after: int) -> AsyncIterator[CuttingProxy]:
         proxy.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         yield proxy
         server.close()
+        open_ones = list(proxy.connections)
+        for connection in open_ones:
+            connection.cancel()
+        await asyncio.gather(*open_ones)

@@ -110,9 +110,7 @@ def versitygw(folder: Path) -> Iterator[S3Server]:
     yield from _served((program, *words), keys, port, folder)
 
 
-def _served(
-    program: tuple[str, ...], environment: dict[str, str], port: int, folder: Path
-) -> Iterator[S3Server]:
+def _served(program: tuple[str, ...], environment: dict[str, str], port: int, folder: Path) -> Iterator[S3Server]:
     server = S3Server(program, environment, port, folder / "server.log")
     try:
         yield server

@@ -28,6 +28,7 @@ _SENTENCES: Final = {
     "NoSuchBucket": "there is no such bucket: make it with `millrace storage setup`, or set MILLRACE_S3_BUCKET",
     "PermanentRedirect": "the bucket is in another region: set MILLRACE_S3_REGION",
     "AuthorizationHeaderMalformed": "the bucket is in another region: set MILLRACE_S3_REGION",
+    **dict.fromkeys(("ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "XAdminUserNotFound"), _KEYS),
     "RequestTimeTooSkewed": "this machine's clock is wrong",
     "NotImplemented": "it does not know all of what it was asked; MILLRACE_S3_ENCRYPTION=none asks for no encryption",
 }

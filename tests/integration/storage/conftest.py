@@ -59,3 +59,19 @@ async def store(
     mode = {"storage_mode": request.param, "hybrid_s3_percent": 50}
     async with open_blobs(settings.model_copy(update=mode), tmp_path / "blobs") as opened:
         yield opened
+
+
+def environment(settings: StorageSettings, **more: str) -> dict[str, str]:
+    """The same settings for a process."""
+    key, secret = settings.s3_access_key_id, settings.s3_secret_access_key
+    assert key is not None
+    assert secret is not None
+    return {
+        "MILLRACE_STORAGE_MODE": settings.storage_mode,
+        "MILLRACE_S3_BUCKET": settings.s3_bucket or "",
+        "MILLRACE_S3_ENDPOINT": settings.s3_endpoint or "",
+        "MILLRACE_S3_ACCESS_KEY_ID": key.get_secret_value(),
+        "MILLRACE_S3_SECRET_ACCESS_KEY": secret.get_secret_value(),
+        "MILLRACE_S3_PATH_STYLE": "true",
+        **more,
+    }

@@ -4,7 +4,6 @@ import asyncio
 import errno
 import hashlib
 import os
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
