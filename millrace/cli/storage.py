@@ -33,7 +33,7 @@ from millrace.store.blobs import BlobMissing
 from millrace.store.blobs.check import check_store
 from millrace.store.blobs.fallback import FallbackBlobStore
 from millrace.store.blobs.heal import Healed, heal
-from millrace.store.blobs.opening import open_blobs, open_s3
+from millrace.store.blobs.opening import check_bucket, open_blobs, open_s3
 
 storage_app = typer.Typer(no_args_is_help=True, help="The media store: bucket, folder, and what is kept in them.")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -124,6 +124,8 @@ def url(
 
 
 async def _set_up(settings: StorageCommandSettings, days: int, log_bucket: str | None) -> SetUp:
+    if log_bucket is not None:
+        check_bucket(log_bucket)
     async with open_s3(settings) as s3:
         from millrace.store.blobs.bucket import Wish, set_up  # noqa: PLC0415 - needs packages that a folder does without
 

@@ -11,19 +11,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from botocore.exceptions import ClientError, ParamValidationError
+from botocore.exceptions import ClientError
 
-from millrace.errors import ConfigurationError
 from millrace.store.blobs.keys import TEMP
 from millrace.store.blobs.s3_errors import code_of, sentence, status_of, translated
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
 
+Rule = Mapping[str, object]
 State = Literal["set", "not implemented", "failed"]
 LIFECYCLE: Final = "lifecycle"
 _RULES: Final = "millrace-"
 """Ids of our rules begin so; rules of others stay."""
+_STATEMENT: Final = "millrace-access-log"
 _OWNED: Final = "BucketAlreadyOwnedByYou"
 # A server that takes no notice of a part of the request takes it for another one: of a bucket, or its list.
 _NOT_IMPLEMENTED: Final = frozenset({"NotImplemented", "MethodNotAllowed", "XNotImplemented", _OWNED, "501", "405"})
@@ -55,7 +56,6 @@ async def set_up(client: S3Client, wish: Wish) -> list[Finding]:
     """Make the bucket if it is missing, and set it up.
 
     :raises Unavailable: S3 does not answer, or refuses the bucket.
-    :raises ConfigurationError: the name of a bucket cannot be one.
     """
     steps: list[tuple[str, Callable[[S3Client, Wish], Awaitable[str | None]]]] = [
         (LIFECYCLE, _lifecycle),
@@ -65,13 +65,10 @@ async def set_up(client: S3Client, wish: Wish) -> list[Finding]:
     ]
     if wish.log_bucket is not None:
         steps.append(("access log", _access_log))
-    try:
-        with translated():
-            found = [Finding("bucket", "set", await _make(client, wish.bucket))]
-            for name, step in steps:
-                found.append(await _taken(name, step(client, wish)))
-    except ParamValidationError:
-        raise ConfigurationError("This cannot be the name of a bucket: give 3 to 63 of a-z, 0-9, '.', '-'.") from None
+    with translated():
+        found = [Finding("bucket", "set", await _make(client, wish.bucket))]
+        for name, step in steps:
+            found.append(await _taken(name, step(client, wish)))
     return found
 
 
@@ -108,7 +105,7 @@ async def _make(client: S3Client, bucket: str) -> str:
 
 
 async def _lifecycle(client: S3Client, wish: Wish) -> str | None:
-    wanted: list[Mapping[str, object]] = [
+    wanted: list[Rule] = [
         {
             "ID": f"{_RULES}temp",
             "Status": "Enabled",
@@ -129,15 +126,24 @@ async def _lifecycle(client: S3Client, wish: Wish) -> str | None:
         LifecycleConfiguration={"Rules": [*others, *wanted]},  # type: ignore[list-item]  # as the service takes them
     )
     kept = {rule.get("ID"): rule for rule in await _rules(client, wish.bucket)}
-    for rule in wanted:
-        held = kept.get(rule["ID"], {})
-        if any(held.get(name) != value for name, value in rule.items() if name != "Filter"):
-            return None
+    if not all(_is_held(rule, kept.get(rule["ID"], {})) for rule in wanted):
+        return None
     of_others = f"; {len(others)} rules of others stay" if others else ""
     return f"{TEMP}/ expires after {wish.temp_days} d, unfinished uploads after 1 d{of_others}"
 
 
-async def _rules(client: S3Client, bucket: str) -> list[Mapping[str, object]]:
+def _is_held(wanted: Rule, kept: Rule) -> bool:
+    """Whether a rule was read back as it was sent. Some servers leave an empty prefix out."""
+    same = all(kept.get(name) == value for name, value in wanted.items() if name != "Filter")
+    return same and _prefix(kept) == _prefix(wanted)
+
+
+def _prefix(rule: Rule) -> str:
+    scope = rule.get("Filter")
+    return str(scope.get("Prefix", "")) if isinstance(scope, dict) else str(rule.get("Prefix", ""))
+
+
+async def _rules(client: S3Client, bucket: str) -> list[Rule]:
     try:
         found = await client.get_bucket_lifecycle_configuration(Bucket=bucket)
     except ClientError as exc:
@@ -196,20 +202,24 @@ async def _access_log(client: S3Client, wish: Wish) -> str | None:
 async def _let_log(client: S3Client, target: str) -> str:
     """Let the service that logs write to the bucket; a policy that is there already is its owner's matter."""
     try:
-        await client.get_bucket_policy(Bucket=target)
+        kept = (await client.get_bucket_policy(Bucket=target))["Policy"]
     except ClientError as exc:
         if code_of(exc) != "NoSuchBucketPolicy":
             raise
     else:
-        return "; its own policy has to let logging.s3.amazonaws.com write there"
+        return "" if _STATEMENT in kept else "; its own policy has to let logging.s3.amazonaws.com write there"
     statement = {
-        "Sid": "millrace-access-log",
+        "Sid": _STATEMENT,
         "Effect": "Allow",
         "Principal": {"Service": "logging.s3.amazonaws.com"},
         "Action": "s3:PutObject",
         "Resource": f"arn:aws:s3:::{target}/*",
     }
-    await client.put_bucket_policy(
-        Bucket=target, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    )
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    try:
+        await client.put_bucket_policy(Bucket=target, Policy=policy)
+    except ClientError as exc:
+        if status_of(exc) >= 500:
+            raise
+        return f"; what lets the server write there was refused ({code_of(exc)})"
     return ""

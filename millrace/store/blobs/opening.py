@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# As botocore takes it: servers of others have fewer rules than Amazon.
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:[A-Za-z0-9:/._-]{1,255}")
 HEAL_EVERY_S: Final = 10.0
 SWEEP_EVERY_S: Final = 3600.0
 
@@ -54,6 +57,7 @@ async def open_s3(settings: StorageSettings) -> AsyncIterator[S3BlobStore]:
     """
     if settings.s3_bucket is None:
         raise ConfigurationError("Media is to go to S3, but to no bucket: set MILLRACE_S3_BUCKET.")
+    check_bucket(settings.s3_bucket)
     try:
         # A second and 40 MB that a local folder does without, and packages.
         from millrace.store.blobs.s3 import S3BlobStore, open_client  # noqa: PLC0415 - as the line above says
@@ -66,6 +70,15 @@ async def open_s3(settings: StorageSettings) -> AsyncIterator[S3BlobStore]:
         yield S3BlobStore(
             client, settings.s3_bucket, encryption=encryption, public_base_url=settings.s3_public_base_url
         )
+
+
+def check_bucket(name: str) -> None:
+    """Refuse what the client would not send.
+
+    :raises ConfigurationError: it cannot be the name of a bucket.
+    """
+    if not _BUCKET.fullmatch(name):
+        raise ConfigurationError("This cannot be the name of a bucket: it is made of a-z, 0-9, '.' and '-'.")
 
 
 async def keep_order(blobs: BlobStore, settings: StorageSettings, folder: Path, clock: Clock) -> None:
