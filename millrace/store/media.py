@@ -91,8 +91,9 @@ async def lent(blobs: BlobStore, key: str, share_id: str) -> AsyncIterator[Path]
         except BlobMissing as exc:
             if not is_temporary(key):
                 raise
+            # Two commands: a stage that has given a share up goes on with it when that very stage is replayed.
             raise BlobMissing(
-                "the media of this share has expired: fetch it again with "
-                f"`millrace replay media --share {share_id} --force`, or share it again"
+                f"the media of this share has expired: fetch it again with `millrace replay media --share {share_id} "
+                f"--force`, then go on with `millrace replay transcribe --share {share_id}`; or share it again"
             ) from exc
         yield path

@@ -199,6 +199,44 @@ async def test_a_healer_that_is_killed_in_mid_upload_leaves_no_object_and_loses_
     assert await s3.read(KEYS[0]) == content
 
 
+class _DyingAtPut(LocalBlobStore):
+    """The process dies before or after the file is there."""
+
+    step: Callable[[], None]
+
+    async def put_bytes(self, key: str, content: bytes, about: About = ABOUT) -> None:
+        self.step()
+        await super().put_bytes(key, content, about)
+        self.step()
+
+
+@pytest.mark.parametrize("steps", range(2))
+async def test_a_process_that_dies_while_it_falls_back_leaves_no_file_that_nobody_heals(
+    steps: int, down: StorageSettings, s3: S3BlobStore, tmp_path: Path
+) -> None:
+    async with opening.open_s3(down) as away:
+        dying = _DyingAtPut(tmp_path)
+        dying.step = dies_after(steps)
+        with pytest.raises(Died):
+            await FallbackBlobStore(dying, away).put_bytes("uploads/a", b"x", ABOUT)
+    store = FallbackBlobStore(LocalBlobStore(tmp_path), s3)
+    assert (await heal(store, now() + timedelta(hours=2))).left == 0
+    assert await s3.exists("uploads/a") == (steps == 1)
+    assert not await store.local.exists("uploads/a")
+
+
+@pytest.mark.parametrize("server", [pytest.param("versitygw", marks=pytest.mark.versitygw)], indirect=True)
+async def test_uploads_go_to_the_folder_when_the_keys_are_refused_too(
+    settings: StorageSettings, tmp_path: Path
+) -> None:
+    known = {**settings.model_dump(), "s3_secret_access_key": "a-wrong-one"}
+    await fallen_back(StorageSettings.model_validate(known), tmp_path, {KEYS[0]: b"kept"})
+    async with opening.open_blobs(settings, tmp_path) as store:
+        assert isinstance(store, FallbackBlobStore)
+        assert await store.local.read(KEYS[0]) == b"kept"
+        assert (await heal(store, now())).moved == 1
+
+
 async def test_a_note_whose_file_never_came_is_forgotten_after_an_hour(s3: S3BlobStore, tmp_path: Path) -> None:
     store = FallbackBlobStore(LocalBlobStore(tmp_path), s3)
     await asyncio.to_thread(store.markers.mark, KEYS[0], ABOUT)

@@ -235,7 +235,7 @@ async def test_media_that_is_gone_is_poison(bench: Bench) -> None:
 
 async def test_media_that_has_expired_says_how_to_get_it_back(bench: Bench) -> None:
     with pytest.raises(
-        BlobMissing, match=r"expired: .* `millrace replay media --share share-1 --force`, or share it"
+        BlobMissing, match=r"expired: .* `millrace replay media --share share-1 --force`, then .* or share it"
     ):
         await bench.work(media_ready(blob_key="temp/videos/2026/11/01/gone-1.mp4"))
 
