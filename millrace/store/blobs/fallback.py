@@ -19,7 +19,7 @@ from millrace.store.blobs.breaker import Breaker
 from millrace.store.blobs.keys import drawn, is_temporary
 from millrace.store.blobs.local import LocalBlobStore
 from millrace.store.blobs.markers import Markers
-from millrace.store.blobs.port import NOTHING, About, BlobMissing, Progress
+from millrace.store.blobs.port import NOTHING, About, BlobMissing, Progress, Refused
 
 if TYPE_CHECKING:
     from millrace.store.blobs.s3 import S3BlobStore
@@ -102,9 +102,12 @@ class FallbackBlobStore:
 
     @contextmanager
     def judged(self) -> Iterator[None]:
-        """What comes of a request to S3, for whoever asks whether to make one."""
+        """What comes of a request to S3, for whoever asks whether to make one. Who refuses answers at once."""
         try:
             yield
+        except Refused:
+            self.breaker.succeeded()
+            raise
         except Unavailable:
             self.breaker.failed()
             raise

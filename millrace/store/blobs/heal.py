@@ -17,11 +17,15 @@ from typing import Final
 from millrace.errors import Unavailable
 from millrace.store.blobs.fallback import FallbackBlobStore
 from millrace.store.blobs.markers import Marked
+from millrace.store.blobs.port import Refused
 
 log = logging.getLogger(__name__)
 
 _WRITTEN_WITHIN: Final = timedelta(hours=1)
 """A note without its file is that of a writer which is still copying, or was killed."""
+
+_MOST_REFUSED: Final = 5
+"""One file that S3 will not take does not hold the others up; so many are no matter of files."""
 
 
 @dataclass
@@ -52,7 +56,7 @@ async def heal(store: FallbackBlobStore, now: datetime, report: Callable[[str], 
 async def _heal(
     store: FallbackBlobStore, noted: list[Marked], now: datetime, report: Callable[[str], object]
 ) -> Healed:
-    done = Healed(left=len(noted))
+    done, refused = Healed(left=len(noted)), 0
     for marked in noted:
         if not store.breaker.lets_through():
             done.reason = "S3 does not work at present"
@@ -62,7 +66,10 @@ async def _heal(
                 moved = await _move(store, marked, now)
         except Unavailable as exc:
             done.reason = str(exc)
-            break
+            refused += 1
+            if not isinstance(exc, Refused) or refused == _MOST_REFUSED:
+                break
+            continue
         if moved:
             report(f"{marked.key} is in S3")
         done.moved += moved

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from millrace.store.blobs.keys import BadKey, check_key
 from millrace.store.blobs.local import sync_folder, write_durably
@@ -40,7 +40,6 @@ class Marked:
     key: str
     about: About
     since: datetime
-    note: Path
 
 
 class Markers:
@@ -114,9 +113,11 @@ def _read(note: Path) -> Marked | None:
         since = datetime.fromtimestamp(note.stat().st_mtime, UTC)
         said = _Note.model_validate_json(note.read_bytes())
         check_key(said.key)
+        about = About(decode(said.metadata), said.content_type)
+        encode(about.metadata)
     except FileNotFoundError:
         return None
-    except (ValidationError, BadKey):
+    except (ValueError, BadKey):  # pydantic's error is a ValueError
         log.error("%s says nothing about a file: somebody has changed it", note)  # noqa: TRY400 - no stack needed
         return None
-    return Marked(said.key, About(decode(said.metadata), said.content_type), since, note)
+    return Marked(said.key, about, since)

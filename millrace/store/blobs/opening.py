@@ -17,7 +17,7 @@ from millrace.errors import ConfigurationError, Unavailable
 from millrace.settings import StorageSettings
 from millrace.store.blobs.fallback import FallbackBlobStore
 from millrace.store.blobs.heal import heal
-from millrace.store.blobs.local import LocalBlobStore
+from millrace.store.blobs.local import LENT, LocalBlobStore
 from millrace.store.blobs.markers import Markers
 from millrace.store.blobs.port import BlobStore
 from millrace.store.blobs.sweep import sweep_store
@@ -44,20 +44,24 @@ async def open_blobs(settings: StorageSettings, folder: Path) -> AsyncIterator[B
     if settings.storage_mode == "local":
         yield local
         return
-    async with open_s3(settings) as s3:
+    async with open_s3(settings, scratch=local.root / LENT) as s3:
         percent = settings.hybrid_s3_percent if settings.storage_mode == "hybrid" else None
         yield FallbackBlobStore(local, s3, percent=percent)
 
 
 @asynccontextmanager
-async def open_s3(settings: StorageSettings) -> AsyncIterator[S3BlobStore]:
-    """The bucket alone.
+async def open_s3(settings: StorageSettings, scratch: Path | None = None) -> AsyncIterator[S3BlobStore]:
+    """The bucket alone; `scratch` as in `S3BlobStore`.
 
     :raises ConfigurationError: a setting is missing or wrong, or a package is not installed.
     """
     if settings.s3_bucket is None:
         raise ConfigurationError("Media is to go to S3, but to no bucket: set MILLRACE_S3_BUCKET.")
     check_bucket(settings.s3_bucket)
+    if (settings.s3_access_key_id is None) != (settings.s3_secret_access_key is None):
+        raise ConfigurationError(
+            "A key of S3 goes with its secret: set both MILLRACE_S3_ACCESS_KEY_ID and MILLRACE_S3_SECRET_ACCESS_KEY."
+        )
     try:
         # A second and 40 MB that a local folder does without, and packages.
         from millrace.store.blobs.s3 import S3BlobStore, open_client  # noqa: PLC0415 - as the line above says
@@ -68,7 +72,11 @@ async def open_s3(settings: StorageSettings) -> AsyncIterator[S3BlobStore]:
     encryption = None if settings.s3_encryption == "none" else settings.s3_encryption
     async with open_client(settings) as client:
         yield S3BlobStore(
-            client, settings.s3_bucket, encryption=encryption, public_base_url=settings.s3_public_base_url
+            client,
+            settings.s3_bucket,
+            encryption=encryption,
+            public_base_url=settings.s3_public_base_url,
+            scratch=scratch,
         )
 
 

@@ -23,6 +23,10 @@ class BlobMissing(Poison):
     """The store has nothing under this key (any more)."""
 
 
+class Refused(Unavailable):
+    """The store answers, and will not do it until somebody changes something."""
+
+
 @dataclass(frozen=True)
 class About:
     """What is kept beside the bytes where a store has room for it (S3; a folder has none).

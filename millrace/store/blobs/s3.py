@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import aioboto3
 from aiobotocore.config import AioConfig
@@ -55,6 +55,7 @@ class S3BlobStore:
 
     :param encryption: `AES256`, `aws:kms`, or None to leave it to the bucket.
     :param public_base_url: where everybody reads the bucket's content, a CDN for instance.
+    :param scratch: folder for what is lent, which somebody sweeps; the machine's own for temporary files by default.
     :param part: bytes of a file that are sent at a time.
     """
 
@@ -65,12 +66,14 @@ class S3BlobStore:
         *,
         encryption: str | None = "AES256",
         public_base_url: str | None = None,
+        scratch: Path | None = None,
         part: int = PART_BYTES,
     ) -> None:
         self.client = client
         self.bucket = bucket
         self._encryption = encryption
         self._public = public_base_url.rstrip("/") if public_base_url else None
+        self._scratch = scratch
         self._part = part
 
     async def put_file(self, key: str, path: Path, about: About = NOTHING, progress: Progress | None = None) -> None:
@@ -117,8 +120,15 @@ class S3BlobStore:
     @asynccontextmanager
     async def local_copy(self, key: str, progress: Progress | None = None) -> AsyncIterator[Path]:
         """A temporary file with the object's bytes, named as it is."""
-        with tempfile.TemporaryDirectory(prefix="millrace-blob-", ignore_cleanup_errors=True) as folder:
-            path = Path(folder, check_key(key)[-1])
+        name = check_key(key)[-1]
+        try:
+            if self._scratch is not None:
+                await asyncio.to_thread(self._scratch.mkdir, parents=True, exist_ok=True)
+            lent = tempfile.TemporaryDirectory(prefix="blob-", dir=self._scratch, ignore_cleanup_errors=True)
+        except OSError as exc:
+            raise Unavailable(f"the folder for temporary files cannot be written: {exc.strerror or exc}") from exc
+        with lent as folder:
+            path = Path(folder, name)
             with await asyncio.to_thread(path.open, "xb") as file:
                 await self._download(key, file, progress)
             yield path
@@ -216,4 +226,10 @@ async def open_client(settings: StorageSettings) -> AsyncIterator[S3Client]:
             client = await stack.enter_async_context(making)
         except ValueError:
             raise ConfigurationError("MILLRACE_S3_ENDPOINT is not a URL: give http(s)://host:port") from None
+        client.meta.events.register_last("before-call.s3", _expect_nothing)
         yield client
+
+
+def _expect_nothing(params: dict[str, Any], **_: object) -> None:
+    """Send content without a question first: aiohttp waits for the answer to it without any limit of time."""
+    params["headers"].pop("Expect", None)

@@ -19,6 +19,7 @@ from botocore.exceptions import (
 )
 
 from millrace.errors import Unavailable
+from millrace.store.blobs.port import Refused
 
 CUT_OFF: Final = (BotoCoreError, aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError)
 """No answer, or only the beginning of one."""
@@ -32,10 +33,6 @@ _SENTENCES: Final = {
     "RequestTimeTooSkewed": "this machine's clock is wrong",
     "NotImplemented": "it does not know all of what it was asked; MILLRACE_S3_ENCRYPTION=none asks for no encryption",
 }
-
-
-class Refused(Unavailable):
-    """The S3 server answers, and will not do it until somebody changes something."""
 
 
 def code_of(error: ClientError) -> str:

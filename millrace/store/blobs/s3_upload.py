@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 PART_BYTES: Final = 8 << 20
 """What is held in memory of a file. Smaller files go in one request."""
+SENT_WITHIN_S: Final = 120.0
+"""For one part and its tries; the client has no limit for a server that stops reading."""
 _MOST_PARTS: Final = 10_000
 """S3's limit (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)."""
 _ABORT_WITHIN_S: Final = 10.0
@@ -59,7 +61,8 @@ async def upload(
     part = part_size(size, part)
     if size <= part:
         content = await asyncio.to_thread(source.read)
-        await client.put_object(**place, Body=content, **more)  # type: ignore[arg-type]  # as `more` says
+        async with asyncio.timeout(SENT_WITHIN_S):
+            await client.put_object(**place, Body=content, **more)  # type: ignore[arg-type]  # as `more` says
         _tell(progress, size, size)
         return
     began = await client.create_multipart_upload(**place, **more)  # type: ignore[arg-type]  # as `more` says
@@ -69,7 +72,8 @@ async def upload(
         sent = 0
         while content := await asyncio.to_thread(source.read, part):
             number = len(parts) + 1
-            done = await client.upload_part(**place, UploadId=upload_id, PartNumber=number, Body=content)
+            async with asyncio.timeout(SENT_WITHIN_S):
+                done = await client.upload_part(**place, UploadId=upload_id, PartNumber=number, Body=content)
             parts.append({"ETag": done["ETag"], "PartNumber": number})
             sent += len(content)
             _tell(progress, sent, size)

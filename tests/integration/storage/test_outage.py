@@ -237,6 +237,22 @@ async def test_uploads_go_to_the_folder_when_the_keys_are_refused_too(
         assert (await heal(store, now())).moved == 1
 
 
+@pytest.mark.parametrize("server", [pytest.param("versitygw", marks=pytest.mark.versitygw)], indirect=True)
+async def test_a_file_that_s3_will_not_take_does_not_hold_the_others_up(
+    down: StorageSettings, settings: StorageSettings, tmp_path: Path
+) -> None:
+    await fallen_back(down, tmp_path, {"temp/taken/inside": b"x"})
+    await fallen_back(down, tmp_path, {KEYS[0]: b"y"})
+    async with opening.open_blobs(settings, tmp_path) as store:
+        assert isinstance(store, FallbackBlobStore)
+        await store.s3.put_bytes("temp/taken", b"a file where this server would need a folder")
+        done = await heal(store, now())
+        assert (done.moved, done.left) == (1, 1)
+        assert done.reason is not None
+        assert await store.s3.read(KEYS[0]) == b"y"
+        assert await store.read("temp/taken/inside") == b"x"
+
+
 async def test_a_note_whose_file_never_came_is_forgotten_after_an_hour(s3: S3BlobStore, tmp_path: Path) -> None:
     store = FallbackBlobStore(LocalBlobStore(tmp_path), s3)
     await asyncio.to_thread(store.markers.mark, KEYS[0], ABOUT)

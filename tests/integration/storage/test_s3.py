@@ -21,9 +21,9 @@ from millrace.errors import ConfigurationError, Unavailable
 from millrace.settings import StorageSettings
 from millrace.store.blobs import About, BlobMissing
 from millrace.store.blobs.opening import open_blobs, open_s3
+from millrace.store.blobs.port import Refused
 from millrace.store.blobs.s3 import S3BlobStore, open_client
 from millrace.store.blobs.s3_download import download
-from millrace.store.blobs.s3_errors import Refused
 from tests.integration.storage.conftest import PART, environment
 from tests.support.cutting_proxy import CuttingProxy, cutting
 from tests.support.process import begin
@@ -105,6 +105,7 @@ async def test_encryption_is_asked_for_with_every_object_unless_the_settings_say
         await through.put_file("temp/large", large)
         await through.put_bytes("temp/small", b"x")
         assert asked_for_encryption(proxy) == ["POST", "PUT"], "when it begins, and in one request"
+        assert b"100-continue" not in proxy.asked, "aiohttp would wait for an answer to that without end"
         proxy.asked.clear()
         await S3BlobStore(through.client, through.bucket, encryption=None).put_bytes("temp/plain", b"x")
         assert asked_for_encryption(proxy) == []

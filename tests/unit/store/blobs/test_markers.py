@@ -32,6 +32,9 @@ def test_a_note_that_somebody_has_spoilt_does_not_hide_the_others(tmp_path: Path
     markers.mark(KEY, ABOUT)
     (tmp_path / ".healing" / "a.json").write_text("{")
     (tmp_path / ".healing" / "b.json").write_text('{"key": "../../etc/passwd", "metadata": {}, "content_type": null}')
+    (tmp_path / ".healing" / "c.json").write_text(
+        '{"key": "a", "metadata": {"Not a name": "x"}, "content_type": null}'
+    )
     assert [marked.key for marked in markers.all()] == [KEY]
 
 

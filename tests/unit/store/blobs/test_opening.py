@@ -92,6 +92,13 @@ async def test_s3_without_a_bucket_does_not_start(mode: str, tmp_path: Path) -> 
             pass
 
 
+async def test_a_key_without_its_secret_does_not_start(tmp_path: Path) -> None:
+    half = StorageSettings.model_validate({"storage_mode": "s3", "s3_bucket": "bucket", "s3_access_key_id": "key"})
+    with pytest.raises(ConfigurationError, match="MILLRACE_S3_SECRET_ACCESS_KEY"):
+        async with open_blobs(half, tmp_path):
+            pass
+
+
 async def test_s3_without_its_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith("millrace.store.blobs.s3")]:
         monkeypatch.delitem(sys.modules, name)
