@@ -62,8 +62,7 @@ async def _heal(
             done.reason = "S3 does not work at present"
             break
         try:
-            with store.judged():
-                moved = await _move(store, marked, now)
+            moved = await _move(store, marked, now)
         except Unavailable as exc:
             done.reason = str(exc)
             refused += 1
@@ -81,16 +80,28 @@ async def _move(store: FallbackBlobStore, marked: Marked, now: datetime) -> bool
     """False: it is left as it is for now."""
     path = store.local.path(marked.key)
     size = await asyncio.to_thread(_size, path)
+    with store.judged():  # and no longer: once the file is gone, who looks for it asks S3
+        there = await _sent(store, marked, path, size)
+    if size is None:
+        return await _forget(store, marked, now, there=there)
+    await store.local.delete(marked.key)
+    await asyncio.to_thread(store.markers.remove, marked.key)
+    return True
+
+
+async def _sent(store: FallbackBlobStore, marked: Marked, path: Path, size: int | None) -> bool:
+    """Whether S3 has it; a file that is here it has then.
+
+    :raises Unavailable: it has not.
+    """
     kept = await store.s3.kept(marked.key)
     if size is None:
-        return await _forget(store, marked, now, there=kept is not None)
+        return kept is not None
     if kept is None or kept.size != size:
         await store.s3.put_file(marked.key, path, marked.about)
         kept = await store.s3.kept(marked.key)
     if kept is None or kept.size != size:
         raise Unavailable(f"S3 has taken {marked.key} and does not have it")
-    await store.local.delete(marked.key)
-    await asyncio.to_thread(store.markers.remove, marked.key)
     return True
 
 
