@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 WorksOn = Literal["both", "api", "local"]
@@ -25,10 +26,81 @@ class ServiceSettings(BaseSettings):
     )
 
 
-class CoreSettings(ServiceSettings):
+def _either(name: str, *others: str) -> AliasChoices:
+    """A setting that operators of older systems know by other names; the first one that is set holds."""
+    return AliasChoices(f"MILLRACE_{name}", *others, name.lower())
+
+
+class StorageSettings(BaseModel):
+    """Where media is kept. Mixed into the settings of services that read or write it."""
+
+    storage_mode: Literal["local", "s3", "hybrid"] = Field(
+        default="local",
+        validation_alias=_either("STORAGE_MODE", "STORAGE_MODE"),
+        description="Where media goes: the local folder, S3, or both (hybrid: a share of fetched media to S3)",
+    )
+    s3_bucket: str | None = Field(
+        default=None,
+        validation_alias=_either("S3_BUCKET", "S3_BUCKET", "S3_BUCKET_NAME"),
+        description="The bucket; `millrace storage setup` makes it",
+    )
+    s3_region: str | None = Field(
+        default=None,
+        validation_alias=_either("S3_REGION", "S3_REGION", "AWS_REGION"),
+        description="Its region; by default what boto finds, and us-east-1 with an endpoint of one's own",
+    )
+    s3_endpoint: str | None = Field(
+        default=None,
+        validation_alias=_either("S3_ENDPOINT", "S3_ENDPOINT"),
+        description="URL of an S3-compatible server; Amazon's by default",
+    )
+    s3_access_key_id: SecretStr | None = Field(
+        default=None,
+        validation_alias=_either("S3_ACCESS_KEY_ID", "S3_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"),
+        description="Key; without it and its secret what boto finds (profile, role of the machine)",
+    )
+    s3_secret_access_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=_either("S3_SECRET_ACCESS_KEY", "S3_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY"),
+        description="Its secret",
+    )
+    s3_session_token: SecretStr | None = Field(
+        default=None,
+        validation_alias=_either("S3_SESSION_TOKEN", "AWS_SESSION_TOKEN"),
+        description="Token that goes with a temporary key",
+    )
+    s3_path_style: bool = Field(
+        default=False,
+        validation_alias=_either("S3_PATH_STYLE", "S3_FORCE_PATH_STYLE"),
+        description="The bucket is named in the path and not in the host name, as most servers of one's own need it",
+    )
+    s3_encryption: Literal["AES256", "aws:kms", "none"] = Field(
+        default="AES256", description="Encryption that is asked for with each upload; none: what the bucket does"
+    )
+    s3_public_base_url: str | None = Field(
+        default=None, description="URL below which everybody reads the bucket, a CDN's for instance; for `media_url`"
+    )
+    hybrid_s3_percent: int = Field(
+        default=10, ge=0, le=100, description="Share of fetched media that goes to S3 in the mode hybrid"
+    )
+    temp_hours: float = Field(default=24.0, gt=0, description="How long fetched media stays in the local folder")
+    s3_temp_days: int = Field(
+        default=7, ge=1, description="How long it stays in S3, by the rule that `millrace storage setup` sets"
+    )
+
+    @property
+    def media_kept(self) -> timedelta:
+        """How long fetched media is kept at least, wherever it went; not so long when S3 was away."""
+        local, s3 = timedelta(hours=self.temp_hours), timedelta(days=self.s3_temp_days)
+        return {"local": local, "s3": s3, "hybrid": min(local, s3)}[self.storage_mode]
+
+
+class CoreSettings(StorageSettings, ServiceSettings):
     """For services that read or write media."""
 
-    blobs: Path = Field(description="Folder of the local media store")
+    blobs: Path = Field(
+        description="Folder of the local media store; in the mode s3 for what S3 did not take at once"
+    )
 
 
 class WorkerSettings(ServiceSettings):

@@ -9,16 +9,16 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TypeVar
 
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 
 from millrace.errors import ConfigurationError, MillraceError, Unavailable
-from millrace.settings import ServiceSettings
 
 EXIT_UNAVAILABLE = 69
 EXIT_CRASHED = 70
 EXIT_TEMPORARY = 75
 EXIT_CONFIGURATION = 78
 
-S = TypeVar("S", bound=ServiceSettings)
+S = TypeVar("S", bound=BaseSettings)
 T = TypeVar("T")
 
 
@@ -42,10 +42,16 @@ def load_settings(kind: type[S]) -> S:
         return kind()
     except ValidationError as exc:
         wrong = [
-            f"MILLRACE_{'_'.join(map(str, error['loc'])).upper()} ({error['msg'][0].lower()}{error['msg'][1:]})"
+            f"{_variable(error['loc'])} ({error['msg'][0].lower()}{error['msg'][1:]})"
             for error in exc.errors(include_input=False, include_url=False)
         ]
     raise ConfigurationError(f"Set these in the environment: {', '.join(wrong)}.")
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    """The variable of a setting: by its field, or as it was read under one of its names."""
+    name = "_".join(map(str, place))
+    return name if name.isupper() else f"MILLRACE_{name.upper()}"
 
 
 def settings_or_exit(kind: type[S]) -> S:

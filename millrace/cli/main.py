@@ -18,6 +18,7 @@ from millrace.cli.exits import SOFTWARE
 from millrace.cli.replay import replay
 from millrace.cli.search import search
 from millrace.cli.share import share_app
+from millrace.cli.storage import storage_app
 from millrace.cli.up import up
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ app.command()(replay)
 app.add_typer(share_app, name="share")
 app.add_typer(budget_app, name="budget")
 app.add_typer(dead_app, name="dead")
+app.add_typer(storage_app, name="storage")
 app.add_typer(topics_app, name="topics")
 app.add_typer(database_app, name="database")
 app.add_typer(schemas_app, name="schemas")

@@ -38,7 +38,7 @@ class Package:
     @property
     def title(self) -> str:
         """For people: name and version."""
-        return f"{_TITLES[self.name]} {self.artifacts[0].version}"
+        return f"{_TITLES.get(self.name, self.name)} {self.artifacts[0].version}"
 
     @property
     def size(self) -> int:

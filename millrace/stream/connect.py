@@ -21,7 +21,8 @@ from millrace.kafka.producer import open_producer
 from millrace.ledger.client import open_ledger
 from millrace.ledger.topics import DECISIONS, REQUESTS
 from millrace.settings import StageSettings
-from millrace.store.blobs import BlobStore, LocalBlobStore
+from millrace.store.blobs import BlobStore
+from millrace.store.blobs.opening import keep_order, open_blobs
 from millrace.store.calls import CallStore
 from millrace.store.cancel import CancelStore
 from millrace.store.database import Database
@@ -94,8 +95,9 @@ async def connect(
     catalog = Catalog.load(records=spec.records)
     codec = await _codec(stack, catalog, spec, settings, hands_over=hands_over)
     await stack.enter_async_context(serve_ops(settings.ops_host, settings.ops_port, unready))
+    blobs = await stack.enter_async_context(open_blobs(settings, settings.blobs))
     core, breaker = await _core(
-        stack, catalog, codec, spec, settings, open_handler=open_handler, hands_over=hands_over
+        stack, catalog, codec, spec, settings, blobs=blobs, open_handler=open_handler, hands_over=hands_over
     )
     jobs = JobPool(
         JobRunner(core).execute,
@@ -114,6 +116,7 @@ async def connect(
         lambda: watch_cancelled(stores.cancel, core.stops, core.statuses),
         LeftOpen(spec.name, spec.hard_limit, stores.calls, stores.work, Recovery(stores.calls, core.ledger)).watch,
         watch.run,
+        lambda: keep_order(blobs, settings, settings.blobs, core.clock),
     )
     return Parts(jobs, watch, breaker, background)
 
@@ -125,6 +128,7 @@ async def _core(
     spec: StageSpec,
     settings: StageSettings,
     *,
+    blobs: BlobStore,
     open_handler: OpenHandler[E, R],
     hands_over: bool,
 ) -> tuple[Core[E, R], DeadLetterBreaker]:
@@ -135,7 +139,7 @@ async def _core(
     database = Database(pool)
     producer = await enter(open_producer(settings.kafka))
     ledger = await enter(open_ledger(settings.kafka, codec, producer, source=spec.group))
-    handler = await enter(open_handler(Resources(database, LocalBlobStore(settings.blobs))))
+    handler = await enter(open_handler(Resources(database, blobs)))
     stores = _stores(database, catalog, spec, settings)
     await stores.gates.look()  # what is closed stays closed over a restart
     limit = DeadLimit(settings.dead_share, settings.dead_last, settings.dead_least)

@@ -13,6 +13,7 @@ import uvicorn
 
 from millrace.errors import ConfigurationError, MillraceError
 from millrace.startup import EXIT_CRASHED, enter_patiently, exit_status, load_settings, say
+from millrace.store.blobs.opening import keep_order
 from millrace.telemetry.logs import quieten_libraries
 from services.api_gateway.app import create_app
 from services.api_gateway.connect import NAME, connected
@@ -81,9 +82,11 @@ async def serve(settings: GatewaySettings) -> None:
             reading = tasks.create_task(
                 DeadLetterProjection(parts.pool, settings.kafka, parts.catalog.dead_topics).run()
             )
+            keeping = tasks.create_task(keep_order(parts.blobs, settings, settings.blobs, parts.clock))
             await _Server(config).serve(sockets=[bound])
             await _stop(parts.drainer, draining)
             await stop(reading)
+            await stop(keeping)
 
 
 def _log_at(level: str) -> None:

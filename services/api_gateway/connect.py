@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
 from millrace.clock import SystemClock
@@ -17,7 +18,8 @@ from millrace.kafka.producer import open_producer
 from millrace.ledger.client import open_ledger
 from millrace.ledger.topics import DECISIONS, REQUESTS
 from millrace.models.build import open_embedding
-from millrace.store.blobs import LocalBlobStore, sweep, sweep_incoming
+from millrace.store.blobs.opening import open_blobs
+from millrace.store.blobs.sweep import sweep
 from millrace.store.pool import open_pool
 from millrace.store.version import verify_migrated
 from services.api_gateway.cancel import CancelDesk
@@ -48,8 +50,8 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
     catalog = Catalog.load()
     written = (TOPIC, REQUESTS, *(f"{stage}.requested" for stage in catalog.stages))
     await verify_topics(settings.kafka, catalog, (*written, DECISIONS, *catalog.dead_topics))
-    await asyncio.to_thread(prepare_folders, settings.uploads, settings.blobs)
     clock = SystemClock()
+    await asyncio.to_thread(prepare_folder, settings.uploads, clock.now())
     with Registry(settings.registry) as registry:
         codec = await Codec.connect(registry, catalog, written)
         async with (
@@ -59,10 +61,10 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                 settings.kafka, codec, producer, source=NAME, clock=clock, answer_within_s=settings.cap_change_s
             ) as ledger,
             open_embedding(settings, care=None) as model,
+            open_blobs(settings, settings.blobs) as blobs,
         ):
             await verify_migrated(pool)
             search = Search(Passages(pool), model, ledger, grant_within_s=settings.search_grant_s)
-            blobs = LocalBlobStore(settings.blobs)
             publisher = KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes)
             drainer = Drainer(pool, publisher)
             try:
@@ -88,19 +90,15 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                 await publisher.close()
 
 
-def prepare_folders(uploads: Path, blobs: Path) -> None:
-    """Make the folder of uploads, and sweep what processes that were killed have left there and in the media store.
+def prepare_folder(uploads: Path, now: datetime) -> None:
+    """Make the folder of uploads, and sweep what processes that were killed have left there.
 
-    :raises ConfigurationError: one of them cannot be made, read or written.
+    :raises ConfigurationError: it cannot be made, read or written.
     """
     try:
         uploads.mkdir(parents=True, exist_ok=True)
-        sweep(uploads, "upload-*")
+        sweep(uploads, "upload-*", now)
     except OSError as exc:
         raise ConfigurationError(
             f"The folder for uploads cannot be used ({exc.strerror}): set MILLRACE_UPLOAD_FOLDER or MILLRACE_BLOBS."
         ) from exc
-    try:
-        sweep_incoming(blobs)
-    except OSError as exc:
-        raise ConfigurationError(f"The media store cannot be used ({exc.strerror}): set MILLRACE_BLOBS.") from exc

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from millrace.contracts.share_api import ShareRequest
-from millrace.store.blobs import BlobStore, content_key
+from millrace.store.blobs import BlobStore, content_key, put_once
 from services.api_gateway import domain
 from services.api_gateway.errors import BadRequest, TooLarge, Unreadable, WrongType
 from services.api_gateway.forms import Form, Limits, ReceivedFile, receive_form
@@ -73,8 +73,8 @@ class Intake:
             fields = _fields(form)
             upload = None if form.file is None else _upload(form.file)
             draft = domain.draft(fields, upload, max_text_bytes=self._limits.text)
-            if form.file is not None and upload is not None and not await self._blobs.exists(upload.blob_key):
-                await self._blobs.put_file(upload.blob_key, form.file.path)
+            if form.file is not None and upload is not None:
+                await put_once(self._blobs, upload.blob_key, form.file.path)
             return draft
 
 

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from millrace.clock import SystemClock
 from millrace.fetch.extraction import Limits, compile_extractors
 from millrace.store.extractions import ExtractionStore
+from millrace.store.media import MediaShelf
 from millrace.stream.connect import Resources
 from services.media_agent.adapters.probe import AvProber
 from services.media_agent.adapters.sources import Reach, SourceFetcher
@@ -29,6 +31,8 @@ async def build_handler(settings: MediaSettings, resources: Resources) -> AsyncI
     )
     yield MediaHandler(
         blobs=resources.blobs,
+        shelf=MediaShelf(resources.database, resources.blobs, SystemClock(), settings.media_kept),
+        kept_for=settings.media_kept,
         fetcher=SourceFetcher(
             reach=Reach(settings.allowed_hosts),
             limits=limits,

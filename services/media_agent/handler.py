@@ -14,10 +14,11 @@ from millrace.errors import Poison
 from millrace.fetch.addresses import target_of
 from millrace.ids import content_hash
 from millrace.money import ZERO, MicroUSD, cost_of
-from millrace.store.blobs import BlobStore, content_key, fingerprint
+from millrace.store.blobs import BlobStore, fingerprint
+from millrace.store.media import fetch_period
 from millrace.stream.stage import MODEL_OPTION, Finished, Plan, Run, StageHandler
 from services.media_agent.domain import NO_VIDEO, Caption, Fetched, MediaResult, Probe, check_probe, suffix_of
-from services.media_agent.ports import Fetcher, Prober
+from services.media_agent.ports import Fetcher, Prober, Shelf
 
 _PROBE = "probe-1"
 """Stands where other stages name a model; a change in what is read from media changes it."""
@@ -28,6 +29,7 @@ _FETCHED = 0.8  # share of the progress display that fetching takes
 class MediaHandler(StageHandler[ShareCreated, MediaResult]):
     """Fetches media and looks into it. Makes no paid call.
 
+    :param kept_for: how long fetched media is kept at least; it decides when a URL is fetched again.
     :param allow: `host:port` pairs that are exempt from the rules about addresses.
     :param transcribe_price_per_second: US dollars; only for the estimate in the event.
     """
@@ -39,6 +41,8 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
         self,
         *,
         blobs: BlobStore,
+        shelf: Shelf,
+        kept_for: timedelta,
         fetcher: Fetcher,
         prober: Prober,
         allow: frozenset[str],
@@ -46,6 +50,8 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
         transcribe_price_per_second: Decimal,
     ) -> None:
         self._blobs = blobs
+        self._shelf = shelf
+        self._kept_for = kept_for
         self._fetcher = fetcher
         self._prober = prober
         self._allow = allow
@@ -55,7 +61,8 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
     def plan(self, event: Event, options: Mapping[str, str]) -> Plan[ShareCreated] | None:
         """Uploads and URLs are media; text has none.
 
-        The same URL is fetched once: what it holds later is not looked at again unless that is asked for.
+        The same URL is fetched once in half the time that media is kept: of what is fetched later some time is left,
+        too. Which half it is depends on when the share was created, so a replay asks for the same work.
         """
         if not isinstance(event, ShareCreated) or event.source_kind == "text":
             return None
@@ -64,7 +71,8 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
         if event.source_kind == "url":
             target_of(event.url or "", self._allow)
         source = f"{event.source_kind}:{event.url or event.blob_key}"
-        return Plan(event, content_hash(source), _PROBE)
+        period = {"period": fetch_period(event.created_at, self._kept_for)} if event.source_kind == "url" else {}
+        return Plan(event, content_hash(source), _PROBE, period)
 
     def most(self, plan: Plan[ShareCreated]) -> MicroUSD:
         """Fetching is free."""
@@ -78,7 +86,7 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
             async with self._blobs.local_copy(share.blob_key) as path:
                 file = await fingerprint(path)
                 probe = await self._probe(path, file)
-            return self._result(share.blob_key, Fetched(*file), probe)
+            return await self._result(share.blob_key, Fetched(*file), probe)
         with tempfile.TemporaryDirectory(prefix="millrace-media-", ignore_cleanup_errors=True) as folder:
             path = Path(folder, "media")
             fetched = await self._fetcher.fetch(share.url or "", path)
@@ -86,10 +94,12 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
                 return _without_media(fetched)
             await run.progress(_FETCHED)
             probe = await self._probe(path, (fetched.sha256, fetched.size_bytes))
-            key = content_key("media", fetched.sha256, suffix_of(probe.format))
-            if not await self._blobs.exists(key):
-                await self._blobs.put_file(key, path)
-        return self._result(key, fetched, probe)
+            metadata = {
+                "title": share.title or fetched.said.title or probe.tags.get("title", ""),
+                "format": probe.format,
+            }
+            key = await self._shelf.place(path, fetched.sha256, suffix_of(probe.format), metadata)
+        return await self._result(key, fetched, probe)
 
     def event(self, plan: Plan[ShareCreated], done: Finished[MediaResult]) -> ResultEvent:
         """`MediaReady` for the share."""
@@ -112,10 +122,10 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
         check_probe(probe, longest=self._longest)
         return probe
 
-    def _result(self, key: str, file: Fetched, probe: Probe) -> MediaResult:
+    async def _result(self, key: str, file: Fetched, probe: Probe) -> MediaResult:
         return MediaResult(
             blob_key=key,
-            media_url=self._blobs.url(key),
+            media_url=await self._blobs.url(key),
             sha256=file.sha256,
             size_bytes=file.size_bytes,
             duration_ms=probe.duration_ms,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -42,5 +43,16 @@ class Prober(Protocol):
 
         :raises Poison: it is not a media file.
         :raises Retryable: probing was cut off by this machine.
+        """
+        ...
+
+
+class Shelf(Protocol):
+    """Keeps fetched media, the same content once."""
+
+    async def place(self, path: Path, sha256: str, suffix: str, metadata: Mapping[str, str]) -> str:
+        """Keep a file of this hash, and return its key in the media store.
+
+        :raises Unavailable: it cannot be kept at present.
         """
         ...

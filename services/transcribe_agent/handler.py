@@ -10,6 +10,7 @@ from millrace.errors import Skipped
 from millrace.models.choice import Models
 from millrace.money import ZERO, MicroUSD
 from millrace.store.blobs import BlobStore
+from millrace.store.media import lent
 from millrace.store.transcripts import keep_large
 from millrace.stream.stage import MODEL_OPTION, Finished, Plan, Run, StageHandler
 from services.transcribe_agent.domain import Audio, Span, TranscriptResult, is_silent
@@ -77,7 +78,7 @@ class TranscribeHandler(StageHandler[MediaReady, TranscriptResult]):
             return _caption(plan)
         if not media.has_audio:
             raise Skipped("no-audio")
-        async with self._blobs.local_copy(media.blob_key) as path:
+        async with lent(self._blobs, media.blob_key, media.share_id) as path:
             audio = await self._decoder.decode(path)
         spans = await self._detector.spans(audio)
         if is_silent(audio, spans, silent_db=self._silent_db):

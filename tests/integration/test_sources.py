@@ -27,6 +27,7 @@ from services.media_agent.adapters.sources import Reach, SourceFetcher
 from services.media_agent.domain import Fetched
 from services.media_agent.handler import MediaHandler
 from tests.support.media_site import MediaSite, ffmpeg, make_videos, media_site
+from tests.support.shelf import FakeShelf
 
 pytestmark = [pytest.mark.usefixtures("compiled"), pytest.mark.timeout(100)]
 PROBER = AvProber(timeout_s=20)
@@ -143,8 +144,11 @@ async def test_what_cannot_be_media_is_refused_with_a_sentence(site: MediaSite, 
 
 async def shared(site: MediaSite, path: str, store: Path) -> ResultEvent:
     """The stage's event about a page that somebody shared."""
+    blobs = LocalBlobStore(store)
     handler = MediaHandler(
-        blobs=LocalBlobStore(store),
+        blobs=blobs,
+        shelf=FakeShelf(blobs),
+        kept_for=timedelta(days=1),
         fetcher=sources(site),
         prober=PROBER,
         allow=frozenset({site.place}),

@@ -27,7 +27,7 @@ from millrace.kafka.producer import open_producer
 from millrace.progress_line import ProgressPrinter
 from millrace.settings import StageSettings
 from millrace.startup import exit_status, load_settings, say
-from millrace.store.blobs import LocalBlobStore
+from millrace.store.blobs.opening import open_blobs
 from millrace.store.database import Database
 from millrace.store.pool import open_pool
 from millrace.store.replays import ReplayRow, ReplayStore
@@ -153,7 +153,8 @@ async def _connected(
             await verify_migrated(pool)
             database = Database(pool)
             async with (
-                build(settings, Resources(database, LocalBlobStore(settings.blobs))) as handler,
+                open_blobs(settings, settings.blobs) as blobs,
+                build(settings, Resources(database, blobs)) as handler,
                 open_producer(settings.kafka) as producer,
                 open_log(settings.kafka, spec.inputs) as log,
             ):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,12 +11,13 @@ import pytest
 from millrace.contracts.events import MediaReady, ShareCreated
 from millrace.errors import Poison, Retryable, Unavailable
 from millrace.money import MicroUSD
-from millrace.store.blobs import BlobMissing, LocalBlobStore
-from millrace.stream.stage import Finished, Plan, StageHandler
+from millrace.store.blobs import BlobMissing, LocalBlobStore, media_key
+from millrace.stream.stage import GENERATION_OPTION, Finished, Plan, StageHandler, planned
 from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, media_ready, share_created
 from services.media_agent.domain import Fetched, MediaResult, Probe, Said
 from services.media_agent.handler import MediaHandler
+from tests.support.shelf import FakeShelf
 
 CONTENT = b"not really a video"
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -54,11 +55,14 @@ class FakeProber:
 class Bench:
     def __init__(self, folder: Path) -> None:
         self.store = LocalBlobStore(folder)
+        self.shelf = FakeShelf(self.store)
         self.fetcher = FakeFetcher()
         self.prober = FakeProber()
         self.run = FakeRun()
         self.handler: StageHandler[ShareCreated, MediaResult] = MediaHandler(
             blobs=self.store,
+            shelf=self.shelf,
+            kept_for=timedelta(days=1),
             fetcher=self.fetcher,
             prober=self.prober,
             allow=frozenset(),
@@ -84,7 +88,8 @@ def bench(tmp_path: Path) -> Bench:
 async def test_a_url_is_fetched_into_the_store_under_its_content(bench: Bench) -> None:
     result = await bench.work(LINK)
     assert bench.fetcher.fetched == [URL]
-    assert result.blob_key == f"media/{SHA[:2]}/{SHA}.mp4"
+    assert result.blob_key == media_key(SHA, ".mp4", NOW)
+    assert bench.shelf.metadata["title"] == "Inside"
     assert await bench.store.read(result.blob_key) == CONTENT
     assert (result.sha256, result.size_bytes, result.duration_ms) == (SHA, len(CONTENT), 10_000)
     assert bench.run.calls == [], "fetching is not a paid call"
@@ -143,7 +148,7 @@ async def test_the_event_tells_about_the_share_and_the_media(bench: Bench) -> No
     assert isinstance(event, MediaReady)
     assert (event.share_id, event.account, event.title, event.source_url) == ("share-2", "acme", "Inside", URL)
     assert (event.has_audio, event.has_video, event.estimated_cost_micro_usd) == (True, True, 1000)
-    assert event.media_url == bench.store.url(event.blob_key)
+    assert event.media_url == await bench.store.url(event.blob_key)
 
 
 async def test_what_a_page_says_goes_before_what_the_file_says(bench: Bench) -> None:
@@ -171,3 +176,31 @@ def test_the_same_source_is_the_same_work_whoever_shares_it(bench: Bench) -> Non
 def test_a_url_that_is_never_fetched_is_refused_before_any_work(bench: Bench) -> None:
     with pytest.raises(Poison, match="only http and https"):
         bench.handler.plan(share_created(source_kind="url", url="file:///etc/passwd"), {})
+
+
+def test_a_url_is_fetched_again_in_the_next_half_of_the_time_that_media_is_kept(bench: Bench) -> None:
+    midnight = datetime(2026, 11, 27, tzinfo=UTC)
+    keys = {
+        hour: bench.plan(
+            share_created(source_kind="url", url=URL, created_at=midnight + timedelta(hours=hour))
+        ).work_key("media")
+        for hour in (0, 11, 12, 23, 24)
+    }
+    assert keys[0] == keys[11] != keys[12] == keys[23] != keys[24]
+
+
+def test_an_upload_is_kept_so_when_it_was_shared_does_not_matter(bench: Bench) -> None:
+    later = UPLOAD.model_copy(update={"created_at": UPLOAD.created_at + timedelta(days=30)})
+    assert bench.plan(UPLOAD).work_key("media") == bench.plan(later).work_key("media")
+
+
+async def test_media_that_is_asked_for_by_force_is_fetched_again(bench: Bench) -> None:
+    """What `millrace replay media --force` asks for, when the media of a share has expired."""
+    first = await bench.work(LINK)
+    await bench.store.delete(first.blob_key)
+    forced = planned(bench.handler, LINK, {GENERATION_OPTION: "replay-1"})
+    assert forced is not None
+    assert forced.work_key("media") != bench.plan(LINK).work_key("media")
+    again = await bench.handler.work(forced, bench.run)
+    assert bench.fetcher.fetched == [URL, URL]
+    assert await bench.store.read(again.blob_key) == CONTENT

@@ -306,6 +306,13 @@ async def test_media_that_is_gone_is_poison(bench: Bench) -> None:
         await bench.work(media_ready(blob_key="media/other.mp4"))
 
 
+async def test_media_that_has_expired_says_how_to_get_it_back(bench: Bench) -> None:
+    with pytest.raises(
+        BlobMissing, match=r"expired: .* `millrace replay media --share share-1 --force`, then .* or share it"
+    ):
+        await bench.work(media_ready(blob_key="temp/videos/2026/11/01/gone-1.mp4"))
+
+
 async def test_large_segments_go_to_the_media_store(bench: Bench) -> None:
     many = [Segment(start_ms=n, end_ms=n + 1, text="word " * 100) for n in range(0, 4000, 2)]
     bench.transcriber.hears = many

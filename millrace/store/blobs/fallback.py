@@ -1,0 +1,140 @@
+"""The media store over S3 with a local folder: for what is to stay here, and for what S3 does not take at present.
+
+What S3 does not take goes to the folder with a note (`markers`); a healer (`heal`) moves it once S3 answers again.
+Content is looked for in the folder first, then in S3, so a key can be read wherever its bytes are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from millrace.errors import Unavailable
+from millrace.store.blobs.breaker import Breaker
+from millrace.store.blobs.keys import drawn, is_temporary
+from millrace.store.blobs.local import LocalBlobStore
+from millrace.store.blobs.markers import Markers
+from millrace.store.blobs.port import NOTHING, About, BlobMissing, Progress, Refused
+
+if TYPE_CHECKING:
+    from millrace.store.blobs.s3 import S3BlobStore
+
+log = logging.getLogger(__name__)
+
+
+class FallbackBlobStore:
+    """S3 and a folder behind one port.
+
+    :param percent: None sends everything to S3; a number that share of temporary media, and the rest to the folder.
+    """
+
+    def __init__(
+        self, local: LocalBlobStore, s3: S3BlobStore, *, percent: int | None = None, breaker: Breaker | None = None
+    ) -> None:
+        self.local = local
+        self.s3 = s3
+        self.markers = Markers(local.root)
+        self.breaker = breaker or Breaker()
+        self._percent = percent
+
+    async def put_file(self, key: str, path: Path, about: About = NOTHING, progress: Progress | None = None) -> None:
+        """Upload a file, or copy it into the folder."""
+        if not await self._taken_by_s3(key, about, lambda: self.s3.put_file(key, path, about, progress)):
+            await self.local.put_file(key, path, about, progress)
+
+    async def put_bytes(self, key: str, content: bytes, about: About = NOTHING) -> None:
+        """Upload bytes, or write them into the folder."""
+        if not await self._taken_by_s3(key, about, lambda: self.s3.put_bytes(key, content, about)):
+            await self.local.put_bytes(key, content, about)
+
+    async def exists(self, key: str) -> bool:
+        """Whether it is here or in S3.
+
+        :raises Unavailable: it is not here, and S3 does not answer or is left alone.
+        """
+        if await self.local.exists(key):
+            return True
+        if not self.breaker.lets_through():
+            raise Unavailable("S3 does not work at present: it is tried again")
+        with self.judged():
+            return await self.s3.exists(key)
+
+    async def read(self, key: str) -> bytes:
+        """The bytes, from here or from S3."""
+        if await self.local.exists(key):
+            with suppress(BlobMissing):  # healed since
+                return await self.local.read(key)
+        try:
+            return await self.s3.read(key)
+        except BlobMissing:
+            if self.goes_to_s3(key):
+                raise
+            return await self.local.read(key)  # which knows whether its disk is there at all
+
+    @asynccontextmanager
+    async def local_copy(self, key: str, progress: Progress | None = None) -> AsyncIterator[Path]:
+        """The file of the folder, or one downloaded from S3."""
+        async with AsyncExitStack() as stack:
+            yield await self._lend(stack, key, progress)
+
+    async def delete(self, key: str) -> None:
+        """Delete it in both places."""
+        await asyncio.to_thread(self.markers.remove, key)
+        await self.local.delete(key)
+        await self.s3.delete(key)
+
+    async def url(self, key: str) -> str:
+        """Where it is now."""
+        return await (self.local if await self.local.exists(key) else self.s3).url(key)
+
+    async def presigned(self, key: str, expires: timedelta) -> str | None:
+        """A URL of S3; None for what is in the folder."""
+        return await (self.local if await self.local.exists(key) else self.s3).presigned(key, expires)
+
+    def goes_to_s3(self, key: str) -> bool:
+        """Where a key belongs."""
+        return self._percent is None or (is_temporary(key) and drawn(key, self._percent))
+
+    @contextmanager
+    def judged(self) -> Iterator[None]:
+        """What comes of a request to S3, for whoever asks whether to make one. Who refuses answers at once."""
+        try:
+            yield
+        except Refused:
+            self.breaker.succeeded()
+            raise
+        except Unavailable:
+            self.breaker.failed()
+            raise
+        self.breaker.succeeded()
+
+    async def _taken_by_s3(self, key: str, about: About, put: Callable[[], Awaitable[None]]) -> bool:
+        """False when it has to go to the folder; if it belongs to S3, that is noted then."""
+        if not self.goes_to_s3(key):
+            return False
+        if self.breaker.lets_through():
+            try:
+                with self.judged():
+                    await put()
+            except Unavailable as exc:
+                log.warning("%s goes to the local folder until S3 takes it: %s", key, exc)
+            else:
+                return True
+        await asyncio.to_thread(self.markers.mark, key, about)
+        return False
+
+    async def _lend(self, stack: AsyncExitStack, key: str, progress: Progress | None) -> Path:
+        if await self.local.exists(key):
+            with suppress(BlobMissing):
+                return await stack.enter_async_context(self.local.local_copy(key, progress))
+        try:
+            return await stack.enter_async_context(self.s3.local_copy(key, progress))
+        except BlobMissing:
+            if self.goes_to_s3(key):
+                raise
+            return await stack.enter_async_context(self.local.local_copy(key, progress))

@@ -1,0 +1,79 @@
+"""Keys of the media store: which are taken, and which a content gets. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+from millrace.errors import Poison
+
+TEMP: Final = "temp"
+"""First part of the keys of temporary media, which expires. Everything else is kept."""
+
+_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
+_MAX_KEY = 512
+
+
+class BadKey(Poison):
+    """A key that no store would have given out."""
+
+
+def check_key(key: str) -> tuple[str, ...]:
+    """The parts of a key: letters, digits, `.`, `_` and `-`, none starting with a dot, joined by `/`.
+
+    :raises BadKey: for anything else, which includes every way out of the store's folder.
+    """
+    parts = tuple(key.split("/"))
+    if len(key) > _MAX_KEY or not all(_PART.fullmatch(part) for part in parts):
+        raise BadKey("a key of the media store has parts of letters, digits, '.', '_' and '-' joined by '/'")
+    return parts
+
+
+def content_key(prefix: str, sha256: str, suffix: str = "") -> str:
+    """Key of content by its hash: `<prefix>/<first two digits>/<sha256><suffix>`.
+
+    `suffix` is a file name's suffix as somebody gave it; one that is not short and plain is left out.
+
+    :raises BadKey: when `sha256` is not 64 lower-case hex digits, or the prefix is not part of a key.
+    """
+    _check_hash(sha256)
+    suffix = suffix.lower()
+    key = f"{prefix}/{sha256[:2]}/{sha256}{suffix if _SUFFIX.fullmatch(suffix) else ''}"
+    check_key(key)
+    return key
+
+
+def media_key(sha256: str, suffix: str, stored_at: datetime) -> str:
+    """Key of fetched media: `temp/videos/{year}/{month}/{day}/{sha256}-{Unix seconds}.{ext}`, in UTC.
+
+    `suffix` as in `content_key`; one that is not short and plain becomes `.bin`.
+
+    >>> media_key("0" * 64, ".mp4", datetime(2026, 1, 5, tzinfo=UTC))[-22:]
+    '0000000-1767571200.mp4'
+
+    :raises BadKey: when `sha256` is not 64 lower-case hex digits.
+    """
+    _check_hash(sha256)
+    suffix = suffix.lower()
+    at = stored_at.astimezone(UTC)
+    extension = suffix if _SUFFIX.fullmatch(suffix) else ".bin"
+    return f"{TEMP}/videos/{at:%Y/%m/%d}/{sha256}-{int(at.timestamp())}{extension}"
+
+
+def is_temporary(key: str) -> bool:
+    """Whether what lies under the key expires."""
+    return key.startswith(f"{TEMP}/")
+
+
+def drawn(key: str, percent: int) -> bool:
+    """Whether a key is one of so many of a hundred: by its hash, so that everybody draws alike."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % 100 < percent
+
+
+def _check_hash(sha256: str) -> None:
+    if not _SHA256.fullmatch(sha256):
+        raise BadKey("a content key needs the SHA-256 of the content as 64 lower-case hex digits")
