@@ -1257,7 +1257,7 @@ MUTANTS: Final = (
     Mutant(
         "token-runs-out",
         "services/media_agent/adapters/sources.py",
-        "return await self._through_child(url, into, None, tally)",
+        "return await self._through_child(url, into, None, tally, progress)",
         "raise",
         (f"{I}/test_sources.py",),
         "a cached address that has run out fails the share",
@@ -1273,7 +1273,7 @@ MUTANTS: Final = (
     Mutant(
         "not-watched-in-the-child",
         "services/media_agent/adapters/sources.py",
-        "                proxy.watch(self._watch(lambda: largest_in(folder)))\n",
+        "                proxy.watch(counting)\n",
         "",
         (f"{I}/test_sources.py",),
         "media of unknown length is downloaded to its end",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -24,7 +25,7 @@ from yarl import URL
 import millrace
 from millrace.errors import Poison, Retryable, Unavailable
 from millrace.fetch.addresses import NOT_PUBLIC, PUBLIC_PORTS, Target, TargetRefused, is_public, target_of
-from millrace.fetch.connect import CheckedResolver, Watch
+from millrace.fetch.connect import CheckedResolver
 from millrace.http import retry_after_s
 
 _MAX_REDIRECTS = 5
@@ -57,6 +58,10 @@ class Fetched:
 
     sha256: str
     size_bytes: int
+
+
+Told = Callable[[int, int | None], Awaitable[None]]
+"""Told how many bytes came so far, and how many the server has said there are; what it raises ends the fetch."""
 
 
 class NotAFile(Poison):
@@ -120,7 +125,7 @@ class HttpFetcher:
         self._ports = ports
         self._resolver = resolver
 
-    async def fetch(self, url: str, into: Path, watch: Watch | None = None) -> Fetched:
+    async def fetch(self, url: str, into: Path, told: Told | None = None) -> Fetched:
         """Follow at most five redirects and read at most `max_bytes`.
 
         :raises NotAFile: it is a page or a playlist.
@@ -130,7 +135,7 @@ class HttpFetcher:
         """
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._follow(url, into, watch)
+                return await self._follow(url, into, told)
         # Not chained: some quote the URL that a server has redirected to, which may hold a token.
         except TimeoutError:
             raise Retryable("the server of this URL does not answer in time") from None
@@ -141,7 +146,7 @@ class HttpFetcher:
         except aiohttp.ClientError as exc:
             raise Retryable(f"the server of this URL does not answer properly ({type(exc).__name__})") from None
 
-    async def _follow(self, url: str, into: Path, watch: Watch | None) -> Fetched:
+    async def _follow(self, url: str, into: Path, told: Told | None) -> Fetched:
         for _ in range(_MAX_REDIRECTS + 1):
             target = target_of(url, self._allow, self._ports)
             # A session for each hop: no cookie, connection or address is carried from one to the next.
@@ -152,7 +157,7 @@ class HttpFetcher:
                 location = response.headers.get("Location")
                 if response.status not in _REDIRECTS or location is None:
                     _check_answer(response)
-                    return await self._read(response, into, watch)
+                    return await self._read(response, into, told)
                 url = str(URL(url).join(URL(location)))
         raise Poison(f"this URL redirects more than {_MAX_REDIRECTS} times")
 
@@ -173,7 +178,7 @@ class HttpFetcher:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
-    async def _read(self, response: aiohttp.ClientResponse, into: Path, watch: Watch | None) -> Fetched:
+    async def _read(self, response: aiohttp.ClientResponse, into: Path, told: Told | None) -> Fetched:
         if (response.content_length or 0) > self._max_bytes:
             raise self._too_large()
         start = await _start(response)
@@ -189,8 +194,8 @@ class HttpFetcher:
                     if size > self._max_bytes:
                         raise self._too_large()
                     await asyncio.to_thread(_keep, chunk, file, digest)
-                    if watch is not None:
-                        await watch(size)
+                    if told is not None:
+                        await told(size, response.content_length)
                     chunk = await response.content.read(_CHUNK)
         except OSError as exc:
             if isinstance(exc, aiohttp.ClientError | TimeoutError):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from millrace.clock import Clock
 from millrace.errors import Unavailable
-from millrace.store.blobs import About, BlobMissing, BlobStore, is_temporary, media_key
+from millrace.store.blobs import About, BlobMissing, BlobStore, Progress, is_temporary, media_key
 from millrace.store.database import Database
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,9 @@ class MediaShelf:
         # A quarter: with the half of `fetch_period` a quarter is left to whoever comes last.
         self._reuse_for = kept_for / 4
 
-    async def place(self, path: Path, sha256: str, suffix: str, metadata: Mapping[str, str]) -> str:
+    async def place(
+        self, path: Path, sha256: str, suffix: str, metadata: Mapping[str, str], progress: Progress | None = None
+    ) -> str:
         """Keep a file, unless the same content was kept lately and is still there; returns its key.
 
         Two workers with the same content may keep it twice: both keys hold, and one of them is reused later. Who dies
@@ -67,7 +69,7 @@ class MediaShelf:
             return str(known["blob_key"])
         size = (await asyncio.to_thread(path.stat)).st_size
         key = media_key(sha256, suffix, now)
-        await self._blobs.put_file(key, path, About(metadata))
+        await self._blobs.put_file(key, path, About(metadata), progress)
         await self._db.execute(_REMEMBER, sha256, key, size, now)
         return key
 
@@ -80,14 +82,14 @@ class MediaShelf:
 
 
 @asynccontextmanager
-async def lent(blobs: BlobStore, key: str, share_id: str) -> AsyncIterator[Path]:
+async def lent(blobs: BlobStore, key: str, share_id: str, progress: Progress | None = None) -> AsyncIterator[Path]:
     """A share's media as a file to read; see `BlobStore.local_copy`.
 
     :raises BlobMissing: it is gone, with how to get it back.
     """
     async with AsyncExitStack() as stack:
         try:
-            path = await stack.enter_async_context(blobs.local_copy(key))
+            path = await stack.enter_async_context(blobs.local_copy(key, progress))
         except BlobMissing as exc:
             if not is_temporary(key):
                 raise

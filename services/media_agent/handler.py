@@ -18,7 +18,7 @@ from millrace.store.blobs import BlobStore, fingerprint
 from millrace.store.media import fetch_period
 from millrace.stream.stage import MODEL_OPTION, Finished, Plan, Run, StageHandler
 from services.media_agent.domain import NO_VIDEO, Caption, Fetched, MediaResult, Probe, check_probe, suffix_of
-from services.media_agent.ports import Fetcher, Prober, Shelf
+from services.media_agent.ports import Fetcher, Prober, Sent, Shelf
 
 _PROBE = "probe-1"
 """Stands where other stages name a model; a change in what is read from media changes it."""
@@ -83,13 +83,13 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
         """Bring the media into the store and probe it."""
         share = plan.event
         if share.blob_key is not None:
-            async with self._blobs.local_copy(share.blob_key) as path:
+            async with self._blobs.local_copy(share.blob_key, _part(run, 0, _FETCHED)) as path:
                 file = await fingerprint(path)
                 probe = await self._probe(path, file)
             return await self._result(share.blob_key, Fetched(*file), probe)
         with tempfile.TemporaryDirectory(prefix="millrace-media-", ignore_cleanup_errors=True) as folder:
             path = Path(folder, "media")
-            fetched = await self._fetcher.fetch(share.url or "", path)
+            fetched = await self._fetcher.fetch(share.url or "", path, lambda done: run.progress(_FETCHED * done))
             if isinstance(fetched, Caption):
                 return _without_media(fetched)
             await run.progress(_FETCHED)
@@ -98,7 +98,8 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
                 "title": share.title or fetched.said.title or probe.tags.get("title", ""),
                 "format": probe.format,
             }
-            key = await self._shelf.place(path, fetched.sha256, suffix_of(probe.format), metadata)
+            told = _part(run, _FETCHED, 1)
+            key = await self._shelf.place(path, fetched.sha256, suffix_of(probe.format), metadata, told)
         return await self._result(key, fetched, probe)
 
     def event(self, plan: Plan[ShareCreated], done: Finished[MediaResult]) -> ResultEvent:
@@ -135,6 +136,11 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
             title=file.said.title,
             metadata={**probe.tags, **file.said.metadata},
         )
+
+
+def _part(run: Run, start: float, end: float) -> Sent:
+    """Shows bytes as the part of the progress display between two fractions."""
+    return lambda done, of: run.progress(start + (end - start) * done / max(1, of))
 
 
 def _without_media(page: Caption) -> MediaResult:

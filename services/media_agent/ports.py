@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -10,13 +10,19 @@ from pydantic import JsonValue
 
 from services.media_agent.domain import Caption, Fetched, Probe
 
+Progress = Callable[[float], Awaitable[None]]
+"""Told how far something is, 0 to 1."""
+Sent = Callable[[int, int], Awaitable[None]]
+"""Told how many bytes of how many are done, as the media store tells it."""
+
 
 class Fetcher(Protocol):
     """Gets media from the public internet."""
 
-    async def fetch(self, url: str, into: Path) -> Fetched | Caption:
+    async def fetch(self, url: str, into: Path, progress: Progress) -> Fetched | Caption:
         """Write the media that a URL holds or leads to into a file; or what its page says, where there is none.
 
+        :param progress: told while it is read, where its size is known.
         :raises Poison: there is nothing to be had, it is too large or too long, or its address is not public.
         :raises Retryable: the server does not answer, or not now.
         """
@@ -50,7 +56,7 @@ class Prober(Protocol):
 class Shelf(Protocol):
     """Keeps fetched media, the same content once."""
 
-    async def place(self, path: Path, sha256: str, suffix: str, metadata: Mapping[str, str]) -> str:
+    async def place(self, path: Path, sha256: str, suffix: str, metadata: Mapping[str, str], progress: Sent) -> str:
         """Keep a file of this hash, and return its key in the media store.
 
         :raises Unavailable: it cannot be kept at present.

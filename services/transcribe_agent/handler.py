@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from millrace.contracts.events import Event, MediaReady, ResultEvent, TranscriptReady
 from millrace.errors import Skipped
@@ -19,7 +19,7 @@ from services.transcribe_agent.ports import Decoder, SpeechDetector, Transcriber
 from services.transcribe_agent.seams import joined
 from services.transcribe_agent.speech import only_speech, restored
 
-_DECODED = 0.1  # share of the progress display that decoding takes
+_READ, _DECODED = 0.05, 0.1  # shares of the progress display after which media is here, and its sound
 _VERSION = 2
 """Of the way to a transcript: its change makes other work of the same media."""
 
@@ -78,7 +78,11 @@ class TranscribeHandler(StageHandler[MediaReady, TranscriptResult]):
             return _caption(plan)
         if not media.has_audio:
             raise Skipped("no-audio")
-        async with lent(self._blobs, media.blob_key, media.share_id) as path:
+
+        def read(done: int, of: int) -> Awaitable[None]:
+            return run.progress(_READ * done / max(1, of))
+
+        async with lent(self._blobs, media.blob_key, media.share_id, read) as path:
             audio = await self._decoder.decode(path)
         spans = await self._detector.spans(audio)
         if is_silent(audio, spans, silent_db=self._silent_db):

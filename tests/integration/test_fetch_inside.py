@@ -20,6 +20,7 @@ from services.media_agent.domain import Caption, Fetched
 from tests.integration.test_sources import Kept, change
 from tests.support.listener import Listener, listening, names
 from tests.support.media_site import Handler, MediaSite, make_videos, media_site
+from tests.support.unseen import unseen
 
 pytestmark = [pytest.mark.usefixtures("compiled"), pytest.mark.timeout(100)]
 AT_A_TIME = 3
@@ -115,7 +116,7 @@ async def fetched_all(
             try:
                 own = folder / path.strip("/").replace("/", "-")
                 own.mkdir()
-                return await fetcher.fetch(site.url(path), own / "it")
+                return await fetcher.fetch(site.url(path), own / "it", unseen)
             except MillraceError as exc:
                 return exc
 
@@ -171,7 +172,7 @@ async def test_pictures_and_subtitles_are_not_asked_for(site: MediaSite, inside:
     head = f'<meta property="og:image" content="{to}/i.png"><link rel="icon" href="{to}/i.ico">'
     site.answers = {"/p.html": page(f'<video poster="{to}/p.png" src="/video.mp4">{tracks}</video>', head)}
     before = fetch_figures()
-    assert isinstance(await sources(site, inside).fetch(site.url("/p.html"), tmp_path / "it"), Fetched)
+    assert isinstance(await sources(site, inside).fetch(site.url("/p.html"), tmp_path / "it", unseen), Fetched)
     assert inside.came == []
     assert change(before, "ml_fetch_refused_total{reason=address}") == 0, "not even tried"
 
@@ -221,7 +222,7 @@ async def test_a_direct_redirect_leads_nowhere(
     for place in places:
         site.answers = {"/away": redirect(f"http://{place}:{inside.port}/v.mp4", status)}
         with pytest.raises(MillraceError):
-            await fetcher.fetch(site.url("/away"), tmp_path / "it")
+            await fetcher.fetch(site.url("/away"), tmp_path / "it", unseen)
     assert inside.came == []
 
 
@@ -237,5 +238,5 @@ async def test_line_breaks_and_smuggled_headers_in_urls_go_nowhere(
         f"{site.url('/page.html')}{smuggled}",
     ):
         with pytest.raises(MillraceError):
-            await fetcher.fetch(url, tmp_path / "it")
+            await fetcher.fetch(url, tmp_path / "it", unseen)
     assert inside.came == []

@@ -27,6 +27,7 @@ from tests.integration.test_sources import PAGE, Kept, shared, sources
 from tests.support.listener import Listener, listening
 from tests.support.media_site import Handler, MediaSite, media_site
 from tests.support.tls_site import tls_site
+from tests.support.unseen import unseen
 
 pytestmark = [pytest.mark.usefixtures("compiled"), pytest.mark.timeout(60)]
 ROOT = Path(millrace.__file__).parents[1]
@@ -236,7 +237,7 @@ async def test_no_secret_is_in_a_child_a_log_an_error_or_an_event(
     texts: list[str] = []
     for path in ("/page.html", "/bracket", "/label", "/closes"):
         with pytest.raises(MillraceError) as failed:
-            await sources(site, Kept()).fetch(site.url(path), tmp_path / "it")
+            await sources(site, Kept()).fetch(site.url(path), tmp_path / "it", unseen)
         texts.extend(traceback.format_exception(failed.value))  # as it goes into a dead letter
     assert any("program.py" in one for one in seen), "the child was looked at"
     assert passwords

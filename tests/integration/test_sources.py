@@ -28,6 +28,7 @@ from services.media_agent.domain import Fetched
 from services.media_agent.handler import MediaHandler
 from tests.support.media_site import MediaSite, ffmpeg, make_videos, media_site
 from tests.support.shelf import FakeShelf
+from tests.support.unseen import unseen
 
 pytestmark = [pytest.mark.usefixtures("compiled"), pytest.mark.timeout(100)]
 PROBER = AvProber(timeout_s=20)
@@ -96,7 +97,7 @@ async def test_files_pages_and_playlists_become_media(
         "/master": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=90000,RESOLUTION=160x120\nvideo.m3u8\n",
     }
     before = fetch_figures()
-    fetched = await sources(site).fetch(site.url(path), tmp_path / "it")
+    fetched = await sources(site).fetch(site.url(path), tmp_path / "it", unseen)
     assert isinstance(fetched, Fetched)
     assert fetched.size_bytes == (tmp_path / "it").stat().st_size
     probe = await PROBER.probe(tmp_path / "it")
@@ -110,7 +111,7 @@ async def test_files_pages_and_playlists_become_media(
 
 async def test_the_site_says_what_the_video_is_about(site: MediaSite, tmp_path: Path) -> None:
     site.answers = {"/talk.html": PAGE.replace("{src}", "/video.mp4")}
-    fetched = await sources(site).fetch(site.url("/talk.html"), tmp_path / "it")
+    fetched = await sources(site).fetch(site.url("/talk.html"), tmp_path / "it", unseen)
     assert isinstance(fetched, Fetched)
     assert (fetched.said.title or "").startswith("A talk")
     assert fetched.said.metadata["description"] == "About mills"
@@ -137,7 +138,7 @@ async def test_what_cannot_be_media_is_refused_with_a_sentence(site: MediaSite, 
     }
     sentence, route = REFUSED[path]
     with pytest.raises(route, match=sentence):
-        await sources(site).fetch(site.url(path), tmp_path / "it")
+        await sources(site).fetch(site.url(path), tmp_path / "it", unseen)
     assert not any(name.endswith(".ts") for name in site.asked), "refused before anything was downloaded"
     assert names_in(tmp_path) == []
 
@@ -159,6 +160,17 @@ async def shared(site: MediaSite, path: str, store: Path) -> ResultEvent:
     assert plan is not None
     result = await handler.work(plan, FakeRun())
     return handler.event(plan, Finished(plan.work_key("media"), result, MicroUSD(0), NOW))
+
+
+async def test_how_far_a_download_is_can_be_seen(site: MediaSite, tmp_path: Path) -> None:
+    seen: list[float] = []
+
+    async def progress(done: float) -> None:
+        seen.append(done)
+
+    await sources(site).fetch(site.url("/video.mp4"), tmp_path / "it", progress)
+    assert seen == sorted(seen)
+    assert (seen[0] > 0, seen[-1]) == (True, 1.0)
 
 
 async def test_a_page_without_a_video_becomes_its_caption(site: MediaSite, tmp_path: Path) -> None:
@@ -209,7 +221,7 @@ async def test_media_that_is_too_long_is_not_read_to_its_end(
         site.answers = {"/page.html": PAGE.replace("{src}", f"/long{suffix}")}
         path = "/page.html" if through_page else f"/long{suffix}"
         with pytest.raises(Poison, match="at most 30 min are taken"):
-            await sources(site).fetch(site.url(path), into / "it")
+            await sources(site).fetch(site.url(path), into / "it", unseen)
         assert site.sent < looked_at + BUFFERED < file.stat().st_size
 
 
@@ -222,7 +234,7 @@ async def test_too_many_bytes_are_refused_on_their_way_through_the_child(site: M
 
     site.answers = {"/page.html": PAGE.replace("{src}", "/endless.mp4"), "/endless.mp4": endless}
     with pytest.raises((Poison, Retryable), match=r"larger than|more than"):
-        await sources(site, max_bytes=2_000_000).fetch(site.url("/page.html"), tmp_path / "it")
+        await sources(site, max_bytes=2_000_000).fetch(site.url("/page.html"), tmp_path / "it", unseen)
 
 
 class Tokens:
@@ -246,14 +258,14 @@ async def test_a_token_that_has_run_out_is_fetched_anew_once(site: MediaSite, tm
     tokens = Tokens((site.folder / "video.mp4").read_bytes(), good=3)
     site.answers = {"/page.html": tokens.page, "/v.mp4": tokens.media}
     # The direct look is told t1, the extraction t2, which is refused, and a fresh one t3.
-    assert isinstance(await sources(site, kept).fetch(url, tmp_path / "fresh"), Fetched)
+    assert isinstance(await sources(site, kept).fetch(url, tmp_path / "fresh", unseen), Fetched)
     assert tokens.made == 3
     tokens.good = 5  # t4 is the direct look's, t3 was kept
-    assert isinstance(await sources(site, kept).fetch(url, tmp_path / "kept"), Fetched)
+    assert isinstance(await sources(site, kept).fetch(url, tmp_path / "kept", unseen), Fetched)
     assert tokens.made == 5
     tokens.good = 0
     with pytest.raises(Retryable, match="HTTP 403"):
-        await sources(site, kept).fetch(url, tmp_path / "never")
+        await sources(site, kept).fetch(url, tmp_path / "never", unseen)
     assert tokens.made == 7, "once, not for ever"
 
 
@@ -261,7 +273,7 @@ async def test_what_was_extracted_is_not_extracted_again(site: MediaSite, tmp_pa
     kept, before = Kept(), fetch_figures()
     site.answers = {"/talk.html": PAGE.replace("{src}", "/video.mp4")}
     for name in ("one", "two"):
-        await sources(site, kept).fetch(site.url("/talk.html"), tmp_path / name)
+        await sources(site, kept).fetch(site.url("/talk.html"), tmp_path / name, unseen)
     # Each fetch looks at the URL itself; the first one extracts besides.
     assert site.asked.count("/talk.html") == 3
     assert change(before, "ml_fetch_cache_total{found=yes}") == 1
@@ -280,7 +292,7 @@ async def test_a_site_that_stalls_leaves_no_child_behind(site: MediaSite, tmp_pa
 
     site.answers = {"/page.html": page}
     limits = {"extract_s": 30.0 if cancelled else 2.0, "idle_s": 30.0}
-    task = asyncio.create_task(sources(site, None, **limits).fetch(site.url("/page.html"), tmp_path / "it"))
+    task = asyncio.create_task(sources(site, None, **limits).fetch(site.url("/page.html"), tmp_path / "it", unseen))
     await reached.wait()
     (child,) = psutil.Process().children()
     if cancelled:

@@ -62,7 +62,7 @@ class LocalBlobStore:
         size = await asyncio.to_thread(copy)
         LOCAL.inc()
         if progress is not None:
-            progress(size, size)
+            await progress(size, size)
 
     async def put_bytes(self, key: str, content: bytes, about: About = NOTHING) -> None:
         """Write bytes and make them durable; they appear under their key in one step."""

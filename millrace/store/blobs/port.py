@@ -6,7 +6,7 @@ key made from its content (`millrace.store.blobs.keys`) stands for the same byte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,7 +15,7 @@ from typing import Protocol
 
 from millrace.errors import Poison, Unavailable
 
-Progress = Callable[[int, int], object]
+Progress = Callable[[int, int], Awaitable[None]]
 """Told how many bytes of how many have been copied."""
 
 

@@ -99,7 +99,7 @@ async def _more(client: S3Client, place: Place, got: _Got, into: IO[bytes], prog
             await asyncio.to_thread(_write, into, chunk)
             got.done += len(chunk)
             if progress is not None:
-                progress(got.done, got.size)
+                await progress(got.done, got.size)
 
 
 def _write(into: IO[bytes], chunk: bytes) -> None:

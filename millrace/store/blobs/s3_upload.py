@@ -63,7 +63,7 @@ async def upload(
         content = await asyncio.to_thread(source.read)
         async with asyncio.timeout(SENT_WITHIN_S):
             await client.put_object(**place, Body=content, **more)  # type: ignore[arg-type]  # as `more` says
-        _tell(progress, size, size)
+        await _tell(progress, size, size)
         return
     began = await client.create_multipart_upload(**place, **more)  # type: ignore[arg-type]  # as `more` says
     upload_id = began["UploadId"]
@@ -76,7 +76,7 @@ async def upload(
                 done = await client.upload_part(**place, UploadId=upload_id, PartNumber=number, Body=content)
             parts.append({"ETag": done["ETag"], "PartNumber": number})
             sent += len(content)
-            _tell(progress, sent, size)
+            await _tell(progress, sent, size)
         await _complete(client, place, upload_id, parts, sent)
     except BaseException:
         await _abort(client, place, upload_id)
@@ -114,6 +114,6 @@ async def _abort(client: S3Client, place: Place, upload_id: str) -> None:
         raise asyncio.CancelledError
 
 
-def _tell(progress: Progress | None, done: int, of: int) -> None:
+async def _tell(progress: Progress | None, done: int, of: int) -> None:
     if progress is not None:
-        progress(done, of)
+        await progress(done, of)

@@ -24,11 +24,12 @@ from millrace.store.blobs import fingerprint
 from millrace.telemetry.fetching import FETCH_BYTES, FETCH_CACHE, FETCH_REFUSED, FETCH_SECONDS, FETCHES
 from services.media_agent.adapters.watch import LengthWatch, largest_in
 from services.media_agent.domain import Caption, Fetched, caption_of, check_length, is_platform, said_of
-from services.media_agent.ports import Extractions, Prober
+from services.media_agent.ports import Extractions, Prober, Progress
 
 _PAGES_BYTES = 64_000_000
 """What pages, playlists and scripts may add to the media itself."""
 _FOREVER_S = 1e9
+_MOST_BYTES = 1e15
 Way = Literal["direct", "ytdlp", "caption"]
 
 
@@ -67,40 +68,43 @@ class SourceFetcher:
             resolver=reach.resolver,
         )
 
-    async def fetch(self, url: str, into: Path) -> Fetched | Caption:
+    async def fetch(self, url: str, into: Path, progress: Progress) -> Fetched | Caption:
         """See `Fetcher.fetch`."""
         async with _counted() as tally:
             if not is_platform(target_of(url, self._reach.allow, self._reach.ports).host):
                 try:
-                    return await self._direct(url, into, tally)
+                    return await self._direct(url, into, tally, progress)
                 except NotAFile:
                     pass
             tally.way = "ytdlp"
             try:
                 async with asyncio.timeout(self._limits.extract_s + self._limits.download_s):
-                    return await self._extracted(url, into, tally)
+                    return await self._extracted(url, into, tally, progress)
             except TimeoutError:
                 raise Retryable("the site of this video does not answer in time") from None
 
-    async def _direct(self, url: str, into: Path, tally: _Tally) -> Fetched:
+    async def _direct(self, url: str, into: Path, tally: _Tally, progress: Progress) -> Fetched:
         watch = self._watch(lambda: into)
 
-        async def counting(size: int) -> None:
+        async def counting(size: int, of: int | None) -> None:
             tally.bytes = size
+            await _tell(progress, size, of)
             await watch(size)
 
         file = await self._files.fetch(url, into, counting)
         return Fetched(file.sha256, file.size_bytes)
 
-    async def _extracted(self, url: str, into: Path, tally: _Tally) -> Fetched | Caption:
+    async def _extracted(self, url: str, into: Path, tally: _Tally, progress: Progress) -> Fetched | Caption:
         known = await self._extractions.find(url)
         FETCH_CACHE.labels("no" if known is None else "yes").inc()
         try:
-            return await self._through_child(url, into, known, tally)
+            return await self._through_child(url, into, known, tally, progress)
         except AddressExpired:  # addresses of media are signed for a time, or for who asked
-            return await self._through_child(url, into, None, tally)
+            return await self._through_child(url, into, None, tally, progress)
 
-    async def _through_child(self, url: str, into: Path, known: Info | None, tally: _Tally) -> Fetched | Caption:
+    async def _through_child(
+        self, url: str, into: Path, known: Info | None, tally: _Tally, progress: Progress
+    ) -> Fetched | Caption:
         with tempfile.TemporaryDirectory(dir=into.parent, ignore_cleanup_errors=True) as name:
             folder = Path(name)
             async with (
@@ -114,7 +118,13 @@ class SourceFetcher:
                 check_length(_length(found), longest=self._longest)
                 if known is None:
                     await self._extractions.keep(url, found)
-                proxy.watch(self._watch(lambda: largest_in(folder)))
+                watch, before = self._watch(lambda: largest_in(folder)), proxy.bytes
+
+                async def counting(size: int) -> None:
+                    await _tell(progress, size - before, _size(found))
+                    await watch(size)
+
+                proxy.watch(counting)
                 path = await extraction.download()
             path.replace(into)
         return Fetched(*await fingerprint(into), said_of(found))
@@ -146,6 +156,17 @@ def _length(info: Info) -> timedelta:
         case int() | float() as seconds if seconds > 0:
             return timedelta(seconds=min(seconds, _FOREVER_S))
     return timedelta()
+
+
+def _size(info: Info) -> int | None:
+    """Bytes of the media, as its site says or yt-dlp guesses."""
+    sizes = (info.get(name) for name in ("filesize", "filesize_approx"))
+    return next((int(size) for size in sizes if isinstance(size, int | float) and 0 < size < _MOST_BYTES), None)
+
+
+async def _tell(progress: Progress, done: int, of: int | None) -> None:
+    if of:
+        await progress(min(done / of, 1.0))
 
 
 @asynccontextmanager

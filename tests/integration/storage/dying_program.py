@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,10 +26,10 @@ class StandingStill(S3BlobStore):
         """Upload one part of a file."""
         del progress
 
-        def stop(done: int, of: int) -> None:
+        async def stop(done: int, of: int) -> None:
             sys.stdout.write(f"sent {done} of {of}\n")
             sys.stdout.flush()
-            time.sleep(600)
+            await asyncio.sleep(600)
 
         await super().put_file(key, path, about, stop)
 

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from millrace.errors import ConfigurationError, Unavailable
 from millrace.settings import StorageSettings
-from millrace.store.blobs import About, BlobMissing
+from millrace.store.blobs import About, BlobMissing, Progress
 from millrace.store.blobs.opening import open_blobs, open_s3
 from millrace.store.blobs.port import Refused
 from millrace.store.blobs.s3 import S3BlobStore, open_client
@@ -170,13 +170,20 @@ async def test_a_public_base_url_is_where_the_content_is(settings: StorageSettin
         assert await store.url(KEY) == f"https://cdn.example.org/media/{KEY}"
 
 
+def noted(told: list[tuple[int, int]]) -> Progress:
+    async def note(done: int, of: int) -> None:
+        told.append((done, of))
+
+    return note
+
+
 async def test_progress_is_told_part_by_part(s3: S3BlobStore, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(os.urandom(2 * PART + 7))
     size, up, down = 2 * PART + 7, list[tuple[int, int]](), list[tuple[int, int]]()
-    await s3.put_file(KEY, file, progress=lambda *told: up.append(told))
+    await s3.put_file(KEY, file, progress=noted(up))
     assert up == [(PART, size), (2 * PART, size), (size, size)]
-    async with s3.local_copy(KEY, lambda *told: down.append(told)) as path:
+    async with s3.local_copy(KEY, noted(down)) as path:
         assert path.read_bytes() == file.read_bytes()
     assert down == sorted(down)
     assert down[-1] == (size, size)
@@ -190,8 +197,8 @@ async def test_a_download_that_is_cut_off_goes_on_where_it_stopped(
     await s3.put_bytes(KEY, content)
     async with behind_proxy(server, settings, after=3 << 20) as (proxy, through):
         proxy.cuts = 2
-        told: list[int] = []
-        async with through.local_copy(KEY, lambda done, _of: told.append(done)) as path:
+        told: list[tuple[int, int]] = []
+        async with through.local_copy(KEY, noted(told)) as path:
             assert path.read_bytes() == content
         assert proxy.done == 2
         assert told == sorted(told), "nothing was fetched twice"
@@ -239,7 +246,7 @@ async def test_an_answer_that_is_lost_does_not_lose_the_upload(
     file.write_bytes(content)
     async with behind_proxy(server, settings, after=0) as (proxy, through):
 
-        def cut_the_last(done: int, of: int) -> None:
+        async def cut_the_last(done: int, of: int) -> None:
             proxy.cuts = int(done == of)
 
         await through.put_file(KEY, file, progress=cut_the_last)
@@ -274,7 +281,7 @@ async def test_a_cancelled_upload_leaves_nothing(s3: S3BlobStore, tmp_path: Path
     file.write_bytes(os.urandom(3 * PART))
     task: asyncio.Task[None] | None = None
 
-    def cancel(done: int, _of: int) -> None:
+    async def cancel(done: int, _of: int) -> None:
         if done == PART:
             assert task is not None
             task.cancel()
@@ -290,7 +297,7 @@ async def test_a_failed_upload_leaves_nothing(s3: S3BlobStore, tmp_path: Path) -
     file = tmp_path / "file"
     file.write_bytes(os.urandom(3 * PART))
 
-    def fail(done: int, _of: int) -> None:
+    async def fail(done: int, _of: int) -> None:
         if done == PART:
             raise RuntimeError("a fault of ours")
 

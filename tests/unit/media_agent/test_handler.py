@@ -17,6 +17,7 @@ from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, media_ready, share_created
 from services.media_agent.domain import Fetched, MediaResult, Probe, Said
 from services.media_agent.handler import MediaHandler
+from services.media_agent.ports import Progress
 from tests.support.shelf import FakeShelf
 
 CONTENT = b"not really a video"
@@ -33,7 +34,8 @@ class FakeFetcher:
         self.folders: list[Path] = []
         self.said = Said()
 
-    async def fetch(self, url: str, into: Path) -> Fetched:
+    async def fetch(self, url: str, into: Path, progress: Progress) -> Fetched:
+        await progress(0.5)
         self.fetched.append(url)
         self.folders.append(into.parent)
         await asyncio.to_thread(into.write_bytes, CONTENT)
