@@ -1503,7 +1503,7 @@ MUTANTS: Final = (
     Mutant(
         "fallback-though-not-wanted",
         "services/transcribe_agent/listening.py",
-        "                if least_speed is None:\n                    raise\n",
+        "                if within_s is None:\n                    raise\n",
         "",
         (f"{U}/transcribe_agent/test_handler.py",),
         "a local failure without an API is kept as if it were an answer",

@@ -92,10 +92,11 @@ class Listener:
             try:
                 listened = await model.transcribe(sound, within_s=within_s)
             except (TimeoutError, OutOfMemory) as exc:
-                if least_speed is None:
+                if within_s is None:
                     raise
                 why = str(exc) or f"{model.model} hears less than {least_speed:g} s of sound in a second"
-                return Paid(Answer(gave_up=why), model.tariff.cost(Use(seconds=self._clock() - started)))
+                worked_s = min(self._clock() - started, within_s)  # what it waited for a child is free
+                return Paid(Answer(gave_up=why), model.tariff.cost(Use(seconds=worked_s)))
             factor = (self._clock() - started) / max(ms / 1000, 0.001)
             metrics.REALTIME_FACTOR.labels(model.backend, model.model).observe(factor)
             return Paid(Answer(heard=listened.heard), model.tariff.cost(listened.use))
