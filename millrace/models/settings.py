@@ -10,7 +10,15 @@ from pydantic import AliasChoices, BaseModel, Field, SecretStr
 
 from millrace.errors import ConfigurationError
 from millrace.models.child.pool import Care
+from millrace.models.lookup import audio_tariff
+from millrace.models.port import Tariff
+from millrace.models.tariffs import PerSecond
 from millrace.settings import WorksOn
+
+
+def older(name: str, known_as: str) -> AliasChoices:
+    """A setting's own variable, and the one that operators of older systems know."""
+    return AliasChoices(f"MILLRACE_{name.upper()}", known_as, name)
 
 
 class ApiSettings(BaseModel):
@@ -107,3 +115,50 @@ class EmbeddingSettings(ApiSettings):
         if self.embed_backend == "auto":
             return self.openai_api_key is not None or self.embed_base_url is not None
         return self.embed_backend == "api"
+
+
+class SpeechSettings(ApiSettings):
+    """Who turns speech into text, and what it costs. Mixed into the settings of who listens and of who estimates."""
+
+    stt_backend: Literal["auto", "local", "api"] = Field(
+        default="auto",
+        validation_alias=older("stt_backend", "PREFERRED_STT"),
+        description="Who listens. auto: the API when a key or MILLRACE_STT_BASE_URL is set, or else the local model",
+    )
+    stt_base_url: str | None = Field(
+        default=None, description="Base URL of an OpenAI-compatible transcription API; OpenAI's own by default"
+    )
+    stt_model: str = Field(default="whisper-1", min_length=1, description="Model of the API")
+    stt_timeout_s: float = Field(default=300.0, gt=0, description="Longest that the API may take for ten minutes")
+    stt_price_minute: Decimal | None = Field(
+        default=None, ge=0, description="US dollars a minute of sound of the API; filed prices by default"
+    )
+    transcribe_price_per_second: Decimal = Field(
+        default=Decimal(0), ge=0, description="US dollars a second of the local model's work"
+    )
+
+    @property
+    def has_api(self) -> bool:
+        """Whether there is an API that could be asked."""
+        return self.openai_api_key is not None or self.stt_base_url is not None
+
+    @property
+    def listens_by_api(self) -> bool:
+        """Whether the API listens, or the model of this machine."""
+        return self.has_api if self.stt_backend == "auto" else self.stt_backend == "api"
+
+    def speech_tariff(self, model: str | None = None) -> Tariff:
+        """What listening costs by these settings; by another model of the API, if one is named.
+
+        :raises ConfigurationError: nobody knows what the API's model costs.
+        """
+        if model is None and not self.listens_by_api:
+            return PerSecond(self.transcribe_price_per_second)
+        name = model or self.stt_model
+        return audio_tariff(
+            model=name,
+            base_url=self.stt_base_url,
+            dollars_minute=self.stt_price_minute if name == self.stt_model else None,
+            file=self.prices,
+            setting="MILLRACE_STT_PRICE_MINUTE",
+        )

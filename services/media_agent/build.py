@@ -43,5 +43,5 @@ async def build_handler(settings: MediaSettings, resources: Resources) -> AsyncI
         prober=prober,
         allow=settings.allowed_hosts,
         longest=longest,
-        transcribe_price_per_second=settings.transcribe_price_per_second,
+        speech=settings.speech_tariff(),
     )

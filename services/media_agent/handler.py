@@ -6,14 +6,14 @@ import hashlib
 import tempfile
 from collections.abc import Mapping
 from datetime import timedelta
-from decimal import Decimal
 from pathlib import Path
 
 from millrace.contracts.events import Event, MediaReady, ResultEvent, ShareCreated
 from millrace.errors import Poison
 from millrace.fetch.addresses import target_of
 from millrace.ids import content_hash
-from millrace.money import ZERO, MicroUSD, cost_of
+from millrace.models.port import Tariff
+from millrace.money import ZERO, MicroUSD
 from millrace.store.blobs import BlobStore, fingerprint
 from millrace.store.media import fetch_period
 from millrace.stream.stage import MODEL_OPTION, Finished, Plan, Run, StageHandler
@@ -31,7 +31,7 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
 
     :param kept_for: how long fetched media is kept at least; it decides when a URL is fetched again.
     :param allow: `host:port` pairs that are exempt from the rules about addresses.
-    :param transcribe_price_per_second: US dollars; only for the estimate in the event.
+    :param speech: what transcribing costs, for the estimate in the event.
     """
 
     result_type = MediaResult
@@ -47,7 +47,7 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
         prober: Prober,
         allow: frozenset[str],
         longest: timedelta,
-        transcribe_price_per_second: Decimal,
+        speech: Tariff,
     ) -> None:
         self._blobs = blobs
         self._shelf = shelf
@@ -56,7 +56,7 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
         self._prober = prober
         self._allow = allow
         self._longest = longest
-        self._price = transcribe_price_per_second
+        self._speech = speech
 
     def plan(self, event: Event, options: Mapping[str, str]) -> Plan[ShareCreated] | None:
         """Uploads and URLs are media; text has none.
@@ -105,7 +105,6 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
     def event(self, plan: Plan[ShareCreated], done: Finished[MediaResult]) -> ResultEvent:
         """`MediaReady` for the share."""
         share, result = plan.event, done.result
-        seconds = Decimal(result.duration_ms) / 1000 if result.audio_codec else Decimal(0)
         return done.as_event(
             self.event_type,
             share,
@@ -113,7 +112,7 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
             has_audio=result.audio_codec is not None,
             title=share.title or result.title or result.metadata.get("title"),
             source_url=share.url,
-            estimated_cost_micro_usd=cost_of(seconds, self._price),
+            estimated_cost_micro_usd=self._speech.most(audio_ms=result.duration_ms) if result.audio_codec else ZERO,
         )
 
     async def _probe(self, path: Path, file: tuple[str, int]) -> Probe:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from pydantic import Field
 
+from millrace.models.settings import SpeechSettings
 from millrace.settings import StageSettings
 
 
-class MediaSettings(StageSettings):
+class MediaSettings(StageSettings, SpeechSettings):
     """Read from `MILLRACE_…`; documented in docs/configuration.md."""
 
     fetch_allow: str = Field(
@@ -25,9 +24,6 @@ class MediaSettings(StageSettings):
     fetch_idle_s: float = Field(default=20.0, gt=0, description="Longest silence of a server")
     probe_timeout_s: float = Field(default=30.0, gt=0, description="Longest that probing may take")
     max_media_s: int = Field(default=1800, ge=1, description="Longest media, in seconds")
-    transcribe_price_per_second: Decimal = Field(
-        default=Decimal(0), ge=0, description="The transcribe agent's price, for the estimate in media.ready"
-    )
 
     @property
     def allowed_hosts(self) -> frozenset[str]:

@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from millrace.models.child.pool import open_children
 from millrace.models.choice import Models
-from millrace.models.lookup import audio_tariff
 from millrace.stream.connect import Resources
 from services.transcribe_agent.adapters.ffmpeg import FfmpegDecoder
 from services.transcribe_agent.adapters.whisper import (
@@ -78,14 +77,7 @@ async def _open_api(settings: TranscribeSettings) -> AsyncIterator[MakeTranscrib
     from services.transcribe_agent.adapters.api import ApiTranscriber  # noqa: PLC0415 - memory and seconds that only its users pay
 
     def make(name: str) -> Transcriber:
-        tariff = audio_tariff(
-            model=name,
-            base_url=settings.stt_base_url,
-            dollars_minute=settings.stt_price_minute if name == settings.stt_model else None,
-            file=settings.prices,
-            setting="MILLRACE_STT_PRICE_MINUTE",
-        )
-        return ApiTranscriber(client, model=name, tariff=tariff)
+        return ApiTranscriber(client, model=name, tariff=settings.speech_tariff(name))
 
     client = open_client(
         base_url=settings.stt_base_url, key=settings.openai_api_key, timeout_s=settings.stt_timeout_s

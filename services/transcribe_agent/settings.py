@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import Field
 
-from millrace.models.settings import ApiSettings, ChildSettings
+from millrace.models.settings import ChildSettings, SpeechSettings, older
 from millrace.settings import StageSettings
 from services.transcribe_agent.domain import SILENT_DB
 
 
-def _also(name: str, older: str) -> AliasChoices:
-    """A setting's own variable, and the one that operators of older systems know."""
-    return AliasChoices(f"MILLRACE_{name.upper()}", older, name)
-
-
-class TranscribeSettings(StageSettings, ChildSettings, ApiSettings):
+class TranscribeSettings(StageSettings, ChildSettings, SpeechSettings):
     """Read from `MILLRACE_…`; documented in docs/configuration.md."""
 
-    stt_backend: Literal["auto", "local", "api"] = Field(
-        default="auto",
-        validation_alias=_also("stt_backend", "PREFERRED_STT"),
-        description="Who listens. auto: the API when a key or MILLRACE_STT_BASE_URL is set, or else the local model",
-    )
-    stt_base_url: str | None = Field(
-        default=None, description="Base URL of an OpenAI-compatible transcription API; OpenAI's own by default"
-    )
-    stt_model: str = Field(default="whisper-1", min_length=1, description="Model of the API")
-    stt_timeout_s: float = Field(default=300.0, gt=0, description="Longest that the API may take for ten minutes")
-    stt_price_minute: Decimal | None = Field(
-        default=None, ge=0, description="US dollars a minute of sound of the API; filed prices by default"
-    )
     stt_fallback: bool = Field(
         default=True,
         description="Whether the API hears what the local model cannot (out of memory, too slow), if a key or a base "
@@ -47,15 +28,15 @@ class TranscribeSettings(StageSettings, ChildSettings, ApiSettings):
     whisper_model: str = Field(
         default="tiny.en",
         min_length=1,
-        validation_alias=_also("whisper_model", "WHISPER_MODEL"),
+        validation_alias=older("whisper_model", "WHISPER_MODEL"),
         description="Folder or name of a faster-whisper model; tiny.en (English) is bundled, others are downloaded",
     )
     whisper_device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", validation_alias=_also("whisper_device", "WHISPER_DEVICE"), description="Where the model runs"
+        default="auto", validation_alias=older("whisper_device", "WHISPER_DEVICE"), description="Where the model runs"
     )
     whisper_compute_type: str = Field(
         default="auto",
-        validation_alias=_also("whisper_compute_type", "WHISPER_COMPUTE_TYPE"),
+        validation_alias=older("whisper_compute_type", "WHISPER_COMPUTE_TYPE"),
         description="auto: the fastest that the device has (int8 on a CPU)",
     )
     whisper_threads: int = Field(default=2, ge=1, description="CPU threads of the model")
@@ -65,25 +46,12 @@ class TranscribeSettings(StageSettings, ChildSettings, ApiSettings):
         description="Clips of half a minute that the model listens to at once, which are one call; a GPU is faster "
         "with more, if its memory will do",
     )
-    transcribe_price_per_second: Decimal = Field(
-        default=Decimal(0), ge=0, description="US dollars a second of the local model's work"
-    )
     silent_db: float = Field(
         default=SILENT_DB, le=0, description="Media whose loudest second is below this level (dBFS) is silent"
     )
     pause_ms: int = Field(default=300, ge=100, description="Pauses longer than this are cut out before listening")
     max_media_s: int = Field(default=1800, ge=1, description="Longest media that is decoded, in seconds")
     decode_timeout_s: float = Field(default=300.0, gt=0, description="Longest that decoding may take")
-
-    @property
-    def has_api(self) -> bool:
-        """Whether there is an API that could be asked."""
-        return self.openai_api_key is not None or self.stt_base_url is not None
-
-    @property
-    def listens_by_api(self) -> bool:
-        """Whether the API listens, or the model of this machine."""
-        return self.has_api if self.stt_backend == "auto" else self.stt_backend == "api"
 
     @property
     def places(self) -> int:

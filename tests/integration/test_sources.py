@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from millrace.contracts.events import ResultEvent
 from millrace.errors import Poison, Retryable
 from millrace.fetch.extraction import Limits
+from millrace.models.tariffs import PerSecond
 from millrace.money import MicroUSD
 from millrace.store.blobs import LocalBlobStore
 from millrace.stream.stage import Finished
@@ -154,7 +155,7 @@ async def shared(site: MediaSite, path: str, store: Path) -> ResultEvent:
         prober=PROBER,
         allow=frozenset({site.place}),
         longest=timedelta(minutes=30),
-        transcribe_price_per_second=Decimal(1),
+        speech=PerSecond(Decimal(1)),
     )
     plan = handler.plan(share_created(source_kind="url", url=site.url(path)), {})
     assert plan is not None

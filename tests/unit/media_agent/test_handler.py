@@ -10,6 +10,7 @@ import pytest
 
 from millrace.contracts.events import MediaReady, ShareCreated
 from millrace.errors import Poison, Retryable, Unavailable
+from millrace.models.tariffs import PerMinute
 from millrace.money import MicroUSD
 from millrace.store.blobs import BlobMissing, LocalBlobStore, media_key
 from millrace.stream.stage import GENERATION_OPTION, Finished, Plan, StageHandler, planned
@@ -69,7 +70,7 @@ class Bench:
             prober=self.prober,
             allow=frozenset(),
             longest=timedelta(minutes=30),
-            transcribe_price_per_second=Decimal("0.0001"),
+            speech=PerMinute(Decimal("0.006")),
         )
 
     def plan(self, share: object) -> Plan[ShareCreated]:

@@ -9,6 +9,7 @@ from millrace.errors import ConfigurationError
 from millrace.models.build import open_embedding
 from millrace.models.settings import EmbeddingSettings
 from services.embed_agent.settings import EmbedSettings
+from services.media_agent.settings import MediaSettings
 from services.summarize_agent.settings import SummarizeSettings
 from services.transcribe_agent.settings import TranscribeSettings
 
@@ -96,3 +97,28 @@ def test_as_many_recordings_are_worked_on_as_there_are_children_to_listen(
     settings = TranscribeSettings()
     assert settings.places == places
     assert settings.care.warm == (works_on != "api")
+
+
+@pytest.mark.parametrize(
+    ("variables", "micro_usd"),
+    [
+        ({}, 0),
+        ({"MILLRACE_TRANSCRIBE_PRICE_PER_SECOND": "0.0001"}, 6100),
+        ({"OPENAI_API_KEY": "sk-1"}, 6000),
+        ({"OPENAI_API_KEY": "sk-1", "PREFERRED_STT": "local"}, 0),
+        ({"MILLRACE_STT_BASE_URL": "http://ears.example/v1", "MILLRACE_STT_PRICE_MINUTE": "0.001"}, 1000),
+    ],
+)
+def test_a_minute_of_speech_costs_what_who_listens_takes_for_it(
+    environment: pytest.MonkeyPatch, variables: dict[str, str], micro_usd: int
+) -> None:
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    for settings in (MediaSettings(), TranscribeSettings()):
+        assert settings.speech_tariff().most(audio_ms=60_000) == micro_usd
+
+
+def test_an_api_whose_price_nobody_knows_is_refused(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("MILLRACE_STT_BASE_URL", "http://ears.example/v1")
+    with pytest.raises(ConfigurationError, match="MILLRACE_STT_PRICE_MINUTE"):
+        MediaSettings().speech_tariff()

@@ -160,6 +160,15 @@ async def test_by_the_minute_only_speech_is_held_and_charged(tmp_path: Path) -> 
     assert [(call.hold, call.cost) for call in bench.run.calls] == [(200, 200), (200, 200)]
 
 
+@pytest.mark.parametrize("claimed_ms", [1, 7_200_000])
+async def test_a_header_that_lies_about_its_length_changes_nothing_that_is_held(
+    tmp_path: Path, claimed_ms: int
+) -> None:
+    bench = Bench(tmp_path, tariff=PerMinute(Decimal("0.006")))
+    await bench.work(media_ready(duration_ms=claimed_ms))
+    assert [(call.hold, call.cost) for call in bench.run.calls] == [(200, 200), (200, 200)]
+
+
 async def test_a_free_local_call_is_asked_for_too(bench: Bench) -> None:
     await bench.work()
     assert [(call.hold, call.cost) for call in bench.run.calls] == [(0, 0), (0, 0)]
