@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from millrace.errors import Unavailable
+
 _MOST_ERRORS: Final = 64 << 10
+_MOST_MEMORY: Final = 4 << 30
+"""Address space of a child: many times what decoding takes, and too little to drive others out."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +40,20 @@ async def run_sealed(argv: Sequence[str], *, timeout_s: float, given: bytes = b"
 
     :param given: its standard input.
     :raises TimeoutError: it had not ended after `timeout_s`.
+    :raises Unavailable: this machine cannot start a process at present.
     """
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        stdin=asyncio.subprocess.PIPE if given else asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={},
-    )
     try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE if given else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={},
+        )
+    except OSError as exc:
+        raise Unavailable(f"this machine cannot start another process: {exc.strerror or exc}") from exc
+    try:
+        _limit_memory(process.pid)
         async with asyncio.timeout(timeout_s):
             _, output, errors = await asyncio.gather(
                 _give(process.stdin, given), _all(process.stdout), _end_of(process.stderr)
@@ -53,6 +64,12 @@ async def run_sealed(argv: Sequence[str], *, timeout_s: float, given: bytes = b"
             process.kill()
             await process.wait()
     return Ended(process.returncode or 0, output, errors)
+
+
+def _limit_memory(pid: int) -> None:
+    if sys.platform == "linux":  # elsewhere nobody can do it for another process
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            resource.prlimit(pid, resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
 
 
 async def _give(pipe: asyncio.StreamWriter | None, given: bytes) -> None:

@@ -9,13 +9,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from millrace.contracts.events import Segment
+from millrace.models.port import Backend
 
 SAMPLE_RATE = 16_000
 BYTES_PER_SAMPLE = 2
 BYTES_PER_MS = SAMPLE_RATE // 1000 * BYTES_PER_SAMPLE
 SILENT_DB = -50.0
-
-Backend = Literal["local", "api"]
+CONTAINER_MS = 20
+"""A container says a little more than was put into it, up to a frame of Opus; providers may bill by what it says."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Audio:
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of sound in which somebody speaks, from `start_ms` until before `end_ms`."""
+    """A stretch of sound, from `start_ms` until before `end_ms`."""
 
     start_ms: int
     end_ms: int
@@ -87,3 +88,11 @@ class TranscriptResult(BaseModel):
 def is_silent(audio: Audio, spans: Sequence[Span], *, silent_db: float) -> bool:
     """Whether a model would be asked to listen to nothing, and might invent words."""
     return audio.loudest_db < silent_db or not spans
+
+
+def is_invented(*, no_speech_prob: float, avg_logprob: float) -> bool:
+    """Whether a model of Whisper's kind says itself that nobody spoke, and that its words are a guess.
+
+    The limits are those of Whisper's own decoding, which servers and pipelines do not all apply.
+    """
+    return no_speech_prob > 0.6 and avg_logprob < -1.0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from millrace.contracts.events import Event, MediaReady, ResultEvent, TranscriptReady
+from millrace.contracts.events import Event, MediaReady, ResultEvent, Segment, TranscriptReady
 from millrace.errors import Skipped
 from millrace.models.choice import Models
 from millrace.money import ZERO, MicroUSD
@@ -14,7 +15,7 @@ from millrace.store.media import lent
 from millrace.store.transcripts import keep_large
 from millrace.stream.stage import MODEL_OPTION, Finished, Plan, Run, StageHandler
 from services.transcribe_agent.domain import Audio, Span, TranscriptResult, is_silent
-from services.transcribe_agent.listening import Listener, StandBy
+from services.transcribe_agent.listening import Cutting, Listener, StandBy
 from services.transcribe_agent.ports import Decoder, SpeechDetector, Transcriber
 from services.transcribe_agent.seams import joined
 from services.transcribe_agent.speech import only_speech, restored
@@ -62,7 +63,12 @@ class TranscribeHandler(StageHandler[MediaReady, TranscriptResult]):
         if not isinstance(event, MediaReady):
             return None
         transcriber = self._transcribers.of(options.get(MODEL_OPTION))
-        parameters = {"silent_db": self._silent_db, "pause_ms": self._pause_ms, "version": _VERSION}
+        parameters = {
+            "silent_db": self._silent_db,
+            "pause_ms": self._pause_ms,
+            "version": _VERSION,
+            "backend": transcriber.backend,
+        }
         listens = event.skipped_reason is None
         return Plan(event, event.sha256, transcriber.model, parameters, listens and transcriber.backend == "local")
 
@@ -106,17 +112,26 @@ class TranscribeHandler(StageHandler[MediaReady, TranscriptResult]):
 
     async def _listen(self, plan: Plan[MediaReady], run: Run, audio: Audio, spans: list[Span]) -> TranscriptResult:
         transcriber, speech = self._transcribers.of(plan.model), only_speech(audio, spans)
-        listener = Listener(run, transcriber, self._stand_by if plan.local else None, clock=self._clock)
-        chunks, heard = transcriber.chunks(speech), []
-        for number, chunk in enumerate(chunks):
-            heard.append(await listener.hear(number, chunk, speech))
-            await run.progress(_DECODED + (1 - _DECODED) * chunk.span.end_ms / speech.duration_ms)
-        segments = restored(joined(chunks, [one.segments for one in heard]), spans)
+        listener = Listener(
+            run,
+            transcriber,
+            self._stand_by if plan.local else None,
+            audio,
+            Cutting(spans=spans, chunks=transcriber.chunks(speech)),
+            clock=self._clock,
+        )
+        heard = [await listener.hear(0)]  # which may say that the recording was cut otherwise before
+        chunks, length_ms = listener.cutting.chunks, listener.speech.duration_ms
+        for number in range(1, len(chunks)):
+            await run.progress(_DECODED + (1 - _DECODED) * chunks[number].span.start_ms / length_ms)
+            heard.append(await listener.hear(number))
+        segments = await asyncio.to_thread(_whole, listener.cutting, [one.segments for one in heard])
         segments_ref = await keep_large(self._blobs, segments)
         billed = (
             chunk.sound.length_ms if one.billed_ms is None else one.billed_ms
             for chunk, one in zip(chunks, heard, strict=True)
         )
+        backend, model = listener.used
         return TranscriptResult(
             language=next((one.language for one in heard if one.language), None),
             text=" ".join(segment.text for segment in segments),
@@ -124,9 +139,14 @@ class TranscribeHandler(StageHandler[MediaReady, TranscriptResult]):
             segments_ref=segments_ref,
             duration_ms=plan.event.duration_ms,
             billed_ms=sum(billed),
-            backend=listener.used.backend,
-            model=listener.used.model,
+            backend=backend,
+            model=model,
         )
+
+
+def _whole(cutting: Cutting, heard: Sequence[Sequence[Segment]]) -> list[Segment]:
+    """What was heard in all chunks, with the times of the recording."""
+    return restored(joined(cutting.chunks, heard), cutting.spans)
 
 
 def _caption(plan: Plan[MediaReady]) -> TranscriptResult:

@@ -1,6 +1,6 @@
 """Languages by their ISO 639-1 codes. Pure.
 
-faster-whisper answers with codes, OpenAI's API with the names of Whisper's own list.
+faster-whisper answers with codes of its own list, OpenAI's API with the names of it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final
 import iso639
 
 _CODE: Final = 3  # letters at most
-# Names of Whisper that are not the standard's own.
+# Names and codes of Whisper that are not the standard's own.
 _OTHER_NAMES: Final = {
     "greek": "el",
     "malay": "ms",
@@ -21,7 +21,10 @@ _OTHER_NAMES: Final = {
     "swahili": "sw",
     "cantonese": "yue",
     "mandarin": "zh",
+    "jw": "jv",
 }
+# Standard codes that Whisper has another one for, so that servers refuse them.
+_UNKNOWN_TO_SERVERS: Final = frozenset({"jv"})
 
 
 def code_of(language: str | None) -> str | None:
@@ -38,3 +41,8 @@ def code_of(language: str | None) -> str | None:
     except iso639.LanguageNotFoundError:
         return None
     return found.part1 or found.part3
+
+
+def hint_of(code: str | None) -> str | None:
+    """What any server may be told: a code of two letters that all of them know; the others it finds out by itself."""
+    return code if code is not None and len(code) < _CODE and code not in _UNKNOWN_TO_SERVERS else None

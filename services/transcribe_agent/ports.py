@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from millrace.models.port import Tariff, Use
+from millrace.models.port import Backend, Tariff, Use
 from services.transcribe_agent.chunks import Chunk
-from services.transcribe_agent.domain import Audio, Backend, Heard, Span
+from services.transcribe_agent.domain import Audio, Heard, Span
 from services.transcribe_agent.speech import Speech
 
 
@@ -17,12 +17,14 @@ from services.transcribe_agent.speech import Speech
 class Sound:
     """What a model listens to. `clips` are those of its `Chunk`, in milliseconds of this sound.
 
-    `language` (ISO 639-1) is that of the rest of the recording; None when it is to be found out.
+    `language` (ISO 639-1) is that of the rest of the recording; None when it is to be found out. `file` is the sound
+    in the form in which an API takes it, once it is ready.
     """
 
     audio: Audio
     clips: Sequence[Span] = ()
     language: str | None = None
+    file: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,16 @@ class Transcriber(Protocol):
         """How it wants to listen to long speech; always the same for the same speech."""
         ...
 
+    async def ready(self, sound: Sound) -> Sound:
+        """The sound with all that can be done before money is asked for.
+
+        :raises Retryable: this machine has cut it off.
+        :raises Unavailable: this machine can do nothing at present.
+        """
+        ...
+
     async def transcribe(self, sound: Sound, *, within_s: float | None = None) -> Listened:
-        """What is said; times in milliseconds of `sound`.
+        """What is said in a sound that is `ready`; times in milliseconds of it, and within it.
 
         :param within_s: the longest that a model of this machine may work on it.
         :raises TimeoutError: it has worked longer, and was stopped.

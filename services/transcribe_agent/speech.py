@@ -44,6 +44,19 @@ def moved(segments: Sequence[Segment], by_ms: int) -> list[Segment]:
     return [_moved_segment(segment, by_ms) for segment in segments]
 
 
+def within(segments: Sequence[Segment], length_ms: int) -> list[Segment]:
+    """Segments with times inside the sound that they are about: models round beyond it, and make mistakes."""
+
+    def held(ms: int) -> int:
+        return min(max(ms, 0), length_ms)
+
+    found = []
+    for one in segments:
+        words = one.words and [Word(start_ms=held(w.start_ms), end_ms=held(w.end_ms), text=w.text) for w in one.words]
+        found.append(Segment(start_ms=held(one.start_ms), end_ms=held(one.end_ms), text=one.text, words=words))
+    return found
+
+
 def restored(segments: Sequence[Segment], spans: Sequence[Span]) -> list[Segment]:
     """Segments of what was heard in `only_speech`, with the times of the recording."""
     return [_restored_segment(segment, spans) for segment in segments]
@@ -73,7 +86,7 @@ def _moved_segment(segment: Segment, by_ms: int) -> Segment:
 def _restored_segment(segment: Segment, spans: Sequence[Span]) -> Segment:
     words = None if segment.words is None else [_restored_word(word, spans) for word in segment.words]
     if words:
-        start_ms, end_ms = words[0].start_ms, words[-1].end_ms
+        start_ms, end_ms = min(word.start_ms for word in words), max(word.end_ms for word in words)
     else:
         start_ms = original_ms(segment.start_ms, spans, is_end=False)
         end_ms = max(start_ms, original_ms(segment.end_ms, spans, is_end=True))

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from millrace.contracts.share_api import ShareView
@@ -98,3 +99,14 @@ def millrace_up(folder: Path, environment: dict[str, str]) -> Iterator[Running]:
 def stage(view: ShareView, name: str) -> str:
     """State of a stage."""
     return next(s.state for s in view.stages if s.stage == name)
+
+
+def busy(children: list[psutil.Process]) -> psutil.Process:
+    """Which of the models is at work now."""
+    before = {child.pid: child.cpu_times().user for child in children}
+
+    def working() -> list[psutil.Process]:
+        return [child for child in children if child.cpu_times().user > before[child.pid] + 0.2]
+
+    until(lambda: bool(working()), "a model to be at work", 10)
+    return working()[0]

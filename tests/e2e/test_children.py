@@ -11,7 +11,7 @@ import pytest
 
 from millrace.cli.client import Client
 from millrace.contracts.share_api import ShareRequest
-from tests.e2e.harness import Running, stage
+from tests.e2e.harness import Running, busy, stage
 from tests.e2e.media import repeated_speech
 from tests.support.waiting import until
 
@@ -21,17 +21,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.chaos, pytest.mark.timeout(300)]
 def models_of(running: Running) -> list[psutil.Process]:
     """The transcribe agent's children."""
     return psutil.Process(running.part("transcribe_agent").pid).children()
-
-
-def busy(children: list[psutil.Process]) -> psutil.Process:
-    """The one that listens, and not the one that found out where somebody speaks."""
-    before = {child.pid: child.cpu_times().user for child in children}
-
-    def working() -> list[psutil.Process]:
-        return [child for child in children if child.cpu_times().user > before[child.pid] + 0.2]
-
-    until(lambda: bool(working()), "a model to be at work", 10)
-    return working()[0]
 
 
 def heard_something(client: Client, share_id: str) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from millrace.cli.client import Client
 from millrace.contracts.share_api import Receipt, ShareRequest, ShareView
-from tests.e2e.harness import Running, millrace_up, stage
+from tests.e2e.harness import Running, busy, millrace_up, stage
 from tests.e2e.media import repeated_speech
 from tests.support.provider import Provider, Way, serve_provider
 from tests.support.waiting import until
@@ -67,8 +67,7 @@ def test_what_the_local_model_cannot_hear_the_api_does_within_the_same_work(
     times = 30 if signalled == signal.SIGKILL else 29
     share = client.upload(repeated_speech(tmp_path, times), ShareRequest()).share_id
     until(lambda: (client.share(share).stages[1].progress or 0) > 0.12, "the model to have heard something", 60)
-    for child in models_of(running):
-        os.kill(child.pid, signalled)
+    os.kill(busy(models_of(running)).pid, signalled)
     view = client.wait(share, within_s=200)
     assert stage(view, "transcribe") == "done"
     assert view.transcript is not None

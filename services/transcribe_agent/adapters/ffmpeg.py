@@ -51,7 +51,7 @@ class FfmpegDecoder:
         # -t goes by time stamps, which a file may make up: one with all its packets at 0 s would fill the memory.
         most = ["-t", str(self._max_media_s), "-fs", str(self._max_media_s * SAMPLE_RATE * BYTES_PER_SAMPLE)]
         what = ["-map", "0:a:0", "-vn", "-sn", "-dn", *most]
-        form = [*_RAW, "-af", "ebur128=framelog=quiet", "-c:a", "pcm_s16le"]
+        form = [*_RAW, "-af", "aformat=channel_layouts=mono,ebur128=framelog=quiet", "-c:a", "pcm_s16le"]
         return [_ffmpeg(), *_QUIET, "-loglevel", "info", *sealed, "-i", f"file:{path}", *what, *form, "pipe:1"]
 
 

@@ -11,12 +11,13 @@ from pydantic import BaseModel, JsonValue
 from millrace.contracts.events import Segment
 from millrace.models.child.pool import ChildPool
 from millrace.models.child.process import Recipe
-from millrace.models.port import Tariff, Use
+from millrace.models.port import Backend, Tariff, Use
 from millrace.models.tariffs import PerSecond
 from services.transcribe_agent.chunks import Chunk, batches, cut
-from services.transcribe_agent.domain import Audio, Backend, Heard, Span
+from services.transcribe_agent.domain import Audio, Heard, Span
+from services.transcribe_agent.languages import code_of
 from services.transcribe_agent.ports import Listened, Sound
-from services.transcribe_agent.speech import Speech
+from services.transcribe_agent.speech import Speech, within
 
 _CHILD = "services.transcribe_agent.adapters.whisper_child"
 # The model's window is 30 s. The least leaves room to find a pause; on ten recordings of 2 to 10 minutes, cuts from
@@ -35,7 +36,7 @@ class Asked(BaseModel):
     language: str | None = None
 
 
-class Ended(BaseModel):
+class Transcribed(BaseModel):
     """The answer of a child that listens: what was heard, and the seconds that it took."""
 
     language: str | None
@@ -103,6 +104,10 @@ class WhisperTranscriber:
         """Batches of clips that fill the model's window, and that share no sound: each is heard on its own."""
         return batches(cut(speech, least_ms=_LEAST_CLIP_MS, most_ms=_MOST_CLIP_MS), size=self._batch)
 
+    async def ready(self, sound: Sound) -> Sound:
+        """It listens to samples."""
+        return sound
+
     async def transcribe(self, sound: Sound, *, within_s: float | None = None) -> Listened:
         """Ask a child."""
         asked = Asked(
@@ -110,5 +115,6 @@ class WhisperTranscriber:
             clips=[(clip.start_ms, clip.end_ms) for clip in sound.clips],
             language=sound.language,
         )
-        ended, _ = await self._children.ask(asked, Ended, body=sound.audio.pcm, within_s=within_s)
-        return Listened(Heard(language=ended.language, segments=ended.segments), Use(seconds=ended.seconds))
+        found, _ = await self._children.ask(asked, Transcribed, body=sound.audio.pcm, within_s=within_s)
+        segments = within(found.segments, sound.audio.duration_ms)
+        return Listened(Heard(language=code_of(found.language), segments=segments), Use(seconds=found.seconds))

@@ -18,8 +18,8 @@ from pydantic import BaseModel, JsonValue
 from millrace.contracts.events import Segment, Word
 from millrace.errors import ConfigurationError, Retryable
 from millrace.models.child.program import Answer, Tell, Work
-from services.transcribe_agent.adapters.whisper import Asked, Ended, Spoken
-from services.transcribe_agent.domain import SAMPLE_RATE
+from services.transcribe_agent.adapters.whisper import Asked, Spoken, Transcribed
+from services.transcribe_agent.domain import SAMPLE_RATE, is_invented
 from services.transcribe_agent.loudness import as_floats
 
 # Kept on both sides of speech: consonants are quieter than what the detector hears.
@@ -36,8 +36,8 @@ _SURE, _SURE_FRAMES = 0.7, 6
 _DETECTOR_FRAME = 512  # samples
 _LOOKED_AT = 30 * SAMPLE_RATE  # of each stretch, to find out whether it is speech
 # The limits of Whisper's own decoding: what is beyond was misheard, or repeats itself, and is heard once more, with
-# rising temperatures; what is no speech and a guess is left out.
-_LEAST_LOGPROB, _MOST_COMPRESSION, _NO_SPEECH = -1.0, 2.4, 0.6
+# rising temperatures.
+_LEAST_LOGPROB, _MOST_COMPRESSION = -1.0, 2.4
 # A clip is speech to its end. Of 60 clips one was left in the middle, 20 s too soon; all others within half a second.
 _MOST_UNHEARD_MS = 2_000
 # A model that is stuck in a phrase has no sound to put the words to: they are told as too many or of no length.
@@ -95,7 +95,7 @@ def is_speech(samples: Floats, found: Sequence[tuple[int, int]]) -> bool:
 
 
 def load_whisper(settings: Mapping[str, JsonValue]) -> Work:
-    """Answers `Sound` with segments and `Ended`; loading takes half a second for the bundled model.
+    """Answers `Asked` with `Transcribed`; loading takes half a second for the bundled model.
 
     :raises ConfigurationError: there is no such model, or not on such a device.
     """
@@ -109,10 +109,17 @@ def load_whisper(settings: Mapping[str, JsonValue]) -> Work:
             cpu_threads=asked.threads,
         )
     except (OSError, RuntimeError, ValueError) as exc:
+        if is_out_of_memory(exc):  # others use the device, too
+            raise MemoryError from exc
         raise ConfigurationError(
             f"the speech model {asked.model!r} cannot be loaded on {asked.device}: {exc}"
         ) from exc
     return listening(whisper, Path(asked.model).name)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether it is memory that a model lacks, of this machine or its device: in CUDA's, cuBLAS's and C++'s words."""
+    return any(word in str(error) for word in ("out of memory", "ALLOC_FAILED", "bad_alloc"))
 
 
 def listening(whisper: WhisperModel, name: str) -> Work:
@@ -125,11 +132,11 @@ def listening(whisper: WhisperModel, name: str) -> Work:
         try:
             found, language = _listen(pipeline, whisper, samples, asked)
         except (RuntimeError, ValueError) as exc:
-            if "out of memory" in str(exc):  # of the device: CUDA says it so
+            if is_out_of_memory(exc):
                 raise MemoryError from exc
             # What the model raises: a device that went away. A local model bills nothing for it.
             raise Retryable(f"the speech model {name} failed: {exc}") from exc
-        return Ended(language=language, segments=found, seconds=time.perf_counter() - started), b""
+        return Transcribed(language=language, segments=found, seconds=time.perf_counter() - started), b""
 
     return work
 
@@ -152,13 +159,20 @@ def _listen(
 
     def heard_well(clip: tuple[int, int]) -> list[Segment]:
         start, end = clip
+        first = _segments(heard[clip], 0)
         if not is_misheard(heard[clip], end):
-            return _segments(heard[clip], 0)
+            return first
         alone = samples[start * _SAMPLES_PER_MS : end * _SAMPLES_PER_MS]
         again, _ = whisper.transcribe(alone, language=info.language, condition_on_previous_text=False, **_OPTIONS)
-        return _segments(again, start)
+        second = _segments(again, start)
+        return second if is_better(second, than=first, stuck=any(map(_is_stuck, heard[clip]))) else first
 
     return [segment for clip in clips for segment in heard_well(clip)], info.language
+
+
+def is_better(second: Sequence[Segment], *, than: Sequence[Segment], stuck: bool) -> bool:
+    """Whether a second hearing is to be believed: what ends early may end in breath, which it takes for all of it."""
+    return stuck or sum(len(one.text.split()) for one in second) >= sum(len(one.text.split()) for one in than)
 
 
 def is_misheard(segments: Sequence[FoundSegment], end_ms: int) -> bool:
@@ -183,12 +197,12 @@ def _folder(model: str) -> Path | None:
     return Path(model) if Path(model).is_dir() else None
 
 
-def _is_invented(found: FoundSegment) -> bool:
-    return bool(found.no_speech_prob > _NO_SPEECH and found.avg_logprob < _LEAST_LOGPROB)
+def _made_up(found: FoundSegment) -> bool:
+    return is_invented(no_speech_prob=found.no_speech_prob, avg_logprob=found.avg_logprob)
 
 
 def _segments(found: Iterable[FoundSegment], later_ms: int) -> list[Segment]:
-    return [_segment(one, later_ms) for one in found if one.text.strip() and not _is_invented(one)]
+    return [_segment(one, later_ms) for one in found if one.text.strip() and not _made_up(one)]
 
 
 def _segment(found: FoundSegment, later_ms: int) -> Segment:

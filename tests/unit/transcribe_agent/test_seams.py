@@ -65,6 +65,27 @@ def test_without_a_word_in_common_each_chunk_speaks_for_its_own_side() -> None:
     assert texts(joined([LEFT, RIGHT], [[segment(*left)], [segment(*right)]])) == "alpha beta epsilon"
 
 
+def test_one_word_that_happens_to_be_heard_twice_does_not_move_the_cut() -> None:
+    left = [word(t, at) for t, at in [("we", 8000), ("over", 8400), ("the", 8700), ("hell", 9100), ("in", 9600)]]
+    right = [word(t, at) for t, at in [("hill", 9100), ("and", 9600), ("the", 10_100), ("mill", 10_500)]]
+    found = texts(joined([LEFT, RIGHT], [[segment(*left)], [segment(*right)]]))
+    assert found == "we over the hell in the mill"
+
+
+def test_text_alone_is_joined_also_where_the_speaker_slows_down() -> None:
+    """The times of words are guessed there, and seconds wrong."""
+    said = [f"word{n}" for n in range(60)]
+    left = Segment(start_ms=0, end_ms=12_000, text=" ".join(said[:34]))
+    right = Segment(start_ms=8000, end_ms=20_000, text=" ".join(said[28:]))
+    assert texts(joined([LEFT, RIGHT], [[left], [right]])).split() == said
+
+
+@pytest.mark.parametrize(("one", "other"), [("की", "का"), ("กิน", "กัน"), ("cafe", "cafés")])
+def test_marks_make_another_word(one: str, other: str) -> None:
+    left, right = [word(one, 9000), word("x", 9700)], [word(other, 9100), word("y", 10_400)]
+    assert texts(joined([LEFT, RIGHT], [[segment(*left)], [segment(*right)]])) == f"{one} x y"
+
+
 def test_a_segment_that_is_cut_keeps_its_punctuation_and_its_times() -> None:
     left = [word("ask", 9000), word("not", 9400), word("what", 10_300)]
     right = [word("not", 9420), word("what", 10_320), word("your", 10_700)]

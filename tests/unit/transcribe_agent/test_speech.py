@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from millrace.contracts.events import Segment, Word
 from services.transcribe_agent.domain import Audio, Span
-from services.transcribe_agent.speech import Pause, moved, only_speech, original_ms, restored
+from services.transcribe_agent.speech import Pause, moved, only_speech, original_ms, restored, within
 
 BYTES_PER_MS = 32
 
@@ -87,3 +87,19 @@ def test_all_times_of_a_chunk_are_moved() -> None:
     segment = Segment(start_ms=1, end_ms=9, text="a", words=[Word(start_ms=2, end_ms=3, text="a")])
     (found,) = moved([segment], 10)
     assert (found.start_ms, found.end_ms, found.words) == (11, 19, [Word(start_ms=12, end_ms=13, text="a")])
+
+
+def test_a_segment_lasts_from_its_earliest_word_to_its_latest() -> None:
+    words = [Word(start_ms=0, end_ms=18_000, text="uh"), Word(start_ms=1000, end_ms=1300, text="yes")]
+    segment = Segment(start_ms=0, end_ms=18_000, text="uh yes", words=words)
+    (found,) = restored([segment], [Span(0, 5000), Span(20_000, 40_000)])
+    assert found.start_ms <= min(word.start_ms for word in found.words or ())
+    assert found.end_ms >= max(word.end_ms for word in found.words or ())
+    assert found.start_ms <= found.end_ms
+
+
+def test_times_beyond_the_sound_are_its_ends() -> None:
+    words = [Word(start_ms=-20, end_ms=500, text="a"), Word(start_ms=900, end_ms=30_000, text="b")]
+    (found,) = within([Segment(start_ms=-20, end_ms=30_000, text="a b", words=words)], 1000)
+    assert (found.start_ms, found.end_ms) == (0, 1000)
+    assert [(word.start_ms, word.end_ms) for word in found.words or ()] == [(0, 500), (900, 1000)]

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from pydantic import JsonValue
 
 from millrace.contracts.events import Segment
 from millrace.errors import Retryable
 from services.transcribe_agent.adapters import whisper_child
-from services.transcribe_agent.adapters.whisper import Asked, Ended
+from services.transcribe_agent.adapters.whisper import Asked, Transcribed
 from services.transcribe_agent.adapters.whisper_child import is_speech, listening
 
 PCM = b"\0\0" * 16_000 * 40
@@ -70,10 +71,10 @@ def no_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whisper_child, "BatchedInferencePipeline", lambda model: model)
 
 
-def heard(model: FakeModel) -> Ended:
+def heard(model: FakeModel) -> Transcribed:
     asked = Asked(gain_db=0.0, clips=CLIPS).model_dump_json().encode()
     ended, _ = listening(model, "fake")(asked, PCM, lambda _: None)
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, Transcribed)
     return ended
 
 
@@ -102,10 +103,37 @@ OF_NO_LENGTH = Found(20.0, 39.0, "no no", compression_ratio=2.5, words=[*steadil
 def test_a_clip_that_was_misheard_is_heard_once_more_with_its_own_times(doubtful: list[Found]) -> None:
     model = FakeModel(
         lambda: iter([Found(0.0, 19.0, "good"), *doubtful]),
-        again=[Found(0.5, 3.0, " better ")],
+        again=[Found(0.5, 3.0, " now better ")],
     )
-    assert heard(model).segments[1] == Segment(start_ms=20_500, end_ms=23_000, text="better", words=[])
+    assert heard(model).segments[1] == Segment(start_ms=20_500, end_ms=23_000, text="now better", words=[])
     assert model.heard_again == [20_000], "only that clip"
+
+
+def test_what_was_heard_is_not_given_up_for_less() -> None:
+    """A clip that ends in breath looks as if it had been left in its middle."""
+    model = FakeModel(lambda: iter([Found(0.0, 19.0, "good"), Found(20.0, 37.0, " yes okay ")]), again=[])
+    assert [segment.text for segment in heard(model).segments] == ["good", "yes okay"]
+    assert model.heard_again == [20_000]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA failed with error out of memory",
+        "cuBLAS failed with status CUBLAS_STATUS_ALLOC_FAILED",
+        "std::bad_alloc",
+    ],
+)
+def test_a_model_that_finds_no_memory_when_it_is_loaded_is_out_of_memory(
+    monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(whisper_child, "WhisperModel", fail)
+    settings: Mapping[str, JsonValue] = {"model": "tiny.en", "device": "cuda", "compute_type": "auto", "threads": 1}
+    with pytest.raises(MemoryError):
+        whisper_child.load_whisper(settings)
 
 
 def test_a_speaker_who_repeats_himself_is_not_misheard() -> None:
