@@ -55,6 +55,7 @@ WHY: Final[dict[str, tuple[type[Poison | Retryable | Unavailable], str]]] = {
 
 
 class _Said(BaseModel):
+    kernel: int = Field(default=0, ge=0, le=1000)
     breaches: list[Annotated[str, Field(pattern=r"^[a-zA-Z_.]{1,40}$")]] = Field(default=[], max_length=50)
 
 
@@ -104,11 +105,20 @@ class Extraction:
     """A child that has extracted, or was told what another one has extracted, and can download."""
 
     def __init__(
-        self, child: SealedChild, proxy: GuardingProxy, folder: Path, limits: Limits, found: Info | Page
+        self,
+        child: SealedChild,
+        proxy: GuardingProxy,
+        folder: Path,
+        limits: Limits,
+        found: Info | Page,
+        *,
+        kernel: int,
     ) -> None:
         self._child, self._proxy, self._folder, self._limits = child, proxy, folder, limits
         self.found: Final = found
         """The video, or a page that has none."""
+        self.kernel: Final = kernel
+        """Version of Landlock that fences the child in; 0: none."""
 
     async def download(self) -> Path:
         """Have the video downloaded; the file.
@@ -181,7 +191,7 @@ async def extracting(
         if isinstance(answer, Page) and proxy.led_inside:  # there is a video, and it lies inside
             raise Poison(NOT_PUBLIC)
         found = answer.info if isinstance(answer, _Extracted) else answer
-        yield Extraction(child, proxy, folder, limits, found)
+        yield Extraction(child, proxy, folder, limits, found, kernel=answer.kernel)
 
 
 async def _hear(child: SealedChild, proxy: GuardingProxy, timeout_s: float, doing: str) -> _Extracted | Page | _Done:

@@ -30,7 +30,9 @@ def main() -> None:
     seal.close()
 
     def tell(kind: str, **more: object) -> None:
-        told.write(json.dumps({"kind": kind, "breaches": sorted(set(seal.breaches)), **more}) + "\n")
+        told.write(
+            json.dumps({"kind": kind, "kernel": seal.kernel, "breaches": sorted(set(seal.breaches)), **more}) + "\n"
+        )
         told.flush()
 
     from millrace.fetch.child.extract import Failure, Reader  # noqa: PLC0415 - yt-dlp comes behind the seal

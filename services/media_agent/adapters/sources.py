@@ -21,7 +21,7 @@ from millrace.fetch.extraction import AddressExpired, Info, Limits, Page, extrac
 from millrace.fetch.http import HttpFetcher, NotAFile
 from millrace.fetch.proxy import GuardingProxy
 from millrace.store.blobs import fingerprint
-from millrace.telemetry.fetching import FETCH_BYTES, FETCH_CACHE, FETCH_REFUSED, FETCH_SECONDS, FETCHES
+from millrace.telemetry.fetching import FETCH_BYTES, FETCH_CACHE, FETCH_REFUSED, FETCH_SECONDS, FETCHES, note_seal
 from services.media_agent.adapters.watch import LengthWatch, largest_in
 from services.media_agent.domain import Caption, Fetched, caption_of, check_length, is_platform, said_of
 from services.media_agent.ports import Extractions, Prober, Progress
@@ -111,6 +111,7 @@ class SourceFetcher:
                 self._proxy(tally) as proxy,
                 extracting(url, proxy=proxy, folder=folder, limits=self._limits, known=known) as extraction,
             ):
+                note_seal("extract", extraction.kernel)
                 found = extraction.found
                 if isinstance(found, Page):
                     tally.way = "caption"
