@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _PROGRAM = Path(__file__).parent / "child" / "program.py"
 _COMPILE_S = 60
+_BUSY_S = 600.0
+"""How long a site is left alone that asks for it: some count every further request against the asker."""
 Info = dict[str, JsonValue]
 """What yt-dlp has found out about one video, for the child alone to read: it holds signed URLs."""
 
@@ -229,4 +231,6 @@ def _why(code: str, proxy: GuardingProxy) -> MillraceError:
     if code in ("forbidden", "expired"):
         return AddressExpired(WHY[code][1])
     route, sentence = WHY.get(code, WHY["unknown"])
+    if code == "busy":
+        return Retryable(sentence, retry_after_s=_BUSY_S)
     return route(sentence)

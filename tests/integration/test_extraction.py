@@ -102,6 +102,8 @@ async def test_every_word_of_a_child_has_its_sentence(tmp_path: Path, says: Call
             await taken(tmp_path)
         assert isinstance(failed.value, route)
         assert str(failed.value) == sentence
+        wait = failed.value.retry_after_s if isinstance(failed.value, Retryable) else None
+        assert wait == (600 if code == "busy" else None)
 
 
 AGENT = """

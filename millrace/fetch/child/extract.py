@@ -36,13 +36,17 @@ _LIVE = frozenset({"is_live", "is_upcoming", "post_live"})
 
 # In yt-dlp's own sentences, which differ from site to site; the first that matches.
 _SAID = (
+    # First: sites say this along with words that stand for other things below ("or login required", "unavailable").
+    ("busy", r"rate.?limit|too many requests|try again later|not a (?:ro)?bot|temporarily (?:unavailable|blocked)"),
+    ("busy", r"IP address is blocked|fresh cookies"),
     ("no-video", r"no video|no media|does(?: not|n't) (?:contain|have) (?:any |a )?(?:video|media)|not a video"),
     ("drm", r"\bDRM\b"),
     ("live", r"live (?:event|stream)|livestream|premieres in|not currently live"),
-    ("login", r"log ?in|sign in|private|cookies|members|subscri|age[- ]restrict|confirm your age|registered"),
+    ("login", r"log ?in|sign in|members|subscri|age[- ]restrict|confirm your age|registered"),
+    # "Private" alone may be a title or a kind of show; the options are what yt-dlp adds where an account is wanted.
+    ("login", r"private (?:video|account|profile|post|playlist|content)|is private|use --(?:username|cookies)"),
     ("geo", r"geo|your (?:country|location|region)"),
     ("gone", r"unavailable|removed|deleted|not found|no longer|does not exist|terminated"),
-    ("busy", r"rate.?limit|too many requests|try again later"),
     ("format", r"requested format|ffmpeg|unsupported features"),
 )
 

@@ -41,6 +41,38 @@ def test_errors_of_yt_dlp_become_words_that_have_a_sentence(error: Exception, co
     assert code in WHY
 
 
+HINT = (
+    "Use --cookies-from-browser or --cookies for the authentication. See  https://github.com/yt-dlp/yt-dlp/wiki/FAQ"
+)
+# As extractors of yt-dlp say it, or sites in its errors.
+SENTENCES = [
+    (f"Sign in to confirm you\u2019re not a bot. {HINT}", "busy"),
+    ("Sign in to confirm you're not a bot. This helps protect our community", "busy"),
+    (f"Requested content is not available, rate-limit reached or login required. {HINT}", "busy"),
+    ("Video unavailable. This content isn't available, try again later.", "busy"),
+    ("You have exceeded the rate limit. Try again later", "busy"),
+    ("You are rate-limited. Try again later.", "busy"),
+    ("Service temporarily unavailable", "busy"),
+    ("Your IP address is blocked from accessing this post", "busy"),
+    ("Fresh cookies (not necessarily logged in) are needed", "busy"),
+    ("Sign in to confirm your age. This video may be inappropriate for some users.", "login"),
+    ("Private video. Sign in if you've been granted access to this video", "login"),
+    ("This VOD is private", "login"),
+    (f"This content is for premium users. {HINT}", "login"),
+    ("Login failed: Invalid username or password", "login"),
+    ("Model is in private show.", "unknown"),
+    ("Unable to extract the cookies banner of Private Life", "unknown"),
+    ("Video unavailable. This video is no longer available", "gone"),
+    ("This live event will begin in 3 hours.", "live"),
+    ("Track unavailable in your country due to licensing restrictions", "geo"),
+]
+
+
+@pytest.mark.parametrize(("said", "code"), SENTENCES)
+def test_what_yt_dlp_says_is_understood(said: str, code: str) -> None:
+    assert code_of(wrapped(ExtractorError(said, expected=True))) == code
+
+
 def test_a_page_is_told_by_what_it_says_for_others() -> None:
     html = (
         "<html><head><title>Site | A talk</title><meta property='og:title' content='A  talk'>"
