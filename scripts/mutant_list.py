@@ -1263,6 +1263,14 @@ MUTANTS: Final = (
         "a cached address that has run out fails the share",
     ),
     Mutant(
+        "stale-for-ever",
+        "millrace/fetch/extraction.py",
+        "        if not known or proxy.ended.done()",
+        "        if proxy is not None or proxy.ended.done()",
+        (f"{I}/test_sources.py",),
+        "a cached extraction that leads nowhere fails the share for good",
+    ),
+    Mutant(
         "length-after-download",
         "services/media_agent/adapters/sources.py",
         "                check_length(_length(found), longest=self._longest)\n",

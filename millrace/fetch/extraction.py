@@ -12,8 +12,8 @@ import logging
 import os
 import stat
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -90,7 +90,15 @@ _ANSWER: TypeAdapter[_Extracted | Page | _Done | _Failed] = TypeAdapter(
 
 
 class AddressExpired(Retryable):
-    """The media's address is refused or gone: such addresses run out, so a fresh extraction may help."""
+    """The media's address is refused or gone, or what was extracted earlier leads nowhere: a fresh one may help.
+
+    Such addresses run out, and what comes in their place may look like anything: a page, an empty file, a format that
+    nobody knows. So for what was `known` this stands for every failure that a fresh one may mend.
+    """
+
+
+class TooLarge(Poison):
+    """The media is larger than what is taken, however it is extracted."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +123,9 @@ class Extraction:
         found: Info | Page,
         *,
         kernel: int,
+        known: bool,
     ) -> None:
-        self._child, self._proxy, self._folder, self._limits = child, proxy, folder, limits
+        self._child, self._proxy, self._folder, self._limits, self._known = child, proxy, folder, limits, known
         self.found: Final = found
         """The video, or a page that has none."""
         self.kernel: Final = kernel
@@ -125,14 +134,15 @@ class Extraction:
     async def download(self) -> Path:
         """Have the video downloaded; the file.
 
-        :raises AddressExpired: the media's address no longer works.
+        :raises AddressExpired: the media's address no longer works, or what was `known` does not.
         :raises Poison: it cannot be had, or the proxy's watch has ended it.
         :raises Retryable: not now.
         """
         await self._child.say(b"go")
-        answer = await _hear(self._child, self._proxy, self._limits.download_s, "downloading this video")
-        if not isinstance(answer, _Done):
-            raise Retryable("the download of this video gave no answer that can be read")
+        with _anew(self._proxy, known=self._known):
+            answer = await _hear(self._child, self._proxy, self._limits.download_s, "downloading this video")
+            if not isinstance(answer, _Done):
+                raise Retryable("the download of this video gave no answer that can be read")
         await self._child.end()  # before its file is looked at: nobody can exchange it any more
         path = self._folder / f"media.{answer.extension}"
         try:
@@ -187,13 +197,25 @@ async def extracting(
     # -B: nothing is compiled into folders that are closed to it.
     async with sealed_child((sys.executable, "-I", "-B", str(_PROGRAM)), folder=folder) as child:
         await child.say(json.dumps(ask).encode())
-        answer = await _hear(child, proxy, limits.extract_s, "looking for a video at this URL")
-        if isinstance(answer, _Done):
-            raise Retryable("looking for a video at this URL gave no answer that can be read")
+        with _anew(proxy, known=known is not None):
+            answer = await _hear(child, proxy, limits.extract_s, "looking for a video at this URL")
+            if isinstance(answer, _Done):
+                raise Retryable("looking for a video at this URL gave no answer that can be read")
         if isinstance(answer, Page) and proxy.led_inside:  # there is a video, and it lies inside
             raise Poison(NOT_PUBLIC)
         found = answer.info if isinstance(answer, _Extracted) else answer
-        yield Extraction(child, proxy, folder, limits, found, kernel=answer.kernel)
+        yield Extraction(child, proxy, folder, limits, found, kernel=answer.kernel, known=known is not None)
+
+
+@contextmanager
+def _anew(proxy: GuardingProxy, *, known: bool) -> Iterator[None]:
+    """Failures of what was known, as `AddressExpired`: all but too large a file and the proxy's own verdict."""
+    try:
+        yield
+    except (Poison, Retryable) as exc:
+        if not known or proxy.ended.done() or proxy.led_inside or isinstance(exc, TooLarge):
+            raise
+        raise AddressExpired(str(exc)) from None
 
 
 async def _hear(child: SealedChild, proxy: GuardingProxy, timeout_s: float, doing: str) -> _Extracted | Page | _Done:
@@ -230,6 +252,8 @@ def _why(code: str, proxy: GuardingProxy) -> MillraceError:
         return Poison(NOT_PUBLIC)
     if code in ("forbidden", "expired"):
         return AddressExpired(WHY[code][1])
+    if code == "size":
+        return TooLarge(WHY[code][1])
     route, sentence = WHY.get(code, WHY["unknown"])
     if code == "busy":
         return Retryable(sentence, retry_after_s=_BUSY_S)

@@ -50,6 +50,9 @@ class Kept:
     async def keep(self, url: str, info: dict[str, JsonValue]) -> None:
         self.kept[url] = info
 
+    async def forget(self, url: str) -> None:
+        self.kept.pop(url, None)
+
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -269,6 +272,44 @@ async def test_a_token_that_has_run_out_is_fetched_anew_once(site: MediaSite, tm
     with pytest.raises(Retryable, match="HTTP 403"):
         await sources(site, kept).fetch(url, tmp_path / "never", unseen)
     assert tokens.made == 7, "once, not for ever"
+
+
+@pytest.mark.parametrize("now", ["a page", "nothing", "a broken playlist", "what kills the child"])
+async def test_what_was_kept_and_leads_nowhere_is_extracted_anew(site: MediaSite, tmp_path: Path, now: str) -> None:
+    kept, url = Kept(), site.url("/talk.html")
+    site.answers = {"/talk.html": PAGE.replace("{src}", "/video.mp4")}
+    await sources(site, kept).fetch(url, tmp_path / "one", unseen)
+    stale: dict[str, dict[str, JsonValue]] = {
+        "a page": {"url": site.url("/talk.html"), "protocol": "m3u8_native"},
+        "nothing": {"url": site.url("/removed.mp4")},
+        "a broken playlist": {"url": site.url("/broken.m3u8"), "protocol": "m3u8_native", "ext": "mp4"},
+        "what kills the child": {"url": 5, "formats": [], "fragments": 7, "protocol": "http_dash_segments"},
+    }
+    site.answers["/broken.m3u8"] = "#EXTM3U\n#EXT-X-ENDLIST\n"
+    kept.kept[url] = {**kept.kept[url], **stale[now]}
+    fetched = await sources(site, kept).fetch(url, tmp_path / "two", unseen)
+    assert isinstance(fetched, Fetched)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert kept.kept[url]["url"] == site.url("/video.mp4"), "the fresh one took its place"
+
+
+async def test_what_was_kept_is_forgotten_when_there_is_nothing_any_more(site: MediaSite, tmp_path: Path) -> None:
+    kept, url = Kept(), site.url("/talk.html")
+    site.answers = {"/talk.html": PAGE.replace("{src}", "/removed.mp4")}
+    kept.kept[url] = {"id": "1", "title": "x", "url": site.url("/removed.mp4"), "ext": "mp4", "protocol": "http"}
+    with pytest.raises(Retryable, match="holds no longer"):
+        await sources(site, kept).fetch(url, tmp_path / "it", unseen)
+    assert site.asked.count("/talk.html") == 2, "looked at directly, then extracted once"
+
+
+async def test_what_was_kept_and_is_too_large_is_not_extracted_again(site: MediaSite, tmp_path: Path) -> None:
+    kept, url = Kept(), site.url("/talk.html")
+    site.answers = {"/talk.html": PAGE.replace("{src}", "/video.mp4")}
+    await sources(site, kept).fetch(url, tmp_path / "one", unseen)
+    asked = site.asked.count("/talk.html")
+    with pytest.raises(Poison, match="larger than"):
+        await sources(site, kept, max_bytes=10_000).fetch(url, tmp_path / "two", unseen)
+    assert site.asked.count("/talk.html") == asked + 1, "looked at directly, not extracted"
 
 
 async def test_what_was_extracted_is_not_extracted_again(site: MediaSite, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ _PROTOCOL = "[protocol~='^(https?|m3u8|m3u8_native|http_dash_segments)$']"
 _FORMAT = "/".join(choice + _PROTOCOL for choice in ("b[height<=?720]", "ba", "w", "bv[height<=?720]", "wv"))
 
 # What an extraction needs to be downloaded and described by another process, and nothing else of it is kept.
-_ABOUT = ("id", "title", "description", "uploader", "channel", "upload_date", "duration", "webpage_url")
+_ABOUT = ("id", "title", "description", "uploader", "channel", "upload_date", "duration")
 _ORIGIN = ("extractor", "extractor_key", "live_status", "is_live")
 _HOW = (
     *("url", "ext", "protocol", "http_headers", "cookies", "format_id", "manifest_url", "container"),

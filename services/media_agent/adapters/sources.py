@@ -100,6 +100,7 @@ class SourceFetcher:
         try:
             return await self._through_child(url, into, known, tally, progress)
         except AddressExpired:  # addresses of media are signed for a time, or for who asked
+            await self._extractions.forget(url)
             return await self._through_child(url, into, None, tally, progress)
 
     async def _through_child(
