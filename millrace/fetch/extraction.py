@@ -24,7 +24,7 @@ from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 from millrace.errors import MillraceError, Poison, Retryable, Unavailable
 from millrace.fetch.addresses import NOT_PUBLIC
 from millrace.fetch.proxy import GuardingProxy
-from millrace.sealed import SealedChild, run_sealed, sealed_child
+from millrace.sealed import LONGEST_LINE, SealedChild, run_sealed, sealed_child
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,8 @@ WHY: Final[dict[str, tuple[type[Poison | Retryable | Unavailable], str]]] = {
     "unknown": (Retryable, "this video cannot be read from its site; a newer yt-dlp may know how"),
 }
 """Sentence and route for each word of the child."""
+_OF_A_REFUSAL = frozenset({"expired", "forbidden", "network", "no-video", "unknown"})
+"""What the child may make of a target that the proxy has refused; all other words are the site's own."""
 
 
 class _Said(BaseModel):
@@ -203,6 +205,8 @@ async def extracting(
                 raise Retryable("looking for a video at this URL gave no answer that can be read")
         if isinstance(answer, Page) and proxy.led_inside:  # there is a video, and it lies inside
             raise Poison(NOT_PUBLIC)
+        if isinstance(answer, Page) and proxy.refusal is not None:
+            raise Poison(str(proxy.refusal))
         found = answer.info if isinstance(answer, _Extracted) else answer
         yield Extraction(child, proxy, folder, limits, found, kernel=answer.kernel, known=known is not None)
 
@@ -240,16 +244,21 @@ async def _hear(child: SealedChild, proxy: GuardingProxy, timeout_s: float, doin
 def _read(line: asyncio.Future[bytes | None], doing: str) -> _Extracted | Page | _Done | _Failed:
     try:
         said = line.result()
-        if said is None:
-            raise Retryable(f"{doing} ended without an answer: its process died")
+    except ValueError:  # not chained: they quote what was said
+        raise Poison(f"{doing} gave more than the {LONGEST_LINE >> 20} MiB that are read about a video") from None
+    if said is None:
+        raise Retryable(f"{doing} ended without an answer: its process died")
+    try:
         return _ANSWER.validate_json(said)
-    except (ValueError, ValidationError):  # not chained: they quote what was said
+    except ValidationError:  # likewise
         raise Retryable(f"{doing} gave no answer that can be read") from None
 
 
 def _why(code: str, proxy: GuardingProxy) -> MillraceError:
     if proxy.led_inside:  # whatever yt-dlp made of that
         return Poison(NOT_PUBLIC)
+    if code in _OF_A_REFUSAL and proxy.refusal is not None:
+        return Poison(str(proxy.refusal))
     if code in ("forbidden", "expired"):
         return AddressExpired(WHY[code][1])
     if code == "size":

@@ -63,6 +63,8 @@ class GuardingProxy:
         """What went through so far."""
         self.refused: Counter[Reason] = Counter()
         """How often a target was refused."""
+        self.refusal: TargetRefused | None = None
+        """Why the latest was, for its port or its form."""
         self.ended: asyncio.Future[MillraceError] = asyncio.get_running_loop().create_future()
         """Why everything was ended, once it was: too many bytes, or what the watch has raised."""
 
@@ -96,8 +98,8 @@ class GuardingProxy:
 
     @property
     def led_inside(self) -> bool:
-        """Whether a target was refused. Others of this machine, who have no password, do not count."""
-        return any(times for reason, times in self.refused.items() if reason != "password")
+        """Whether a target was refused for its address. An odd port may be anything: an advertisement, too."""
+        return self.refused["address"] > 0
 
     def watch(self, watch: Watch) -> None:
         """Have all that comes from now on watched by somebody."""
@@ -141,6 +143,8 @@ class GuardingProxy:
                 await self._exchange(client)
         except TargetRefused as exc:
             self.refused[exc.reason] += 1
+            if exc.reason in ("port", "form"):
+                self.refusal = exc
             await client.refuse(407 if exc.reason == "password" else 403)
         except (OSError, EOFError, h11.ProtocolError, MillraceError):
             # Either end went away, spoke no HTTP, or it was enough: the connection's end tells.

@@ -25,10 +25,10 @@ from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, share_created
 from services.media_agent.adapters.probe import AvProber
 from services.media_agent.adapters.sources import Reach, SourceFetcher
-from services.media_agent.domain import Fetched
+from services.media_agent.domain import Caption, Fetched
 from services.media_agent.handler import MediaHandler
 from tests.integration.test_probe_seal import kernel_of
-from tests.support.media_site import MediaSite, ffmpeg, make_videos, media_site
+from tests.support.media_site import Handler, MediaSite, ffmpeg, make_videos, media_site
 from tests.support.shelf import FakeShelf
 from tests.support.unseen import unseen
 
@@ -189,6 +189,39 @@ async def test_a_page_without_a_video_becomes_its_caption(site: MediaSite, tmp_p
     assert (event["skipped_reason"], event["title"], event["blob_key"]) == ("no-video", "Notes & more", "")
     assert (event["duration_ms"], event["has_audio"], event["estimated_cost_micro_usd"]) == (0, False, 0)
     assert not (tmp_path / "store").exists()
+
+
+def page_with(headers: dict[str, str], html: str, *, fails_from: int = 99) -> Handler:
+    """A page; from this request on (the first is the direct look) its server fails."""
+    asked = 0
+
+    async def answer(_: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        if asked >= fails_from:
+            return web.Response(status=503)
+        return web.Response(body=html.encode(), headers={"Content-Type": "text/html", **headers})
+
+    return answer
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "nonsense", "hex"])
+async def test_a_page_is_captioned_whatever_is_broken_in_it(site: MediaSite, tmp_path: Path, charset: str) -> None:
+    html = "<!doctype html><title>Notes</title><![foo bar[ <p>"
+    site.answers = {"/notes.html": page_with({"Content-Type": f"text/html; charset={charset}"}, html)}
+    caption = await sources(site).fetch(site.url("/notes.html"), tmp_path / "it", unseen)
+    assert isinstance(caption, Caption)
+    assert caption.text == "Notes"
+
+
+async def test_a_page_that_cannot_be_read_again_for_its_caption_says_why(site: MediaSite, tmp_path: Path) -> None:
+    html = "<!doctype html><title>Notes</title>"
+    asked = page_with({}, html)
+    site.answers = {"/notes.html": asked}
+    assert isinstance(await sources(site).fetch(site.url("/notes.html"), tmp_path / "it", unseen), Caption)
+    site.answers = {"/notes.html": page_with({}, html, fails_from=site.asked.count("/notes.html"))}
+    with pytest.raises(Retryable, match="does not answer properly"):
+        await sources(site).fetch(site.url("/notes.html"), tmp_path / "it", unseen)
 
 
 def long_mov(path: Path) -> Path:

@@ -14,6 +14,9 @@ from yt_dlp.networking.exceptions import HTTPError, RequestError
 from yt_dlp.postprocessor.ffmpeg import FFmpegPostProcessor
 from yt_dlp.utils import GeoRestrictedError, UnsupportedError, YoutubeDLError
 
+from millrace.fetch.child.page import caption_of, decoded
+from millrace.fetch.child.plain import plain
+
 _NOWHERE = "/dev/null/none"  # no such file can ever be
 _LONGEST_PAGE = 2 << 20
 _LONGEST_PLAYLIST = 3  # links that lead to a link that leads to a video
@@ -83,15 +86,21 @@ class Reader:
         self._folder = folder
         self._ytdl = yt_dlp.YoutubeDL(_options(ask, folder))
 
-    def extract(self) -> dict[str, Any]:
-        """What is needed to download the one video behind the URL, and what is said about it.
+    def extract(self) -> dict[str, Any] | None:
+        """What is needed to download the one video behind the URL, and what is said about it; None: there is none.
 
-        :raises Failure: there is none, more than one, or it cannot be had.
+        :raises Failure: there is more than one, or it cannot be had.
         """
         try:
-            found = self._one(self._ytdl.extract_info(self._url, download=False))
+            return self._described(self._one(self._ytdl.extract_info(self._url, download=False)))
         except Exception as exc:  # noqa: BLE001 - what thousands of extractors raise is for the parent's sentences
-            raise Failure(code_of(exc)) from None
+            code = code_of(exc)
+        # Behind the clause: an error of what comes next has nothing to do with this one, nor has its context.
+        if code == "no-video":
+            return None
+        raise Failure(code)
+
+    def _described(self, found: dict[str, Any]) -> dict[str, Any]:
         if found.get("is_live") or found.get("live_status") in _LIVE:
             raise Failure("live")
         chosen = (found.get("requested_downloads") or [found])[0]
@@ -101,7 +110,10 @@ class Reader:
             raise Failure("no-video")
         if "duration" not in kept and isinstance(how.get("fragments"), list):
             kept["duration"] = sum(fragment.get("duration") or 0 for fragment in how["fragments"])
-        return dict(self._ytdl.sanitize_info({**kept, **how}))
+        told = plain(self._ytdl.sanitize_info({**kept, **how}))
+        if not isinstance(told, dict):
+            raise TypeError("no description")
+        return told
 
     def _one(self, found: dict[str, Any] | None) -> dict[str, Any]:
         for _ in range(_LONGEST_PLAYLIST):
@@ -135,15 +147,15 @@ class Reader:
             raise Failure("size" if not files else "format")
         return files[0].suffix[1:]
 
-    def page(self) -> str:
-        """The page itself, as text: the first 2 MiB.
+    def caption(self) -> dict[str, str]:
+        """What the page says about itself, by its first 2 MiB.
 
         :raises Failure: it cannot be had.
         """
         try:
             answer = self._ytdl.urlopen(self._url)
-            charset = answer.headers.get_content_charset() or "utf-8"
-            return str(answer.read(_LONGEST_PAGE).decode(charset, "replace"))
+            html = decoded(answer.read(_LONGEST_PAGE), answer.headers.get_content_charset())
+            return {name: str(plain(text)) for name, text in caption_of(html).items()}
         except Exception as exc:  # noqa: BLE001 - likewise
             raise Failure(code_of(exc)) from None
 
