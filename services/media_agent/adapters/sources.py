@@ -12,7 +12,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from millrace.errors import MillraceError, Retryable, Unavailable
@@ -20,6 +19,7 @@ from millrace.fetch.addresses import PUBLIC_PORTS, TargetRefused, target_of
 from millrace.fetch.extraction import AddressExpired, Info, Limits, Page, extracting
 from millrace.fetch.http import HttpFetcher, NotAFile
 from millrace.fetch.proxy import GuardingProxy
+from millrace.fetch.resolver import SeparateResolver
 from millrace.store.blobs import fingerprint
 from millrace.telemetry.fetching import FETCH_BYTES, FETCH_CACHE, FETCH_REFUSED, FETCH_SECONDS, FETCHES, note_seal
 from services.media_agent.adapters.watch import LengthWatch, largest_in
@@ -39,7 +39,7 @@ class Reach:
 
     allow: frozenset[str]
     ports: frozenset[int] = PUBLIC_PORTS
-    resolver: type[AbstractResolver] = aiohttp.ThreadedResolver
+    resolver: type[AbstractResolver] = SeparateResolver
 
 
 @dataclass
