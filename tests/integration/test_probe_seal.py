@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -12,7 +11,6 @@ import pytest
 
 import millrace
 from millrace.fetch.child.landlock import NET_SINCE
-from millrace.media import FORMATS
 from millrace.sealed import run_sealed
 from millrace.telemetry import fetching
 from millrace.telemetry.fetching import fetch_figures
@@ -60,16 +58,18 @@ runpy.run_path({child!r}, run_name="__main__")
 """
 
 
-async def kernel_of(media: Path) -> int:
-    ended = await run_sealed((sys.executable, "-I", str(CHILD), str(media), ",".join(FORMATS), "20"), timeout_s=20)
-    return int(json.loads(ended.output)["kernel"])
+async def kernel_here() -> int:
+    """The version of Landlock that this machine has, by a process that does nothing else."""
+    program = "from millrace.fetch.child.landlock import restrict; print(restrict(readable=()))"
+    argv = (sys.executable, "-c", f"import sys; sys.path.insert(0, {str(CHILD.parents[3])!r}); {program}")
+    return int((await run_sealed(argv, timeout_s=20)).output)
 
 
 async def test_a_demuxer_that_was_taken_over_reads_its_file_and_nothing_else(tmp_path: Path) -> None:
     media, secret = tmp_path / "media.wav", tmp_path / "secret"
     media.write_bytes(JFK_WAV.read_bytes())
     secret.write_text("of somebody else")
-    if await kernel_of(media) < NET_SINCE:
+    if await kernel_here() < NET_SINCE:
         pytest.skip("this kernel has no Landlock, or one that knows files only")
     async with listening() as inside:
         program = TAKEN_OVER.format(
@@ -92,5 +92,5 @@ async def test_the_fence_is_shown_and_logged_once(
     caplog.set_level(logging.INFO)
     for _ in range(2):
         assert (await AvProber(timeout_s=20).probe(JFK_WAV)).audio_codec == "pcm_s16le"
-    assert fetch_figures()["ml_fetch_kernel_seal{child=probe}"] == await kernel_of(JFK_WAV)
+    assert fetch_figures()["ml_fetch_kernel_seal{child=probe}"] == await kernel_here()
     assert caplog.text.count("Landlock") + caplog.text.count("no kernel fence") == 1

@@ -27,7 +27,7 @@ from services.media_agent.adapters.probe import AvProber
 from services.media_agent.adapters.sources import Reach, SourceFetcher
 from services.media_agent.domain import Caption, Fetched
 from services.media_agent.handler import MediaHandler
-from tests.integration.test_probe_seal import kernel_of
+from tests.integration.test_probe_seal import kernel_here
 from tests.support.media_site import Handler, MediaSite, ffmpeg, make_videos, media_site
 from tests.support.shelf import FakeShelf
 from tests.support.unseen import unseen
@@ -353,7 +353,7 @@ async def test_what_was_extracted_is_not_extracted_again(site: MediaSite, tmp_pa
     # Each fetch looks at the URL itself; the first one extracts besides.
     assert site.asked.count("/talk.html") == 3
     assert change(before, "ml_fetch_cache_total{found=yes}") == 1
-    assert fetch_figures()["ml_fetch_kernel_seal{child=extract}"] == await kernel_of(tmp_path / "one")
+    assert fetch_figures()["ml_fetch_kernel_seal{child=extract}"] == await kernel_here()
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
