@@ -1177,8 +1177,8 @@ MUTANTS: Final = (
     Mutant(
         "proxy-odd-numbers",
         "millrace/fetch/addresses.py",
-        "if (is_number and not is_address(host)) or not host",
-        "if not host",
+        "if (is_number and not is_address(host)) or not is_name",
+        "if not is_name",
         (f"{I}/test_guarding_proxy.py",),
         "addresses that only some readers understand are left to the resolver",
     ),
