@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -18,6 +19,8 @@ EXIT_CRASHED = 70
 EXIT_TEMPORARY = 75
 EXIT_CONFIGURATION = 78
 
+_PR_SET_DUMPABLE = 4
+
 S = TypeVar("S", bound=BaseSettings)
 T = TypeVar("T")
 
@@ -25,6 +28,16 @@ T = TypeVar("T")
 def exit_status(error: MillraceError) -> int:
     """Exit status after a failed start, as in sysexits.h."""
     return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_UNAVAILABLE
+
+
+def close_to_others() -> None:
+    """Keep this user's other processes, children first, from this one's environment and memory (Linux only).
+
+    They could read keys in `/proc/<pid>/environ`, or attach as debuggers do. Programs that it starts are not closed
+    so. Core dumps are off, and `/proc/self` is root's: https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def say(name: str, text: str) -> None:

@@ -24,6 +24,7 @@ NOT_PUBLIC = "media is fetched from public internet addresses only, and this URL
 
 # Letters, digits, hyphens and underscores: what is in the name system. No zone, no user, no percent, no other script.
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,254}))(?::([0-9]{1,5}))?")
+_LONGEST_LABEL = 63  # RFC 1035, 2.3.4; longer and empty ones cannot even be asked for
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _LAST_PORT = 65_535
 
@@ -84,7 +85,8 @@ def target_of_authority(
     host = inside or name.removesuffix(".").lower()
     is_number = inside is not None or _NUMBER.fullmatch(host.rpartition(".")[2]) is not None
     port = int(digits) if digits else default_port
-    if (is_number and not is_address(host)) or not host or port is None or not 0 < port <= _LAST_PORT:
+    is_name = inside is not None or all(0 < len(label) <= _LONGEST_LABEL for label in host.split("."))
+    if (is_number and not is_address(host)) or not is_name or port is None or not 0 < port <= _LAST_PORT:
         raise TargetRefused("this is not a host and a port that can be connected to", "form")
     return _allowed(host, port, allow, ports)
 

@@ -12,8 +12,8 @@ import logging
 import os
 import stat
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,12 +24,14 @@ from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 from millrace.errors import MillraceError, Poison, Retryable, Unavailable
 from millrace.fetch.addresses import NOT_PUBLIC
 from millrace.fetch.proxy import GuardingProxy
-from millrace.sealed import SealedChild, run_sealed, sealed_child
+from millrace.sealed import LONGEST_LINE, SealedChild, run_sealed, sealed_child
 
 log = logging.getLogger(__name__)
 
 _PROGRAM = Path(__file__).parent / "child" / "program.py"
 _COMPILE_S = 60
+_BUSY_S = 600.0
+"""How long a site is left alone that asks for it: some count every further request against the asker."""
 Info = dict[str, JsonValue]
 """What yt-dlp has found out about one video, for the child alone to read: it holds signed URLs."""
 
@@ -52,9 +54,12 @@ WHY: Final[dict[str, tuple[type[Poison | Retryable | Unavailable], str]]] = {
     "unknown": (Retryable, "this video cannot be read from its site; a newer yt-dlp may know how"),
 }
 """Sentence and route for each word of the child."""
+_OF_A_REFUSAL = frozenset({"expired", "forbidden", "network", "no-video", "unknown"})
+"""What the child may make of a target that the proxy has refused; all other words are the site's own."""
 
 
 class _Said(BaseModel):
+    kernel: int = Field(default=0, ge=0, le=1000)
     breaches: list[Annotated[str, Field(pattern=r"^[a-zA-Z_.]{1,40}$")]] = Field(default=[], max_length=50)
 
 
@@ -87,7 +92,15 @@ _ANSWER: TypeAdapter[_Extracted | Page | _Done | _Failed] = TypeAdapter(
 
 
 class AddressExpired(Retryable):
-    """The media's address is refused or gone: such addresses run out, so a fresh extraction may help."""
+    """The media's address is refused or gone, or what was extracted earlier leads nowhere: a fresh one may help.
+
+    Such addresses run out, and what comes in their place may look like anything: a page, an empty file, a format that
+    nobody knows. So for what was `known` this stands for every failure that a fresh one may mend.
+    """
+
+
+class TooLarge(Poison):
+    """The media is larger than what is taken, however it is extracted."""
 
 
 @dataclass(frozen=True)
@@ -104,23 +117,34 @@ class Extraction:
     """A child that has extracted, or was told what another one has extracted, and can download."""
 
     def __init__(
-        self, child: SealedChild, proxy: GuardingProxy, folder: Path, limits: Limits, found: Info | Page
+        self,
+        child: SealedChild,
+        proxy: GuardingProxy,
+        folder: Path,
+        limits: Limits,
+        found: Info | Page,
+        *,
+        kernel: int,
+        known: bool,
     ) -> None:
-        self._child, self._proxy, self._folder, self._limits = child, proxy, folder, limits
+        self._child, self._proxy, self._folder, self._limits, self._known = child, proxy, folder, limits, known
         self.found: Final = found
         """The video, or a page that has none."""
+        self.kernel: Final = kernel
+        """Version of Landlock that fences the child in; 0: none."""
 
     async def download(self) -> Path:
         """Have the video downloaded; the file.
 
-        :raises AddressExpired: the media's address no longer works.
+        :raises AddressExpired: the media's address no longer works, or what was `known` does not.
         :raises Poison: it cannot be had, or the proxy's watch has ended it.
         :raises Retryable: not now.
         """
         await self._child.say(b"go")
-        answer = await _hear(self._child, self._proxy, self._limits.download_s, "downloading this video")
-        if not isinstance(answer, _Done):
-            raise Retryable("the download of this video gave no answer that can be read")
+        with _anew(self._proxy, known=self._known):
+            answer = await _hear(self._child, self._proxy, self._limits.download_s, "downloading this video")
+            if not isinstance(answer, _Done):
+                raise Retryable("the download of this video gave no answer that can be read")
         await self._child.end()  # before its file is looked at: nobody can exchange it any more
         path = self._folder / f"media.{answer.extension}"
         try:
@@ -175,13 +199,27 @@ async def extracting(
     # -B: nothing is compiled into folders that are closed to it.
     async with sealed_child((sys.executable, "-I", "-B", str(_PROGRAM)), folder=folder) as child:
         await child.say(json.dumps(ask).encode())
-        answer = await _hear(child, proxy, limits.extract_s, "looking for a video at this URL")
-        if isinstance(answer, _Done):
-            raise Retryable("looking for a video at this URL gave no answer that can be read")
+        with _anew(proxy, known=known is not None):
+            answer = await _hear(child, proxy, limits.extract_s, "looking for a video at this URL")
+            if isinstance(answer, _Done):
+                raise Retryable("looking for a video at this URL gave no answer that can be read")
         if isinstance(answer, Page) and proxy.led_inside:  # there is a video, and it lies inside
             raise Poison(NOT_PUBLIC)
+        if isinstance(answer, Page) and proxy.refusal is not None:
+            raise Poison(str(proxy.refusal))
         found = answer.info if isinstance(answer, _Extracted) else answer
-        yield Extraction(child, proxy, folder, limits, found)
+        yield Extraction(child, proxy, folder, limits, found, kernel=answer.kernel, known=known is not None)
+
+
+@contextmanager
+def _anew(proxy: GuardingProxy, *, known: bool) -> Iterator[None]:
+    """Failures of what was known, as `AddressExpired`: all but too large a file and the proxy's own verdict."""
+    try:
+        yield
+    except (Poison, Retryable) as exc:
+        if not known or proxy.ended.done() or proxy.led_inside or isinstance(exc, TooLarge):
+            raise
+        raise AddressExpired(str(exc)) from None
 
 
 async def _hear(child: SealedChild, proxy: GuardingProxy, timeout_s: float, doing: str) -> _Extracted | Page | _Done:
@@ -206,17 +244,26 @@ async def _hear(child: SealedChild, proxy: GuardingProxy, timeout_s: float, doin
 def _read(line: asyncio.Future[bytes | None], doing: str) -> _Extracted | Page | _Done | _Failed:
     try:
         said = line.result()
-        if said is None:
-            raise Retryable(f"{doing} ended without an answer: its process died")
+    except ValueError:  # not chained: they quote what was said
+        raise Poison(f"{doing} gave more than the {LONGEST_LINE >> 20} MiB that are read about a video") from None
+    if said is None:
+        raise Retryable(f"{doing} ended without an answer: its process died")
+    try:
         return _ANSWER.validate_json(said)
-    except (ValueError, ValidationError):  # not chained: they quote what was said
+    except ValidationError:  # likewise
         raise Retryable(f"{doing} gave no answer that can be read") from None
 
 
 def _why(code: str, proxy: GuardingProxy) -> MillraceError:
     if proxy.led_inside:  # whatever yt-dlp made of that
         return Poison(NOT_PUBLIC)
+    if code in _OF_A_REFUSAL and proxy.refusal is not None:
+        return Poison(str(proxy.refusal))
     if code in ("forbidden", "expired"):
         return AddressExpired(WHY[code][1])
+    if code == "size":
+        return TooLarge(WHY[code][1])
     route, sentence = WHY.get(code, WHY["unknown"])
+    if code == "busy":
+        return Retryable(sentence, retry_after_s=_BUSY_S)
     return route(sentence)

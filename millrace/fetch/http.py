@@ -26,6 +26,7 @@ import millrace
 from millrace.errors import Poison, Retryable, Unavailable
 from millrace.fetch.addresses import NOT_PUBLIC, PUBLIC_PORTS, Target, TargetRefused, is_public, target_of
 from millrace.fetch.connect import CheckedResolver
+from millrace.fetch.resolver import SeparateResolver
 from millrace.http import retry_after_s
 
 _MAX_REDIRECTS = 5
@@ -116,7 +117,7 @@ class HttpFetcher:
         timeout_s: float,
         idle_s: float,
         ports: frozenset[int] = PUBLIC_PORTS,
-        resolver: type[AbstractResolver] = aiohttp.ThreadedResolver,
+        resolver: type[AbstractResolver] = SeparateResolver,
     ) -> None:
         self._allow = allow
         self._max_bytes = max_bytes

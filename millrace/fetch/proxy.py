@@ -17,7 +17,6 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-import aiohttp
 import h11
 from aiohttp.abc import AbstractResolver
 
@@ -25,8 +24,11 @@ from millrace.errors import MillraceError, Poison
 from millrace.fetch.addresses import PUBLIC_PORTS, Reason, TargetRefused
 from millrace.fetch.connect import Watch, connect, shut
 from millrace.fetch.relay import CONNECT, Client, relay, requested, tunnel
+from millrace.fetch.resolver import SeparateResolver
 
 _USER = "millrace"
+_AT_ONCE = 16
+"""Connections of one fetch to the outside; further ones wait, as long as a server may be silent."""
 _TO_CHILD = 256 * 1024  # bytes of a send buffer
 
 
@@ -49,7 +51,7 @@ class GuardingProxy:
         timeout_s: float,
         idle_s: float,
         ports: frozenset[int] = PUBLIC_PORTS,
-        resolver: Callable[[], AbstractResolver] = aiohttp.ThreadedResolver,
+        resolver: Callable[[], AbstractResolver] = SeparateResolver,
     ) -> None:
         self._allow, self._ports = allow, ports
         self._max_bytes, self._timeout_s, self._idle_s = max_bytes, timeout_s, idle_s
@@ -59,10 +61,13 @@ class GuardingProxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._watch: Watch | None = None
         self._turn = asyncio.Lock()
+        self._slots = asyncio.Semaphore(_AT_ONCE)
         self.bytes = 0
         """What went through so far."""
         self.refused: Counter[Reason] = Counter()
         """How often a target was refused."""
+        self.refusal: TargetRefused | None = None
+        """Why the latest was, for its port or its form."""
         self.ended: asyncio.Future[MillraceError] = asyncio.get_running_loop().create_future()
         """Why everything was ended, once it was: too many bytes, or what the watch has raised."""
 
@@ -96,8 +101,8 @@ class GuardingProxy:
 
     @property
     def led_inside(self) -> bool:
-        """Whether a target was refused. Others of this machine, who have no password, do not count."""
-        return any(times for reason, times in self.refused.items() if reason != "password")
+        """Whether a target was refused for its address. An odd port may be anything: an advertisement, too."""
+        return self.refused["address"] > 0
 
     def watch(self, watch: Watch) -> None:
         """Have all that comes from now on watched by somebody."""
@@ -141,9 +146,11 @@ class GuardingProxy:
                 await self._exchange(client)
         except TargetRefused as exc:
             self.refused[exc.reason] += 1
+            if exc.reason in ("port", "form"):
+                self.refusal = exc
             await client.refuse(407 if exc.reason == "password" else 403)
-        except (OSError, EOFError, h11.ProtocolError, MillraceError):
-            # Either end went away, spoke no HTTP, or it was enough: the connection's end tells.
+        except (OSError, EOFError, ValueError, h11.ProtocolError, MillraceError):
+            # Either end went away, spoke no HTTP, asked for a name that cannot be, or it was enough: the end tells.
             await client.refuse(502)
         except asyncio.CancelledError:
             writer.transport.abort()  # the end of the fetch: asyncio's server would log it as an error of ours
@@ -157,11 +164,16 @@ class GuardingProxy:
         if not hmac.compare_digest(given, self._credentials):
             raise TargetRefused("this proxy serves one fetch only, which knows its password", "password")
         target, path = requested(request, self._allow, self._ports)
-        there = await connect(target, self._resolver, timeout_s=self._idle_s)
+        async with asyncio.timeout(self._idle_s):
+            await self._slots.acquire()
         try:
-            if request.method == CONNECT:
-                await tunnel(client, there, self.took)
-            else:
-                await relay(client, request, path, there, self.took)
+            there = await connect(target, self._resolver, timeout_s=self._idle_s)
+            try:
+                if request.method == CONNECT:
+                    await tunnel(client, there, self.took)
+                else:
+                    await relay(client, request, path, there, self.took)
+            finally:
+                await shut(there[1])
         finally:
-            await shut(there[1])
+            self._slots.release()

@@ -14,7 +14,7 @@ from typing import Generic, NoReturn, TypeVar
 
 from millrace.models.settings import ChildSettings
 from millrace.settings import StageSettings, WorksOn
-from millrace.startup import settings_or_exit
+from millrace.startup import close_to_others, settings_or_exit
 from millrace.stream.app import StageApp
 from millrace.stream.connect import Resources
 from millrace.stream.stage import E, R, StageHandler, StageSpec
@@ -53,6 +53,7 @@ class Agent(Generic[S, E, R]):
                 # Here, because an agent that works needs none of it.
                 from millrace.stream.replay.command import main as replay  # noqa: PLC0415
 
+                close_to_others()
                 replay(self.spec, self.settings, self.build, options)
             case _:
                 sys.stderr.write(

@@ -13,7 +13,7 @@ import uvloop
 
 from millrace.errors import MillraceError
 from millrace.settings import WorkerSettings
-from millrace.startup import EXIT_TEMPORARY, exit_status, patiently, say
+from millrace.startup import EXIT_TEMPORARY, close_to_others, exit_status, patiently, say
 from millrace.telemetry.logs import quieten_libraries
 
 STOP_WITHIN_S = 8.0
@@ -45,6 +45,7 @@ class StageWorker(faust.Worker):
 
     def execute_from_commandline(self) -> NoReturn:
         """Run until stopped; ends the process."""
+        close_to_others()
         self.loop.run_until_complete(self._open())
         super().execute_from_commandline()
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+import logging
+
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
+
+log = logging.getLogger(__name__)
 
 FETCHES = Counter("ml_fetches", "Fetches that ended, by way and outcome.", ["way", "outcome"])
 FETCH_SECONDS = Histogram(
@@ -16,7 +20,20 @@ FETCH_BYTES = Counter("ml_fetch_bytes", "Bytes that were read for fetches.", ["w
 FETCH_CACHE = Counter("ml_fetch_cache", "Extractions that were looked up, and whether they were known.", ["found"])
 FETCH_REFUSED = Counter("ml_fetch_refused", "Targets that were not connected to, by reason.", ["reason"])
 
-_ALL: tuple[MetricWrapperBase, ...] = (FETCHES, FETCH_SECONDS, FETCH_BYTES, FETCH_CACHE, FETCH_REFUSED)
+FETCH_SEAL = Gauge("ml_fetch_kernel_seal", "Version of Landlock that fences a child in; 0: none.", ["child"])
+
+_ALL: tuple[MetricWrapperBase, ...] = (FETCHES, FETCH_SECONDS, FETCH_BYTES, FETCH_CACHE, FETCH_REFUSED, FETCH_SEAL)
+
+
+_noted: dict[str, int] = {}
+
+
+def note_seal(child: str, kernel: int) -> None:
+    """Show which version of Landlock fences a kind of child in (0: none), and log it when it is new."""
+    FETCH_SEAL.labels(child).set(kernel)
+    if _noted.get(child) != kernel:
+        _noted[child] = kernel
+        log.info("The child `%s`: %s", child, f"fenced in by Landlock {kernel}" if kernel else "no kernel fence")
 
 
 def fetch_figures() -> dict[str, float]:

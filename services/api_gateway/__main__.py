@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, contextmanager
 import uvicorn
 
 from millrace.errors import ConfigurationError, MillraceError
-from millrace.startup import EXIT_CRASHED, enter_patiently, exit_status, load_settings, say
+from millrace.startup import EXIT_CRASHED, close_to_others, enter_patiently, exit_status, load_settings, say
 from millrace.store.blobs.opening import keep_order
 from millrace.telemetry.logs import quieten_libraries
 from services.api_gateway.app import create_app
@@ -104,6 +104,7 @@ async def _stop(drainer: Drainer, draining: asyncio.Task[None]) -> None:
 
 def main() -> int:
     """Exit status: 0 stopped, 69 a part is away, 70 crashed, 78 configuration."""
+    close_to_others()
     try:
         settings = load_settings(GatewaySettings)
         _log_at(settings.log_level)

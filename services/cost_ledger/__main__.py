@@ -2,13 +2,14 @@
 
 from typing import NoReturn
 
-from millrace.startup import settings_or_exit
+from millrace.startup import close_to_others, settings_or_exit
 from services.cost_ledger.core import run_core
 from services.cost_ledger.settings import LedgerSettings
 
 
 def main() -> NoReturn:
     """Run until stopped, and exit."""
+    close_to_others()
     settings = settings_or_exit(LedgerSettings)
     if settings.ledger_role == "admission":
         raise SystemExit(run_core(settings))

@@ -37,7 +37,11 @@ class Extractions(Protocol):
         ...
 
     async def keep(self, url: str, info: dict[str, JsonValue]) -> None:
-        """Keep it, if it is not too large, and forget what is older than an hour."""
+        """Keep it, if it is not too large and can be kept, and forget what is older than an hour."""
+        ...
+
+    async def forget(self, url: str) -> None:
+        """Forget what was kept for this URL, which is of no use."""
         ...
 
 

@@ -17,6 +17,7 @@ from aiohttp import web
 import millrace
 from millrace.errors import MillraceError, Poison, Retryable
 from millrace.fetch import extraction
+from millrace.fetch.addresses import Reason, TargetRefused
 from millrace.fetch.extraction import Limits, extracting
 from millrace.fetch.proxy import GuardingProxy
 from tests.support.site import site
@@ -77,7 +78,7 @@ async def test_a_link_is_not_taken_for_the_media(tmp_path: Path, says: Callable[
         (({"kind": "other"},), UNREADABLE),
         (({"kind": "page", "title": "x" * 20_000},), UNREADABLE),
         (({"kind": "extracted"},), UNREADABLE),
-        (("x" * 5_000_000,), UNREADABLE),
+        (('{"kind": "page", "title": "\\ud800"}',), UNREADABLE),
         (({"kind": "done", "extension": "mp4"},), UNREADABLE),
         ((EXTRACTED, {"kind": "done", "extension": "../../etc/passwd"}), UNREADABLE),
         ((EXTRACTED, EXTRACTED), UNREADABLE),
@@ -95,6 +96,38 @@ async def test_what_is_no_answer_is_tried_again_and_never_repeated(
     assert failed.value.__cause__ is None
 
 
+async def test_what_is_said_at_too_great_a_length_is_not_asked_for_again(
+    tmp_path: Path, says: Callable[..., None]
+) -> None:
+    says("x" * 5_000_000)
+    with pytest.raises(Poison, match="more than the 4 MiB") as failed:
+        await taken(tmp_path)
+    assert failed.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "sentence"),
+    [
+        ("port", "busy", "fewer requests"),
+        ("port", "login", "signed in"),
+        ("port", "network", "from port 22"),
+        ("form", "forbidden", "from port 22"),
+        ("address", "network", "public internet addresses only"),
+        ("password", "network", "does not answer properly"),
+    ],
+)
+async def test_a_refused_port_is_told_where_it_may_be_the_reason(
+    tmp_path: Path, says: Callable[..., None], reason: Reason, code: str, sentence: str
+) -> None:
+    says({"kind": "failed", "code": code})
+    async with GuardingProxy(allow=frozenset(), max_bytes=1000, timeout_s=20, idle_s=5) as proxy:
+        proxy.refused[reason] += 1
+        proxy.refusal = TargetRefused("not from port 22", reason) if reason in ("port", "form") else None
+        with pytest.raises(MillraceError, match=sentence):
+            async with extracting("https://example.org/", proxy=proxy, folder=tmp_path, limits=LIMITS):
+                pass
+
+
 async def test_every_word_of_a_child_has_its_sentence(tmp_path: Path, says: Callable[..., None]) -> None:
     for code, (route, sentence) in extraction.WHY.items():
         says({"kind": "failed", "code": code})
@@ -102,6 +135,8 @@ async def test_every_word_of_a_child_has_its_sentence(tmp_path: Path, says: Call
             await taken(tmp_path)
         assert isinstance(failed.value, route)
         assert str(failed.value) == sentence
+        wait = failed.value.retry_after_s if isinstance(failed.value, Retryable) else None
+        assert wait == (600 if code == "busy" else None)
 
 
 AGENT = """

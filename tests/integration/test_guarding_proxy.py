@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import ThreadedResolver, web
-from aiohttp.abc import AbstractResolver
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from millrace.errors import Poison
 from millrace.fetch.addresses import Reason
@@ -163,6 +164,54 @@ async def test_other_ports_than_those_of_the_web_are_refused(inside: Listener) -
         for odd in ("", "0", "65536", "-1", "80 80", "+80", "8\u0660"):
             assert status(await asked(proxy, f"CONNECT {PUBLIC}:{odd} HTTP/1.1")) in (400, 403, 502)
     assert inside.came == []
+
+
+async def test_a_name_that_cannot_be_is_refused_and_one_that_a_resolver_chokes_on_ends_its_connection() -> None:
+    class Chokes(AbstractResolver):
+        async def resolve(
+            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        ) -> list[ResolveResult]:
+            raise UnicodeError(host)
+
+        async def close(self) -> None:
+            pass
+
+    async with guarding(443, resolver=Chokes) as proxy:
+        for host in ("a..b", f"{'a' * 64}.example", ".a"):
+            assert status(await asked(proxy, f"CONNECT {host}:443 HTTP/1.1")) == 403
+        assert proxy.refused["form"] == 3
+        assert status(await asked(proxy, "CONNECT good.example:443 HTTP/1.1")) == 502
+
+
+async def test_so_many_connections_at_once_and_no_more() -> None:
+    async def holds(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_now.add(writer)
+        await reader.read()
+        open_now.discard(writer)
+        writer.close()
+
+    open_now: set[asyncio.StreamWriter] = set()
+    server = await asyncio.start_server(holds, "127.0.0.1", 0)
+    place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    kept: list[asyncio.StreamWriter] = []
+    async with (
+        server,
+        GuardingProxy(allow=frozenset({place}), max_bytes=1000, timeout_s=20, idle_s=1) as proxy,
+    ):
+        head = f"CONNECT {place} HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic {credentials(proxy)}\r\n\r\n"
+        try:
+            for _ in range(16):
+                reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+                kept.append(writer)
+                writer.write(head.encode())
+                assert b" 200 " in await reader.readline()
+            assert status(await sent(proxy, head.encode())) == 502, "waited for a second, and in vain"
+            assert len(open_now) == 16
+            await closed(kept.pop())
+            assert status(await sent(proxy, head.encode(), then_eof=True)) == 200
+        finally:
+            for writer in kept:
+                await closed(writer)
 
 
 async def test_nobody_without_the_password_is_served(inside: Listener) -> None:

@@ -25,9 +25,10 @@ from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, share_created
 from services.media_agent.adapters.probe import AvProber
 from services.media_agent.adapters.sources import Reach, SourceFetcher
-from services.media_agent.domain import Fetched
+from services.media_agent.domain import Caption, Fetched
 from services.media_agent.handler import MediaHandler
-from tests.support.media_site import MediaSite, ffmpeg, make_videos, media_site
+from tests.integration.test_probe_seal import kernel_here
+from tests.support.media_site import Handler, MediaSite, ffmpeg, make_videos, media_site
 from tests.support.shelf import FakeShelf
 from tests.support.unseen import unseen
 
@@ -48,6 +49,9 @@ class Kept:
 
     async def keep(self, url: str, info: dict[str, JsonValue]) -> None:
         self.kept[url] = info
+
+    async def forget(self, url: str) -> None:
+        self.kept.pop(url, None)
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +191,39 @@ async def test_a_page_without_a_video_becomes_its_caption(site: MediaSite, tmp_p
     assert not (tmp_path / "store").exists()
 
 
+def page_with(headers: dict[str, str], html: str, *, fails_from: int = 99) -> Handler:
+    """A page; from this request on (the first is the direct look) its server fails."""
+    asked = 0
+
+    async def answer(_: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        if asked >= fails_from:
+            return web.Response(status=503)
+        return web.Response(body=html.encode(), headers={"Content-Type": "text/html", **headers})
+
+    return answer
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "nonsense", "hex"])
+async def test_a_page_is_captioned_whatever_is_broken_in_it(site: MediaSite, tmp_path: Path, charset: str) -> None:
+    html = "<!doctype html><title>Notes</title><![foo bar[ <p>"
+    site.answers = {"/notes.html": page_with({"Content-Type": f"text/html; charset={charset}"}, html)}
+    caption = await sources(site).fetch(site.url("/notes.html"), tmp_path / "it", unseen)
+    assert isinstance(caption, Caption)
+    assert caption.text == "Notes"
+
+
+async def test_a_page_that_cannot_be_read_again_for_its_caption_says_why(site: MediaSite, tmp_path: Path) -> None:
+    html = "<!doctype html><title>Notes</title>"
+    asked = page_with({}, html)
+    site.answers = {"/notes.html": asked}
+    assert isinstance(await sources(site).fetch(site.url("/notes.html"), tmp_path / "it", unseen), Caption)
+    site.answers = {"/notes.html": page_with({}, html, fails_from=site.asked.count("/notes.html"))}
+    with pytest.raises(Retryable, match="does not answer properly"):
+        await sources(site).fetch(site.url("/notes.html"), tmp_path / "it", unseen)
+
+
 def long_mov(path: Path) -> Path:
     """35 minutes that say so in their first bytes: 67 MB."""
     silence = ("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-t", "2100")
@@ -270,6 +307,44 @@ async def test_a_token_that_has_run_out_is_fetched_anew_once(site: MediaSite, tm
     assert tokens.made == 7, "once, not for ever"
 
 
+@pytest.mark.parametrize("now", ["a page", "nothing", "a broken playlist", "what kills the child"])
+async def test_what_was_kept_and_leads_nowhere_is_extracted_anew(site: MediaSite, tmp_path: Path, now: str) -> None:
+    kept, url = Kept(), site.url("/talk.html")
+    site.answers = {"/talk.html": PAGE.replace("{src}", "/video.mp4")}
+    await sources(site, kept).fetch(url, tmp_path / "one", unseen)
+    stale: dict[str, dict[str, JsonValue]] = {
+        "a page": {"url": site.url("/talk.html"), "protocol": "m3u8_native"},
+        "nothing": {"url": site.url("/removed.mp4")},
+        "a broken playlist": {"url": site.url("/broken.m3u8"), "protocol": "m3u8_native", "ext": "mp4"},
+        "what kills the child": {"url": 5, "formats": [], "fragments": 7, "protocol": "http_dash_segments"},
+    }
+    site.answers["/broken.m3u8"] = "#EXTM3U\n#EXT-X-ENDLIST\n"
+    kept.kept[url] = {**kept.kept[url], **stale[now]}
+    fetched = await sources(site, kept).fetch(url, tmp_path / "two", unseen)
+    assert isinstance(fetched, Fetched)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert kept.kept[url]["url"] == site.url("/video.mp4"), "the fresh one took its place"
+
+
+async def test_what_was_kept_is_forgotten_when_there_is_nothing_any_more(site: MediaSite, tmp_path: Path) -> None:
+    kept, url = Kept(), site.url("/talk.html")
+    site.answers = {"/talk.html": PAGE.replace("{src}", "/removed.mp4")}
+    kept.kept[url] = {"id": "1", "title": "x", "url": site.url("/removed.mp4"), "ext": "mp4", "protocol": "http"}
+    with pytest.raises(Retryable, match="holds no longer"):
+        await sources(site, kept).fetch(url, tmp_path / "it", unseen)
+    assert site.asked.count("/talk.html") == 2, "looked at directly, then extracted once"
+
+
+async def test_what_was_kept_and_is_too_large_is_not_extracted_again(site: MediaSite, tmp_path: Path) -> None:
+    kept, url = Kept(), site.url("/talk.html")
+    site.answers = {"/talk.html": PAGE.replace("{src}", "/video.mp4")}
+    await sources(site, kept).fetch(url, tmp_path / "one", unseen)
+    asked = site.asked.count("/talk.html")
+    with pytest.raises(Poison, match="larger than"):
+        await sources(site, kept, max_bytes=10_000).fetch(url, tmp_path / "two", unseen)
+    assert site.asked.count("/talk.html") == asked + 1, "looked at directly, not extracted"
+
+
 async def test_what_was_extracted_is_not_extracted_again(site: MediaSite, tmp_path: Path) -> None:
     kept, before = Kept(), fetch_figures()
     site.answers = {"/talk.html": PAGE.replace("{src}", "/video.mp4")}
@@ -278,6 +353,7 @@ async def test_what_was_extracted_is_not_extracted_again(site: MediaSite, tmp_pa
     # Each fetch looks at the URL itself; the first one extracts besides.
     assert site.asked.count("/talk.html") == 3
     assert change(before, "ml_fetch_cache_total{found=yes}") == 1
+    assert fetch_figures()["ml_fetch_kernel_seal{child=extract}"] == await kernel_here()
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 

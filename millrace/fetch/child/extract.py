@@ -14,6 +14,9 @@ from yt_dlp.networking.exceptions import HTTPError, RequestError
 from yt_dlp.postprocessor.ffmpeg import FFmpegPostProcessor
 from yt_dlp.utils import GeoRestrictedError, UnsupportedError, YoutubeDLError
 
+from millrace.fetch.child.page import caption_of, decoded
+from millrace.fetch.child.plain import plain
+
 _NOWHERE = "/dev/null/none"  # no such file can ever be
 _LONGEST_PAGE = 2 << 20
 _LONGEST_PLAYLIST = 3  # links that lead to a link that leads to a video
@@ -24,7 +27,7 @@ _PROTOCOL = "[protocol~='^(https?|m3u8|m3u8_native|http_dash_segments)$']"
 _FORMAT = "/".join(choice + _PROTOCOL for choice in ("b[height<=?720]", "ba", "w", "bv[height<=?720]", "wv"))
 
 # What an extraction needs to be downloaded and described by another process, and nothing else of it is kept.
-_ABOUT = ("id", "title", "description", "uploader", "channel", "upload_date", "duration", "webpage_url")
+_ABOUT = ("id", "title", "description", "uploader", "channel", "upload_date", "duration")
 _ORIGIN = ("extractor", "extractor_key", "live_status", "is_live")
 _HOW = (
     *("url", "ext", "protocol", "http_headers", "cookies", "format_id", "manifest_url", "container"),
@@ -36,13 +39,17 @@ _LIVE = frozenset({"is_live", "is_upcoming", "post_live"})
 
 # In yt-dlp's own sentences, which differ from site to site; the first that matches.
 _SAID = (
+    # First: sites say this along with words that stand for other things below ("or login required", "unavailable").
+    ("busy", r"rate.?limit|too many requests|try again later|not a (?:ro)?bot|temporarily (?:unavailable|blocked)"),
+    ("busy", r"IP address is blocked|fresh cookies"),
     ("no-video", r"no video|no media|does(?: not|n't) (?:contain|have) (?:any |a )?(?:video|media)|not a video"),
     ("drm", r"\bDRM\b"),
     ("live", r"live (?:event|stream)|livestream|premieres in|not currently live"),
-    ("login", r"log ?in|sign in|private|cookies|members|subscri|age[- ]restrict|confirm your age|registered"),
+    ("login", r"log ?in|sign in|members|subscri|age[- ]restrict|confirm your age|registered"),
+    # "Private" alone may be a title or a kind of show; the options are what yt-dlp adds where an account is wanted.
+    ("login", r"private (?:video|account|profile|post|playlist|content)|is private|use --(?:username|cookies)"),
     ("geo", r"geo|your (?:country|location|region)"),
     ("gone", r"unavailable|removed|deleted|not found|no longer|does not exist|terminated"),
-    ("busy", r"rate.?limit|too many requests|try again later"),
     ("format", r"requested format|ffmpeg|unsupported features"),
 )
 
@@ -79,15 +86,21 @@ class Reader:
         self._folder = folder
         self._ytdl = yt_dlp.YoutubeDL(_options(ask, folder))
 
-    def extract(self) -> dict[str, Any]:
-        """What is needed to download the one video behind the URL, and what is said about it.
+    def extract(self) -> dict[str, Any] | None:
+        """What is needed to download the one video behind the URL, and what is said about it; None: there is none.
 
-        :raises Failure: there is none, more than one, or it cannot be had.
+        :raises Failure: there is more than one, or it cannot be had.
         """
         try:
-            found = self._one(self._ytdl.extract_info(self._url, download=False))
+            return self._described(self._one(self._ytdl.extract_info(self._url, download=False)))
         except Exception as exc:  # noqa: BLE001 - what thousands of extractors raise is for the parent's sentences
-            raise Failure(code_of(exc)) from None
+            code = code_of(exc)
+        # Behind the clause: an error of what comes next has nothing to do with this one, nor has its context.
+        if code == "no-video":
+            return None
+        raise Failure(code)
+
+    def _described(self, found: dict[str, Any]) -> dict[str, Any]:
         if found.get("is_live") or found.get("live_status") in _LIVE:
             raise Failure("live")
         chosen = (found.get("requested_downloads") or [found])[0]
@@ -97,7 +110,10 @@ class Reader:
             raise Failure("no-video")
         if "duration" not in kept and isinstance(how.get("fragments"), list):
             kept["duration"] = sum(fragment.get("duration") or 0 for fragment in how["fragments"])
-        return dict(self._ytdl.sanitize_info({**kept, **how}))
+        told = plain(self._ytdl.sanitize_info({**kept, **how}))
+        if not isinstance(told, dict):
+            raise TypeError("no description")
+        return told
 
     def _one(self, found: dict[str, Any] | None) -> dict[str, Any]:
         for _ in range(_LONGEST_PLAYLIST):
@@ -131,15 +147,15 @@ class Reader:
             raise Failure("size" if not files else "format")
         return files[0].suffix[1:]
 
-    def page(self) -> str:
-        """The page itself, as text: the first 2 MiB.
+    def caption(self) -> dict[str, str]:
+        """What the page says about itself, by its first 2 MiB.
 
         :raises Failure: it cannot be had.
         """
         try:
             answer = self._ytdl.urlopen(self._url)
-            charset = answer.headers.get_content_charset() or "utf-8"
-            return str(answer.read(_LONGEST_PAGE).decode(charset, "replace"))
+            html = decoded(answer.read(_LONGEST_PAGE), answer.headers.get_content_charset())
+            return {name: str(plain(text)) for name, text in caption_of(html).items()}
         except Exception as exc:  # noqa: BLE001 - likewise
             raise Failure(code_of(exc)) from None
 

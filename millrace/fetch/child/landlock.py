@@ -25,6 +25,10 @@ _DEVICE_CONTROL, _EXECUTE = 1 << 15, 1 << 0
 _SCOPES = 1 << 0 | 1 << 1  # abstract Unix sockets and signals stay within
 NET_SINCE = 4
 """Version of Landlock that knows TCP."""
+SHARED_LIBRARIES = tuple(
+    map(Path, ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"))
+)
+"""Where the dynamic linker looks."""
 SCOPES_SINCE = 6
 """Version of Landlock that keeps signals from other processes."""
 
@@ -47,8 +51,8 @@ class _Port(ctypes.Structure):
     _fields_ = (("allowed_access", ctypes.c_uint64), ("port", ctypes.c_uint64))
 
 
-def restrict(*, port: int, folder: Path, readable: Iterable[Path]) -> int:
-    """Allow TCP to one port only, writing in one folder, reading there and in some places, and no program at all.
+def restrict(*, port: int | None = None, folder: Path | None = None, readable: Iterable[Path]) -> int:
+    """Allow TCP to one port at most, writing in one folder at most, reading there and in some places, and no program.
 
     Cannot be undone, and holds for all children of this process. Not covered are UDP, TCP before Linux 6.7, and
     signals to other processes before 6.12.
@@ -70,9 +74,10 @@ def restrict(*, port: int, folder: Path, readable: Iterable[Path]) -> int:
     if ruleset < 0:
         return 0
     try:
-        added = [_beneath(libc, ruleset, folder, rights & ~_EXECUTE & ~_DEVICE_CONTROL)]
-        added += [_beneath(libc, ruleset, path, _READ_FILE | _READ_DIR) for path in readable if path.exists()]
-        if has_net:
+        added = [_beneath(libc, ruleset, path, _READ_FILE | _READ_DIR) for path in readable if path.exists()]
+        if folder is not None:
+            added.append(_beneath(libc, ruleset, folder, rights & ~_EXECUTE & ~_DEVICE_CONTROL))
+        if has_net and port is not None:
             rule = _Port(_CONNECT_TCP, port)
             added.append(libc.syscall(_ADD_RULE, ruleset, _NET_PORT, ctypes.byref(rule), ctypes.c_uint32(0)) == 0)
         holds = all(added) and libc.syscall(_RESTRICT_SELF, ruleset, ctypes.c_uint32(0)) == 0

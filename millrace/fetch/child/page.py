@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from html.parser import HTMLParser
 
 _MOST = 10_000  # characters of a text
@@ -37,10 +38,18 @@ class _Head(HTMLParser):
 def caption_of(html: str) -> dict[str, str]:
     """Title and description of a page, each at most 10,000 characters; empty where it has none."""
     head = _Head()
-    head.feed(html)
+    with contextlib.suppress(AssertionError):  # for `<![foo bar[` and the like; what was read before counts
+        head.feed(html)
     title = next((head.meta[name] for name in _TITLES if name in head.meta), head.title)
     description = next((head.meta[name] for name in _DESCRIPTIONS if name in head.meta), "")
     return {"title": _plain(title), "description": _plain(description)}
+
+
+def decoded(page: bytes, charset: str | None) -> str:
+    """A page as text, by the charset that its server names; as UTF-8 where that is none, or no text comes of it."""
+    with contextlib.suppress(LookupError, ValueError):
+        return page.decode(charset or "utf-8", "replace")
+    return page.decode("utf-8", "replace")
 
 
 def _plain(text: str) -> str:

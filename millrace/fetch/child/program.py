@@ -14,7 +14,6 @@ from pathlib import Path
 # Alone (-I), it knows only what is installed: this is where the package lies otherwise.
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from millrace.fetch.child import page
 from millrace.fetch.child.seal import Seal, limit
 
 
@@ -30,7 +29,8 @@ def main() -> None:
     seal.close()
 
     def tell(kind: str, **more: object) -> None:
-        told.write(json.dumps({"kind": kind, "breaches": sorted(set(seal.breaches)), **more}) + "\n")
+        answer = {"kind": kind, "kernel": seal.kernel, "breaches": sorted(set(seal.breaches)), **more}
+        told.write(json.dumps(answer, allow_nan=False) + "\n")
         told.flush()
 
     from millrace.fetch.child.extract import Failure, Reader  # noqa: PLC0415 - yt-dlp comes behind the seal
@@ -38,14 +38,14 @@ def main() -> None:
     reader = Reader(ask, folder)
     try:
         info = ask["info"] or reader.extract()
+        if info is None:
+            tell("page", **reader.caption())
+            return
         tell("extracted", info=info)
         if sys.stdin.readline():
             tell("done", extension=reader.download(info))
     except Failure as failure:
-        if failure.code != "no-video" or ask["info"]:
-            tell("failed", code=failure.code)
-            return
-        tell("page", **page.caption_of(reader.page()))
+        tell("failed", code=failure.code)
 
 
 if __name__ == "__main__":

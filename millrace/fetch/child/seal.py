@@ -18,7 +18,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from millrace.fetch.child.landlock import restrict
+from millrace.fetch.child.landlock import SHARED_LIBRARIES, restrict
 
 _MEMORY = 2 << 30
 _FILES = 256
@@ -27,7 +27,6 @@ _PR_SET_PDEATHSIG = 1
 _LOOPBACK = "127.0.0.1"
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
-_SHARED_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
 _HARMLESS = (
     "/dev/null",
     "/dev/urandom",
@@ -91,8 +90,7 @@ class Seal:
 
     def close(self) -> None:
         """Put it on, for good."""
-        shared = map(Path, _SHARED_LIBRARIES)
-        places = {*map(Path, self._readable), *shared}
+        places = {*map(Path, self._readable), *SHARED_LIBRARIES}
         self.kernel = restrict(port=self._proxy[1], folder=Path(self._folder), readable=places)
         sys.addaudithook(self._hook)
 

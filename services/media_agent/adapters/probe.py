@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from millrace.errors import Poison, Retryable
 from millrace.media import FORMATS
 from millrace.sealed import run_sealed
+from millrace.telemetry.fetching import note_seal
 from services.media_agent.domain import Probe
 
 _CHILD = Path(__file__).with_name("probe_child.py")
@@ -19,6 +20,7 @@ _NOT_MEDIA = "this is not a media file, or one of a kind that is not known here"
 
 
 class _Answer(BaseModel):
+    kernel: int
     format: str
     duration_ms: int
     audio_codec: str | None
@@ -51,6 +53,7 @@ def _probe(out: bytes) -> Probe:
         answer = _Answer.model_validate(json.loads(out))
     except (ValueError, ValidationError) as exc:
         raise Retryable("looking into this file gave no answer that can be read") from exc
+    note_seal("probe", answer.kernel)
     return Probe(
         format=answer.format,
         duration_ms=answer.duration_ms,

@@ -1,19 +1,26 @@
 """The child process of `probe`: prints what a media file holds as JSON.
 
-Runs as a script, without the rest of the project: `python -I probe_child.py PATH FORMATS SECONDS`. Ends with 3 when
-the file is not media.
+Runs as a script: `python -I probe_child.py PATH FORMATS SECONDS`. Ends with 3 when the file is not media. A file that
+takes over a demuxer meets the kernel's fence, where there is one: it reads nothing but the file, and reaches nobody.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import os
 import resource
 import sys
+from pathlib import Path
 
 import av
 from av.container import InputContainer
 from av.stream import Disposition, Stream
+
+# Alone (-I), it knows only what is installed: this is where the package lies otherwise.
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from millrace.fetch.child.landlock import SHARED_LIBRARIES, restrict
 
 NOT_MEDIA = 3
 _MEMORY = 2 << 30
@@ -69,11 +76,22 @@ def longest_ms(media: InputContainer) -> int:
     return int(max(ends, default=0.0) * 1000)
 
 
-if __name__ == "__main__":
+def fence(path: str) -> int:
+    """Have the kernel refuse all but reading this file, Python and libraries; the version of Landlock, 0: none."""
+    packages = Path(av.__file__).parents[1]
+    return restrict(readable=(Path(path), Path(os.__file__).parent, packages, *SHARED_LIBRARIES))
+
+
+def main() -> None:
+    """Probe the file that the command line names."""
     seconds = int(float(sys.argv[3])) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     try:
-        sys.stdout.write(json.dumps(probe(sys.argv[1], sys.argv[2])))
+        sys.stdout.write(json.dumps({"kernel": fence(sys.argv[1]), **probe(sys.argv[1], sys.argv[2])}))
     except (av.FFmpegError, ValueError):
         sys.exit(NOT_MEDIA)
+
+
+if __name__ == "__main__":
+    main()

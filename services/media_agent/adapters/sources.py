@@ -12,7 +12,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from millrace.errors import MillraceError, Retryable, Unavailable
@@ -20,8 +19,9 @@ from millrace.fetch.addresses import PUBLIC_PORTS, TargetRefused, target_of
 from millrace.fetch.extraction import AddressExpired, Info, Limits, Page, extracting
 from millrace.fetch.http import HttpFetcher, NotAFile
 from millrace.fetch.proxy import GuardingProxy
+from millrace.fetch.resolver import SeparateResolver
 from millrace.store.blobs import fingerprint
-from millrace.telemetry.fetching import FETCH_BYTES, FETCH_CACHE, FETCH_REFUSED, FETCH_SECONDS, FETCHES
+from millrace.telemetry.fetching import FETCH_BYTES, FETCH_CACHE, FETCH_REFUSED, FETCH_SECONDS, FETCHES, note_seal
 from services.media_agent.adapters.watch import LengthWatch, largest_in
 from services.media_agent.domain import Caption, Fetched, caption_of, check_length, is_platform, said_of
 from services.media_agent.ports import Extractions, Prober, Progress
@@ -39,7 +39,7 @@ class Reach:
 
     allow: frozenset[str]
     ports: frozenset[int] = PUBLIC_PORTS
-    resolver: type[AbstractResolver] = aiohttp.ThreadedResolver
+    resolver: type[AbstractResolver] = SeparateResolver
 
 
 @dataclass
@@ -100,6 +100,7 @@ class SourceFetcher:
         try:
             return await self._through_child(url, into, known, tally, progress)
         except AddressExpired:  # addresses of media are signed for a time, or for who asked
+            await self._extractions.forget(url)
             return await self._through_child(url, into, None, tally, progress)
 
     async def _through_child(
@@ -111,6 +112,7 @@ class SourceFetcher:
                 self._proxy(tally) as proxy,
                 extracting(url, proxy=proxy, folder=folder, limits=self._limits, known=known) as extraction,
             ):
+                note_seal("extract", extraction.kernel)
                 found = extraction.found
                 if isinstance(found, Page):
                     tally.way = "caption"

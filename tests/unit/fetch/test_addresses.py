@@ -116,6 +116,13 @@ def read(authority: str) -> Target | None:
         return None
 
 
+@pytest.mark.parametrize("host", ["a..b", ".a", "a..", f"{'a' * 64}.example", "."])
+def test_names_that_cannot_be_are_refused_before_they_are_resolved(host: str) -> None:
+    with pytest.raises(TargetRefused, match="not a host"):
+        target_of_authority(f"{host}:443", frozenset())
+    assert target_of_authority(f"{'a' * 63}.example:443", frozenset()).port == 443
+
+
 def test_a_proxy_asks_for_a_port_where_none_is_usual() -> None:
     assert target_of_authority("example.org", frozenset(), default_port=80).port == 80
     with pytest.raises(TargetRefused):
