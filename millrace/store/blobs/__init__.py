@@ -2,7 +2,7 @@
 
 from millrace.store.blobs.keys import TEMP, BadKey, check_key, content_key, is_temporary, media_key
 from millrace.store.blobs.local import LocalBlobStore, fingerprint
-from millrace.store.blobs.port import NOTHING, About, BlobMissing, BlobStore, Progress, put_once
+from millrace.store.blobs.port import NOTHING, About, BlobMissing, BlobStore, NotHereYet, Progress, put_once
 
 __all__ = [
     "NOTHING",
@@ -12,6 +12,7 @@ __all__ = [
     "BlobMissing",
     "BlobStore",
     "LocalBlobStore",
+    "NotHereYet",
     "Progress",
     "check_key",
     "content_key",

@@ -15,6 +15,7 @@ TEMP: Final = "temp"
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
+_STORED_AT = re.compile(rf"{TEMP}/.*-(\d{{1,11}})\.[a-z0-9]{{1,8}}")
 _MAX_KEY = 512
 
 
@@ -62,6 +63,12 @@ def media_key(sha256: str, suffix: str, stored_at: datetime) -> str:
     at = stored_at.astimezone(UTC)
     extension = suffix if _SUFFIX.fullmatch(suffix) else ".bin"
     return f"{TEMP}/videos/{at:%Y/%m/%d}/{sha256}-{int(at.timestamp())}{extension}"
+
+
+def stored_at(key: str) -> datetime | None:
+    """When the content of a `media_key` was stored, to the second; None for other keys."""
+    found = _STORED_AT.fullmatch(key)
+    return datetime.fromtimestamp(int(found[1]), UTC) if found else None
 
 
 def is_temporary(key: str) -> bool:
