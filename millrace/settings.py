@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BaseModel, Field, SecretStr
+from pydantic import AfterValidator, AliasChoices, BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 WorksOn = Literal["both", "api", "local"]
+Folder = Annotated[Path, AfterValidator(Path.absolute)]
+"""Of the folder the process was started in, whatever becomes of that."""
 
 
 class ServiceSettings(BaseSettings):
@@ -98,7 +100,7 @@ class StorageSettings(BaseModel):
 class CoreSettings(StorageSettings, ServiceSettings):
     """For services that read or write media."""
 
-    blobs: Path = Field(
+    blobs: Folder = Field(
         description="Folder of the local media store; in the mode s3 for what S3 did not take at once"
     )
 

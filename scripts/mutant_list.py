@@ -1608,7 +1608,7 @@ MUTANTS: Final = (
     Mutant(
         "swept-though-it-waits",
         "millrace/store/blobs/sweep.py",
-        "path not in held and ",
+        "note_name(path.relative_to(root).as_posix()) not in held and ",
         "",
         (f"{U}/store/blobs/test_sweep.py",),
         "media that has to go to S3 is swept while S3 is away",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
@@ -27,7 +26,7 @@ from millrace.cli.storage_view import (
 from millrace.clock import SystemClock
 from millrace.embedded.paths import StackPaths, default_data
 from millrace.errors import ConfigurationError
-from millrace.settings import StorageSettings
+from millrace.settings import Folder, StorageSettings
 from millrace.startup import load_settings
 from millrace.store.blobs import BlobMissing
 from millrace.store.blobs.check import check_store
@@ -46,7 +45,7 @@ class StorageCommandSettings(StorageSettings, BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MILLRACE_", env_ignore_empty=True, frozen=True, extra="ignore")
 
-    blobs: Path = Field(default_factory=lambda: StackPaths(default_data()).blobs)
+    blobs: Folder = Field(default_factory=lambda: StackPaths(default_data()).blobs)
 
 
 @storage_app.callback()

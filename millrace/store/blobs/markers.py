@@ -61,17 +61,22 @@ class Markers:
     def all(self) -> list[Marked]:
         """Everything that is noted, the oldest first.
 
+        A note that cannot be read is said and left out: those of others count all the same.
+
         :raises OSError: the folder cannot be read.
         """
-        found = [marked for note in self._folder.glob("*.json") if (marked := _read(note)) is not None]
+        found = [marked for name in self.names() if (marked := _read(self._folder / name)) is not None]
         return sorted(found, key=lambda marked: marked.since)
 
-    def paths(self) -> set[Path]:
-        """The files that are noted: nobody may sweep them.
+    def names(self) -> set[str]:
+        """Names of the notes, as `note_name` says: nobody may sweep the files that they are of, legible or not.
 
         :raises OSError: the folder cannot be read.
         """
-        return {self._root.joinpath(*check_key(marked.key)) for marked in self.all()}
+        try:  # not `Path.glob`, which takes a folder that cannot be read for an empty one
+            return {name for name in os.listdir(self._folder) if name.endswith(".json")}  # noqa: PTH208 - as it says
+        except FileNotFoundError:
+            return set()
 
     def remove(self, key: str) -> None:
         """Forget a key; it may be forgotten already.
@@ -96,7 +101,12 @@ class Markers:
 
     def _note(self, key: str) -> Path:
         check_key(key)
-        return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
+        return self._folder / note_name(key)
+
+
+def note_name(key: str) -> str:
+    """Name of a key's note."""
+    return f"{hashlib.sha256(key.encode()).hexdigest()}.json"
 
 
 def _locked(descriptor: int) -> bool:
@@ -116,6 +126,9 @@ def _read(note: Path) -> Marked | None:
         about = About(decode(said.metadata), said.content_type)
         encode(about.metadata)
     except FileNotFoundError:
+        return None
+    except OSError as exc:
+        log.error("%s cannot be read, so its file stays here: %s", note, exc.strerror or exc)  # noqa: TRY400 - as below
         return None
     except (ValueError, BadKey):  # pydantic's error is a ValueError
         log.error("%s says nothing about a file: somebody has changed it", note)  # noqa: TRY400 - no stack needed

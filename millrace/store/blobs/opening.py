@@ -106,7 +106,7 @@ async def keep_order(blobs: BlobStore, settings: StorageSettings, folder: Path, 
 
 async def _sweep(folder: Path, clock: Clock, keep: timedelta) -> None:
     def sweep() -> int:
-        return sweep_store(folder, clock.now(), keep=keep, held=Markers(folder).paths())
+        return sweep_store(folder, clock.now(), keep=keep, held=Markers(folder).names())
 
     try:
         gone = await asyncio.to_thread(sweep)

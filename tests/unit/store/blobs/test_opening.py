@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from millrace.cli.storage import StorageCommandSettings
 from millrace.errors import ConfigurationError
 from millrace.settings import StageSettings, StorageSettings
 from millrace.startup import load_settings
@@ -65,6 +66,17 @@ def test_a_wrong_mode_is_said_under_the_name_it_was_given(environment: pytest.Mo
     environment.setenv("MILLRACE_STORAGE_MODE", "tape")
     with pytest.raises(ConfigurationError, match=r"environment: MILLRACE_STORAGE_MODE \(input should be 'local'"):
         load_settings(StageSettings)
+
+
+@pytest.mark.parametrize("kind", [StageSettings, GatewaySettings, StorageCommandSettings])
+def test_the_folder_is_of_where_the_process_was_started(
+    kind: type[StageSettings | GatewaySettings | StorageCommandSettings],
+    environment: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    environment.chdir(tmp_path)
+    environment.setenv("MILLRACE_BLOBS", "media")
+    assert kind().blobs == tmp_path / "media"
 
 
 def test_a_share_is_of_a_hundred() -> None:
