@@ -1600,8 +1600,9 @@ MUTANTS: Final = (
     Mutant(
         "note-goes-first",
         "millrace/store/blobs/heal.py",
-        "    await store.local.delete(marked.key)\n    await asyncio.to_thread(store.markers.remove, marked.key)\n",
-        "    await asyncio.to_thread(store.markers.remove, marked.key)\n    await store.local.delete(marked.key)\n",
+        "    try:\n        await store.local.delete(marked.key)\n",
+        "    try:\n        await asyncio.to_thread(store.markers.forget, marked)\n"
+        "        await store.local.delete(marked.key)\n",
         (f"{I}/storage/test_outage.py",),
         "a healer that dies leaves a file in the folder for good",
     ),

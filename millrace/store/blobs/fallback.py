@@ -20,7 +20,7 @@ from millrace.store.blobs.breaker import Breaker
 from millrace.store.blobs.keys import drawn, is_temporary, stored_at
 from millrace.store.blobs.local import LocalBlobStore
 from millrace.store.blobs.markers import Markers
-from millrace.store.blobs.port import NOTHING, About, BlobMissing, NotHereYet, Progress, Refused
+from millrace.store.blobs.port import NOTHING, About, BlobMissing, LocalFailure, NotHereYet, Progress, Refused
 
 if TYPE_CHECKING:
     from millrace.store.blobs.s3 import S3BlobStore
@@ -31,6 +31,7 @@ ON_ITS_WAY: Final = timedelta(hours=1)
 """So long media that S3 does not have may still lie in the folder of the machine that has fetched it."""
 _ASK_AGAIN_S: Final = 30.0
 """Healers look every ten seconds; S3 is tried again within a minute."""
+_LOOK_EVERY_S: Final = 0.05
 _ELSEWHERE: Final = "S3 does not have it: it may be on its way from another machine's folder"
 
 
@@ -100,10 +101,11 @@ class FallbackBlobStore:
             yield await self._lend(stack, key, progress)
 
     async def delete(self, key: str) -> None:
-        """Delete it in both places."""
-        await asyncio.to_thread(self.markers.remove, key)
-        await self.local.delete(key)
-        await self.s3.delete(key)
+        """Delete it in both places; a healer that is moving a file just now is waited for."""
+        async with self.moving():
+            await asyncio.to_thread(self.markers.remove, key)
+            await self.local.delete(key)
+            await self.s3.delete(key)
 
     async def url(self, key: str) -> str:
         """Where it is now."""
@@ -117,6 +119,16 @@ class FallbackBlobStore:
         """Where a key belongs."""
         return self._percent is None or (is_temporary(key) and drawn(key, self._percent))
 
+    @asynccontextmanager
+    async def moving(self) -> AsyncIterator[None]:
+        """For as long as it lasts nobody else, of any process, moves or deletes what is in the folder."""
+        while True:
+            with self.markers.sole_mover() as alone:
+                if alone:
+                    yield
+                    return
+            await asyncio.sleep(_LOOK_EVERY_S)
+
     @contextmanager
     def judged(self) -> Iterator[None]:
         """What comes of a request to S3, for whoever asks whether to make one. Who refuses answers at once."""
@@ -124,6 +136,9 @@ class FallbackBlobStore:
             yield
         except Refused:
             self.breaker.succeeded()
+            raise
+        except LocalFailure:
+            self.breaker.undecided()
             raise
         except Unavailable:
             self.breaker.failed()
@@ -138,6 +153,8 @@ class FallbackBlobStore:
             try:
                 with self.judged():
                     await put()
+            except LocalFailure:  # the folder could not copy it either
+                raise
             except Unavailable as exc:
                 log.warning("%s goes to the local folder until S3 takes it: %s", key, exc)
             else:

@@ -176,23 +176,45 @@ def write_durably(root: Path, path: Path, fill: Callable[[IO[bytes]], object]) -
     """
     # Written aside on the same file system, then renamed: a reader never sees half a file.
     incoming = root / INCOMING
-    try:
-        incoming.mkdir(parents=True, exist_ok=True)
+    with writing():
+        make_folder(incoming)
         with tempfile.NamedTemporaryFile(dir=incoming, delete=False) as target:
             try:
                 fill(target)
                 target.flush()
                 os.fsync(target.fileno())
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(path.parent)
                 Path(target.name).replace(path)
                 sync_folder(path.parent)
             except BaseException:
                 Path(target.name).unlink(missing_ok=True)
                 raise
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """What fails here is the folder's failure.
+
+    :raises Unavailable: it cannot be written, or the disk is full.
+    """
+    try:
+        yield
     except OSError as exc:
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Unavailable("the media store is full: free some space or give it another folder") from exc
         raise Unavailable(f"the media store cannot be written: {exc.strerror or exc}") from exc
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those that it lies in, for good: of a file in it no power cut leaves the name alone.
+
+    :raises OSError: it cannot be done.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

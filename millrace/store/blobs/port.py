@@ -31,6 +31,10 @@ class Refused(Unavailable):
     """The store answers, and will not do it until somebody changes something."""
 
 
+class LocalFailure(Unavailable):
+    """A file of this machine cannot be read or removed; it says nothing about the store behind."""
+
+
 @dataclass(frozen=True)
 class About:
     """What is kept beside the bytes where a store has room for it (S3; a folder has none).

@@ -23,7 +23,7 @@ from millrace.settings import StorageSettings
 from millrace.store.blobs.counters import S3_UPLOAD_ERRORS, S3_UPLOADS
 from millrace.store.blobs.keys import check_key
 from millrace.store.blobs.metadata import decode, encode
-from millrace.store.blobs.port import NOTHING, About, BlobMissing, Progress
+from millrace.store.blobs.port import NOTHING, About, BlobMissing, LocalFailure, Progress
 from millrace.store.blobs.s3_download import download
 from millrace.store.blobs.s3_errors import code_of, status_of, translated
 from millrace.store.blobs.s3_upload import PART_BYTES, Place, upload
@@ -81,7 +81,7 @@ class S3BlobStore:
         try:
             source = await asyncio.to_thread(path.open, "rb")
         except OSError as exc:
-            raise Unavailable(f"the file for the media store cannot be read: {exc.strerror or exc}") from exc
+            raise LocalFailure(f"the file for the media store cannot be read: {exc.strerror or exc}") from exc
         with source:
             await self._put(key, source, os.fstat(source.fileno()).st_size, about, progress)
 
@@ -168,8 +168,9 @@ class S3BlobStore:
         try:
             with translated():
                 await upload(self.client, place, source, size, more, progress=progress, part=self._part)
-        except Unavailable:
-            S3_UPLOAD_ERRORS.inc()
+        except Unavailable as exc:
+            if not isinstance(exc, LocalFailure):
+                S3_UPLOAD_ERRORS.inc()
             raise
         S3_UPLOADS.inc()
 
