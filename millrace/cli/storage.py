@@ -28,7 +28,7 @@ from millrace.embedded.paths import StackPaths, default_data
 from millrace.errors import ConfigurationError
 from millrace.settings import Folder, StorageSettings
 from millrace.startup import load_settings
-from millrace.store.blobs import BlobMissing
+from millrace.store.blobs import BlobMissing, BlobStore
 from millrace.store.blobs.check import check_store
 from millrace.store.blobs.fallback import FallbackBlobStore
 from millrace.store.blobs.heal import Healed, heal
@@ -134,15 +134,21 @@ async def _set_up(settings: StorageCommandSettings, days: int, log_bucket: str |
 
 async def _check(settings: StorageCommandSettings) -> Checked:
     async with open_blobs(settings, settings.blobs) as blobs:
-        store = blobs.s3 if isinstance(blobs, FallbackBlobStore) else blobs  # not what the folder does in its place
-        return Checked.of(settings.storage_mode, await check_store(store, SystemClock().now()))
+        return Checked.of(settings.storage_mode, await check_store(_first(blobs, settings), SystemClock().now()))
+
+
+def _first(blobs: BlobStore, settings: StorageCommandSettings) -> BlobStore:
+    """Where content goes, and not what takes it in its place."""
+    if not isinstance(blobs, FallbackBlobStore):
+        return blobs
+    return blobs.local if settings.storage_mode == "local" else blobs.s3
 
 
 async def _heal(settings: StorageCommandSettings, report: Report) -> Healed:
     async with open_blobs(settings, settings.blobs) as blobs:
         if not isinstance(blobs, FallbackBlobStore):
             raise ConfigurationError(
-                "Nothing is healed in the mode local: set MILLRACE_STORAGE_MODE to s3 or hybrid."
+                "Nothing is healed without a bucket: set MILLRACE_S3_BUCKET, and install `millrace[s3]`."
             )
         return await heal(blobs, SystemClock().now(), report)
 
