@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import mimetypes
 import os
 import tempfile
 from collections.abc import AsyncIterator
@@ -21,7 +20,8 @@ from botocore.exceptions import ClientError
 from millrace.errors import ConfigurationError, Unavailable
 from millrace.settings import StorageSettings
 from millrace.store.blobs.counters import S3_UPLOAD_ERRORS, S3_UPLOADS
-from millrace.store.blobs.keys import check_key
+from millrace.store.blobs.keys import UPLOADS, check_key
+from millrace.store.blobs.kinds import safe_type
 from millrace.store.blobs.metadata import decode, encode
 from millrace.store.blobs.port import NOTHING, About, BlobMissing, LocalFailure, Progress
 from millrace.store.blobs.s3_download import download
@@ -160,9 +160,9 @@ class S3BlobStore:
     ) -> None:
         place = self._place(key)
         more: dict[str, object] = {"Metadata": encode(about.metadata)}
-        content_type = about.content_type or mimetypes.guess_type(key)[0]
-        if content_type is not None:
-            more["ContentType"] = content_type
+        more["ContentType"] = safe_type(key, about.content_type)
+        if key.startswith(f"{UPLOADS}/"):  # people have made it: it is saved, and shown nowhere
+            more["ContentDisposition"] = "attachment"
         if self._encryption is not None:
             more["ServerSideEncryption"] = self._encryption
         try:
