@@ -13,11 +13,14 @@ from typing import Final
 from millrace.store.blobs.keys import TEMP
 from millrace.store.blobs.local import INCOMING, LENT
 from millrace.store.blobs.markers import note_name
+from millrace.store.blobs.scratch import FETCHING
 
 log = logging.getLogger(__name__)
 
 ABANDONED_AFTER: Final = timedelta(days=1)
 """Nobody writes or reads a file for so long."""
+FETCH_ABANDONED_AFTER: Final = timedelta(hours=6)
+"""No fetch brings nothing for so long."""
 
 
 def sweep_store(root: Path, now: datetime, *, keep: timedelta, held: Collection[str] = ()) -> int:
@@ -35,6 +38,7 @@ def sweep_store(root: Path, now: datetime, *, keep: timedelta, held: Collection[
         with _going_on(lent):
             if _age(lent, now) > ABANDONED_AFTER:
                 shutil.rmtree(lent)
+    _sweep_fetching(root / FETCHING, now)
     return _sweep_temporary(root, now, keep, held)
 
 
@@ -55,6 +59,16 @@ def _going_on(path: Path) -> Iterator[None]:
         return
     except OSError as exc:
         log.warning("%s cannot be removed: %s", path, exc.strerror or exc)
+
+
+def _sweep_fetching(folder: Path, now: datetime) -> None:
+    if folder.is_symlink():  # nothing of ours: see `scratch_folder`
+        log.warning("%s is a link to another place, where nothing is swept", folder)
+        return
+    for left in folder.glob("*"):
+        with _going_on(left):
+            if min(_age(path, now) for path in (left, *left.rglob("*"))) > FETCH_ABANDONED_AFTER:
+                shutil.rmtree(left)
 
 
 def _sweep_temporary(root: Path, now: datetime, keep: timedelta, held: Collection[str]) -> int:
@@ -85,4 +99,4 @@ def _remove_empty(folder: Path, date: str, now: datetime) -> None:
 
 
 def _age(path: Path, now: datetime) -> timedelta:
-    return now - datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return now - datetime.fromtimestamp(path.lstat().st_mtime, UTC)

@@ -94,6 +94,25 @@ def test_what_is_meant_for_s3_stays_when_its_note_cannot_be_read(tmp_path: Path)
     assert wanted.exists()
 
 
+def test_what_killed_fetches_left_goes_after_hours_in_which_nothing_came(tmp_path: Path) -> None:
+    hours = {"old": timedelta(hours=7), "running": timedelta(hours=5)}
+    for name, age in hours.items():
+        made(tmp_path, f".fetching/media-{name}/in/media.part", age)
+        for folder in (f".fetching/media-{name}/in", f".fetching/media-{name}"):
+            os.utime(tmp_path / folder, (0, 0))
+    swept(tmp_path)
+    assert left(tmp_path) == [".fetching/media-running/in/media.part"]
+
+
+def test_nothing_is_swept_behind_a_link(tmp_path: Path) -> None:
+    made(tmp_path, "elsewhere/media-old/precious", 300 * DAY)
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs/.fetching").symlink_to(tmp_path / "elsewhere")
+    os.utime(tmp_path / "elsewhere/media-old", (0, 0))
+    swept(tmp_path / "blobs")
+    assert left(tmp_path) == ["elsewhere/media-old/precious"]
+
+
 def test_what_cannot_be_removed_does_not_hold_the_others_up(tmp_path: Path) -> None:
     made(tmp_path, ".lent/a-file-where-folders-are-expected", 2 * DAY)
     (tmp_path / ".incoming/tmpfolder").mkdir(parents=True)
