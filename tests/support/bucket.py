@@ -10,8 +10,8 @@ from typing import cast
 from millrace.clock import Clock, SystemClock
 from millrace.errors import Unavailable
 from millrace.store.blobs import NOTHING, About, LocalBlobStore, Progress
+from millrace.store.blobs.durable import INCOMING
 from millrace.store.blobs.fallback import FallbackBlobStore
-from millrace.store.blobs.local import INCOMING
 from millrace.store.blobs.s3 import Kept, S3BlobStore
 
 

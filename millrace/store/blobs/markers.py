@@ -15,8 +15,8 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from millrace.store.blobs.durable import make_folder, sync_folder, write_durably, writing
 from millrace.store.blobs.keys import BadKey, check_key
-from millrace.store.blobs.local import make_folder, sync_folder, write_durably, writing
 from millrace.store.blobs.metadata import decode, encode
 from millrace.store.blobs.port import About
 

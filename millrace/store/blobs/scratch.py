@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from millrace.errors import Unavailable
-from millrace.store.blobs.local import writing
+from millrace.store.blobs.durable import writing
 
 FETCHING: Final = ".fetching"
 """Its name in a store's folder."""

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from millrace.store.blobs.durable import INCOMING
 from millrace.store.blobs.keys import TEMP
-from millrace.store.blobs.local import INCOMING, LENT
+from millrace.store.blobs.local import LENT
 from millrace.store.blobs.markers import note_name
 from millrace.store.blobs.scratch import FETCHING
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from millrace.errors import Unavailable
-from millrace.store.blobs import BlobMissing, LocalBlobStore, fingerprint, local
+from millrace.store.blobs import BlobMissing, LocalBlobStore, durable, fingerprint
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -166,7 +166,7 @@ async def test_every_folder_that_is_made_for_a_file_is_there_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []
-    monkeypatch.setattr(local, "sync_folder", synced.append)
+    monkeypatch.setattr(durable, "sync_folder", synced.append)
     root = tmp_path / "volume" / "blobs"
     await LocalBlobStore(root).put_bytes("temp/videos/2026/a.mp4", b"x")
     made_in = [tmp_path, root.parent, root, root / "temp", root / "temp/videos"]
