@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BaseModel, Field, SecretStr
+from pydantic import AfterValidator, AliasChoices, BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 WorksOn = Literal["both", "api", "local"]
+Folder = Annotated[Path, AfterValidator(Path.absolute)]
+"""Of the folder the process was started in, whatever becomes of that."""
 
 
 class ServiceSettings(BaseSettings):
@@ -42,7 +44,7 @@ class StorageSettings(BaseModel):
     s3_bucket: str | None = Field(
         default=None,
         validation_alias=_either("S3_BUCKET", "S3_BUCKET", "S3_BUCKET_NAME"),
-        description="The bucket; `millrace storage setup` makes it",
+        description="The bucket; `millrace storage setup` makes it. In the mode local it is read from alone",
     )
     s3_region: str | None = Field(
         default=None,
@@ -90,15 +92,18 @@ class StorageSettings(BaseModel):
 
     @property
     def media_kept(self) -> timedelta:
-        """How long fetched media is kept at least, wherever it went; not so long when S3 was away."""
+        """How long fetched media is kept at least, wherever it went.
+
+        In the mode s3 some may lie in the folder all the same, from before the mode was changed.
+        """
         local, s3 = timedelta(hours=self.temp_hours), timedelta(days=self.s3_temp_days)
-        return {"local": local, "s3": s3, "hybrid": min(local, s3)}[self.storage_mode]
+        return local if self.storage_mode == "local" else min(local, s3)
 
 
 class CoreSettings(StorageSettings, ServiceSettings):
     """For services that read or write media."""
 
-    blobs: Path = Field(
+    blobs: Folder = Field(
         description="Folder of the local media store; in the mode s3 for what S3 did not take at once"
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
@@ -27,9 +26,9 @@ from millrace.cli.storage_view import (
 from millrace.clock import SystemClock
 from millrace.embedded.paths import StackPaths, default_data
 from millrace.errors import ConfigurationError
-from millrace.settings import StorageSettings
+from millrace.settings import Folder, StorageSettings
 from millrace.startup import load_settings
-from millrace.store.blobs import BlobMissing
+from millrace.store.blobs import BlobMissing, BlobStore
 from millrace.store.blobs.check import check_store
 from millrace.store.blobs.fallback import FallbackBlobStore
 from millrace.store.blobs.heal import Healed, heal
@@ -46,7 +45,7 @@ class StorageCommandSettings(StorageSettings, BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MILLRACE_", env_ignore_empty=True, frozen=True, extra="ignore")
 
-    blobs: Path = Field(default_factory=lambda: StackPaths(default_data()).blobs)
+    blobs: Folder = Field(default_factory=lambda: StackPaths(default_data()).blobs)
 
 
 @storage_app.callback()
@@ -135,15 +134,21 @@ async def _set_up(settings: StorageCommandSettings, days: int, log_bucket: str |
 
 async def _check(settings: StorageCommandSettings) -> Checked:
     async with open_blobs(settings, settings.blobs) as blobs:
-        store = blobs.s3 if isinstance(blobs, FallbackBlobStore) else blobs  # not what the folder does in its place
-        return Checked.of(settings.storage_mode, await check_store(store, SystemClock().now()))
+        return Checked.of(settings.storage_mode, await check_store(_first(blobs, settings), SystemClock().now()))
+
+
+def _first(blobs: BlobStore, settings: StorageCommandSettings) -> BlobStore:
+    """Where content goes, and not what takes it in its place."""
+    if not isinstance(blobs, FallbackBlobStore):
+        return blobs
+    return blobs.local if settings.storage_mode == "local" else blobs.s3
 
 
 async def _heal(settings: StorageCommandSettings, report: Report) -> Healed:
     async with open_blobs(settings, settings.blobs) as blobs:
         if not isinstance(blobs, FallbackBlobStore):
             raise ConfigurationError(
-                "Nothing is healed in the mode local: set MILLRACE_STORAGE_MODE to s3 or hybrid."
+                "Nothing is healed without a bucket: set MILLRACE_S3_BUCKET, and install `millrace[s3]`."
             )
         return await heal(blobs, SystemClock().now(), report)
 

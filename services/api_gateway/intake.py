@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from millrace.contracts.share_api import ShareRequest
-from millrace.store.blobs import BlobStore, content_key, put_once
+from millrace.store.blobs import UPLOADS, BlobStore, content_key, put_once
 from services.api_gateway import domain
 from services.api_gateway.errors import BadRequest, TooLarge, Unreadable, WrongType
 from services.api_gateway.forms import Form, Limits, ReceivedFile, receive_form
@@ -79,7 +79,7 @@ class Intake:
 
 
 def _upload(file: ReceivedFile) -> domain.Upload:
-    key = content_key("uploads", file.sha256, PurePosixPath(file.filename or "").suffix)
+    key = content_key(UPLOADS, file.sha256, PurePosixPath(file.filename or "").suffix)
     return domain.Upload(key, file.filename, file.media_type)
 
 

@@ -11,7 +11,7 @@ from millrace.contracts.catalog import Catalog
 from millrace.contracts.share_api import EmbeddingView, Receipt, ShareView, StageView, SummaryView, TranscriptView
 from millrace.errors import Poison, Unavailable
 from millrace.money import MicroUSD
-from millrace.store.blobs import BlobStore
+from millrace.store.blobs import BlobStore, NotHereYet
 from millrace.store.transcripts import read_segments
 from millrace.text import has_nul
 from services.api_gateway.domain import blocked, share_state
@@ -100,6 +100,6 @@ async def _transcript(blobs: BlobStore, result: Mapping[str, object] | None) -> 
         return TranscriptView.model_validate(result)
     try:
         segments = await read_segments(blobs, reference)
-    except (Poison, Unavailable) as exc:  # the text is still worth showing
+    except (Poison, NotHereYet, Unavailable) as exc:  # the text is still worth showing
         return TranscriptView.model_validate({**result, "segments": [], "note": str(exc)})
     return TranscriptView.model_validate({**result, "segments": segments})

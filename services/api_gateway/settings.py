@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from millrace.models.settings import EmbeddingSettings
-from millrace.settings import CoreSettings
+from millrace.settings import CoreSettings, Folder
 from services.api_gateway.guard import ANY_HOST, LOOPBACK
 
 
@@ -32,7 +32,7 @@ class GatewaySettings(EmbeddingSettings, CoreSettings):
         le=1 << 20,
         description="Longest text share, in bytes of UTF-8; it travels in an event",
     )
-    upload_folder: Path | None = Field(
+    upload_folder: Folder | None = Field(
         default=None, description="Where uploads are received; by default a folder beside the media store"
     )
     search_grant_s: float = Field(

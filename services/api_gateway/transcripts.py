@@ -15,7 +15,7 @@ from millrace.contracts.events import Segment
 from millrace.contracts.transcript_api import Billing, TranscriptFormat
 from millrace.errors import Poison
 from millrace.money import MicroUSD
-from millrace.store.blobs import BlobStore
+from millrace.store.blobs import BlobStore, NotHereYet
 from millrace.store.transcripts import read_segments
 from millrace.text import has_nul
 from millrace.transcripts.formats import document_of, rendered
@@ -126,5 +126,5 @@ async def _segments(blobs: BlobStore, result: _Result) -> tuple[list[Segment], s
         return result.segments, None
     try:
         return await read_segments(blobs, result.segments_ref), None
-    except Poison as exc:  # the text is still worth having
+    except (Poison, NotHereYet) as exc:  # the text is still worth having
         return [], str(exc)

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from millrace.clock import SystemClock
 from millrace.fetch.extraction import Limits, compile_extractors
+from millrace.store.blobs.scratch import FETCHING
 from millrace.store.extractions import ExtractionStore
 from millrace.store.media import MediaShelf
 from millrace.stream.connect import Resources
@@ -32,6 +33,7 @@ async def build_handler(settings: MediaSettings, resources: Resources) -> AsyncI
     yield MediaHandler(
         blobs=resources.blobs,
         shelf=MediaShelf(resources.database, resources.blobs, SystemClock(), settings.media_kept),
+        scratch=settings.blobs / FETCHING,
         kept_for=settings.media_kept,
         fetcher=SourceFetcher(
             reach=Reach(settings.allowed_hosts),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from millrace.ids import content_hash
 from millrace.models.port import Tariff
 from millrace.money import ZERO, MicroUSD
 from millrace.store.blobs import BlobStore, fingerprint
+from millrace.store.blobs.scratch import scratch_folder
 from millrace.store.media import fetch_period
 from millrace.stream.stage import MODEL_OPTION, Finished, Plan, Run, StageHandler
 from services.media_agent.domain import NO_VIDEO, Caption, Fetched, MediaResult, Probe, check_probe, suffix_of
@@ -29,6 +29,7 @@ _FETCHED = 0.8  # share of the progress display that fetching takes
 class MediaHandler(StageHandler[ShareCreated, MediaResult]):
     """Fetches media and looks into it. Makes no paid call.
 
+    :param scratch: folder for what is being fetched, which somebody sweeps.
     :param kept_for: how long fetched media is kept at least; it decides when a URL is fetched again.
     :param allow: `host:port` pairs that are exempt from the rules about addresses.
     :param speech: what transcribing costs, for the estimate in the event.
@@ -42,6 +43,7 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
         *,
         blobs: BlobStore,
         shelf: Shelf,
+        scratch: Path,
         kept_for: timedelta,
         fetcher: Fetcher,
         prober: Prober,
@@ -51,6 +53,7 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
     ) -> None:
         self._blobs = blobs
         self._shelf = shelf
+        self._scratch = scratch
         self._kept_for = kept_for
         self._fetcher = fetcher
         self._prober = prober
@@ -87,17 +90,15 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
                 file = await fingerprint(path)
                 probe = await self._probe(path, file)
             return await self._result(share.blob_key, Fetched(*file), probe)
-        with tempfile.TemporaryDirectory(prefix="millrace-media-", ignore_cleanup_errors=True) as folder:
-            path = Path(folder, "media")
+        with scratch_folder(self._scratch) as folder:
+            path = folder / "media"
             fetched = await self._fetcher.fetch(share.url or "", path, lambda done: run.progress(_FETCHED * done))
             if isinstance(fetched, Caption):
                 return _without_media(fetched)
             await run.progress(_FETCHED)
             probe = await self._probe(path, (fetched.sha256, fetched.size_bytes))
-            metadata = {
-                "title": share.title or fetched.said.title or probe.tags.get("title", ""),
-                "format": probe.format,
-            }
+            # Only what the source says: whoever else shares this content is given the same object.
+            metadata = {"title": fetched.said.title or probe.tags.get("title", ""), "format": probe.format}
             told = _part(run, _FETCHED, 1)
             key = await self._shelf.place(path, fetched.sha256, suffix_of(probe.format), metadata, told)
         return await self._result(key, fetched, probe)

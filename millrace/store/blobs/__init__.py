@@ -1,17 +1,19 @@
 """The media store: large bytes by key, in a local folder, in S3, or in both. docs/storage.md."""
 
-from millrace.store.blobs.keys import TEMP, BadKey, check_key, content_key, is_temporary, media_key
+from millrace.store.blobs.keys import TEMP, UPLOADS, BadKey, check_key, content_key, is_temporary, media_key
 from millrace.store.blobs.local import LocalBlobStore, fingerprint
-from millrace.store.blobs.port import NOTHING, About, BlobMissing, BlobStore, Progress, put_once
+from millrace.store.blobs.port import NOTHING, About, BlobMissing, BlobStore, NotHereYet, Progress, put_once
 
 __all__ = [
     "NOTHING",
     "TEMP",
+    "UPLOADS",
     "About",
     "BadKey",
     "BlobMissing",
     "BlobStore",
     "LocalBlobStore",
+    "NotHereYet",
     "Progress",
     "check_key",
     "content_key",

@@ -37,5 +37,10 @@ class Breaker:
         self._failures += 1
         self._until = self._monotonic() + self._pause()
 
+    def undecided(self) -> None:
+        """Whoever was let through has found out nothing about S3: the next one may try."""
+        if self._failures:
+            self._until = self._monotonic()
+
     def _pause(self) -> float:
         return min(FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 16), LONGEST_PAUSE_S)

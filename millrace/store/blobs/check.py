@@ -16,7 +16,7 @@ from millrace.store.blobs.keys import TEMP
 from millrace.store.blobs.port import About, BlobStore
 
 _CONTENT: Final = b"Millrace has written this to see whether it can."
-_ABOUT: Final = About({"title": "check \N{WATER WAVE}"}, "text/plain")
+_ABOUT: Final = About({"title": "check \N{WATER WAVE}"}, "application/octet-stream")
 _VALID_FOR: Final = timedelta(minutes=1)
 _WITHIN_S: Final = 10.0
 

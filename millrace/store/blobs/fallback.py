@@ -12,19 +12,27 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from millrace.errors import Unavailable
+from millrace.clock import Clock, SystemClock
+from millrace.errors import MillraceError, Unavailable
 from millrace.store.blobs.breaker import Breaker
-from millrace.store.blobs.keys import drawn, is_temporary
+from millrace.store.blobs.keys import drawn, is_temporary, stored_at
 from millrace.store.blobs.local import LocalBlobStore
 from millrace.store.blobs.markers import Markers
-from millrace.store.blobs.port import NOTHING, About, BlobMissing, Progress, Refused
+from millrace.store.blobs.port import NOTHING, About, BlobMissing, LocalFailure, NotHereYet, Progress, Refused
 
 if TYPE_CHECKING:
     from millrace.store.blobs.s3 import S3BlobStore
 
 log = logging.getLogger(__name__)
+
+ON_ITS_WAY: Final = timedelta(hours=1)
+"""So long media that S3 does not have may still lie in the folder of the machine that has fetched it."""
+_ASK_AGAIN_S: Final = 30.0
+"""Healers look every ten seconds; S3 is tried again within a minute."""
+_LOOK_EVERY_S: Final = 0.05
+_ELSEWHERE: Final = "S3 does not have it: it may be on its way from another machine's folder"
 
 
 class FallbackBlobStore:
@@ -34,13 +42,20 @@ class FallbackBlobStore:
     """
 
     def __init__(
-        self, local: LocalBlobStore, s3: S3BlobStore, *, percent: int | None = None, breaker: Breaker | None = None
+        self,
+        local: LocalBlobStore,
+        s3: S3BlobStore,
+        *,
+        percent: int | None = None,
+        breaker: Breaker | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.local = local
         self.s3 = s3
         self.markers = Markers(local.root)
         self.breaker = breaker or Breaker()
         self._percent = percent
+        self._clock = clock or SystemClock()
 
     async def put_file(self, key: str, path: Path, about: About = NOTHING, progress: Progress | None = None) -> None:
         """Upload a file, or copy it into the folder."""
@@ -65,15 +80,18 @@ class FallbackBlobStore:
             return await self.s3.exists(key)
 
     async def read(self, key: str) -> bytes:
-        """The bytes, from here or from S3."""
+        """The bytes, from here or from S3.
+
+        :raises Unavailable: it is young media that may be in the folder of another machine, or S3 does not answer.
+        """
         if await self.local.exists(key):
             with suppress(BlobMissing):  # healed since
                 return await self.local.read(key)
         try:
             return await self.s3.read(key)
-        except BlobMissing:
+        except BlobMissing as missing:
             if self.goes_to_s3(key):
-                raise
+                raise self._not_in_s3(key, missing) from None
             return await self.local.read(key)  # which knows whether its disk is there at all
 
     @asynccontextmanager
@@ -83,10 +101,11 @@ class FallbackBlobStore:
             yield await self._lend(stack, key, progress)
 
     async def delete(self, key: str) -> None:
-        """Delete it in both places."""
-        await asyncio.to_thread(self.markers.remove, key)
-        await self.local.delete(key)
-        await self.s3.delete(key)
+        """Delete it in both places; a healer that is moving a file just now is waited for."""
+        async with self.moving():
+            await asyncio.to_thread(self.markers.remove, key)
+            await self.local.delete(key)
+            await self.s3.delete(key)
 
     async def url(self, key: str) -> str:
         """Where it is now."""
@@ -100,6 +119,16 @@ class FallbackBlobStore:
         """Where a key belongs."""
         return self._percent is None or (is_temporary(key) and drawn(key, self._percent))
 
+    @asynccontextmanager
+    async def moving(self) -> AsyncIterator[None]:
+        """For as long as it lasts nobody else, of any process, moves or deletes what is in the folder."""
+        while True:
+            with self.markers.sole_mover() as alone:
+                if alone:
+                    yield
+                    return
+            await asyncio.sleep(_LOOK_EVERY_S)
+
     @contextmanager
     def judged(self) -> Iterator[None]:
         """What comes of a request to S3, for whoever asks whether to make one. Who refuses answers at once."""
@@ -107,6 +136,9 @@ class FallbackBlobStore:
             yield
         except Refused:
             self.breaker.succeeded()
+            raise
+        except LocalFailure:
+            self.breaker.undecided()
             raise
         except Unavailable:
             self.breaker.failed()
@@ -121,6 +153,8 @@ class FallbackBlobStore:
             try:
                 with self.judged():
                     await put()
+            except LocalFailure:  # the folder could not copy it either
+                raise
             except Unavailable as exc:
                 log.warning("%s goes to the local folder until S3 takes it: %s", key, exc)
             else:
@@ -128,13 +162,24 @@ class FallbackBlobStore:
         await asyncio.to_thread(self.markers.mark, key, about)
         return False
 
+    def _not_in_s3(self, key: str, missing: BlobMissing) -> MillraceError:
+        """What to say of a key that belongs to S3 and is not there: S3 may have been away when it was put."""
+        if not is_temporary(key):
+            return NotHereYet(
+                f"{_ELSEWHERE}, or lost; share it again if it does not come", retry_after_s=_ASK_AGAIN_S
+            )
+        at = stored_at(key)
+        if at is not None and abs(self._clock.now() - at) < ON_ITS_WAY:
+            return Unavailable(_ELSEWHERE)
+        return missing
+
     async def _lend(self, stack: AsyncExitStack, key: str, progress: Progress | None) -> Path:
         if await self.local.exists(key):
             with suppress(BlobMissing):
                 return await stack.enter_async_context(self.local.local_copy(key, progress))
         try:
             return await stack.enter_async_context(self.s3.local_copy(key, progress))
-        except BlobMissing:
+        except BlobMissing as missing:
             if self.goes_to_s3(key):
-                raise
+                raise self._not_in_s3(key, missing) from None
             return await stack.enter_async_context(self.local.local_copy(key, progress))

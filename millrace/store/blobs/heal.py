@@ -17,7 +17,7 @@ from typing import Final
 from millrace.errors import Unavailable
 from millrace.store.blobs.fallback import FallbackBlobStore
 from millrace.store.blobs.markers import Marked
-from millrace.store.blobs.port import Refused
+from millrace.store.blobs.port import LocalFailure, Refused
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,9 @@ class Healed:
 
 
 async def heal(store: FallbackBlobStore, now: datetime, report: Callable[[str], object] = log.debug) -> Healed:
-    """Move what is noted, oldest first, until S3 fails.
+    """Move what is noted until S3 fails: the oldest first, and what S3 did not take the last time at the end.
+
+    A file that cannot be read or removed here is said and left.
 
     :param report: told of each file.
     :raises Unavailable: the folder cannot be read or changed.
@@ -58,14 +60,21 @@ async def _heal(
 ) -> Healed:
     done, refused = Healed(left=len(noted)), 0
     for marked in noted:
-        if not store.breaker.lets_through():
-            done.reason = "S3 does not work at present"
-            break
         try:
-            moved = await _move(store, marked, now)
+            size = await asyncio.to_thread(_size, store.local.path(marked.key))
+            if not store.breaker.lets_through():
+                done.reason = "S3 does not work at present"
+                break
+            async with store.moving():
+                moved = await _move(store, marked, size, now)
+        except LocalFailure as exc:  # that of one file: the others are moved all the same
+            log.warning("%s cannot go to S3: %s", marked.key, exc)
+            done.reason = str(exc)
+            continue
         except Unavailable as exc:
             done.reason = str(exc)
             refused += 1
+            await asyncio.to_thread(store.markers.postpone, marked)  # it may be the only one that S3 does not take
             if not isinstance(exc, Refused) or refused == _MOST_REFUSED:
                 break
             continue
@@ -76,16 +85,18 @@ async def _heal(
     return done
 
 
-async def _move(store: FallbackBlobStore, marked: Marked, now: datetime) -> bool:
+async def _move(store: FallbackBlobStore, marked: Marked, size: int | None, now: datetime) -> bool:
     """False: it is left as it is for now."""
     path = store.local.path(marked.key)
-    size = await asyncio.to_thread(_size, path)
     with store.judged():  # and no longer: once the file is gone, who looks for it asks S3
         there = await _sent(store, marked, path, size)
     if size is None:
         return await _forget(store, marked, now, there=there)
-    await store.local.delete(marked.key)
-    await asyncio.to_thread(store.markers.remove, marked.key)
+    try:
+        await store.local.delete(marked.key)
+    except Unavailable as exc:
+        raise LocalFailure(str(exc)) from exc
+    await asyncio.to_thread(store.markers.forget, marked)
     return True
 
 
@@ -109,7 +120,7 @@ async def _forget(store: FallbackBlobStore, marked: Marked, now: datetime, *, th
     """A note whose file is gone: healed but for the note, or never written."""
     if not there and now - marked.since < _WRITTEN_WITHIN:
         return False
-    await asyncio.to_thread(store.markers.remove, marked.key)
+    await asyncio.to_thread(store.markers.forget, marked)
     return True
 
 
@@ -118,3 +129,5 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as exc:
+        raise LocalFailure(f"its file cannot be read: {exc.strerror or exc}") from exc

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from millrace.errors import Unavailable
 from millrace.store.blobs.counters import LOCAL
+from millrace.store.blobs.durable import INCOMING, sync_folder, write_durably
 from millrace.store.blobs.keys import check_key
 from millrace.store.blobs.port import NOTHING, About, BlobMissing, Progress
 
-INCOMING: Final = ".incoming"
-"""Folder of what is being written."""
 LENT: Final = ".lent"
 """Folder of second names of files that are being read: who reads one keeps it, also when it is swept or healed."""
 
@@ -167,46 +165,6 @@ class LocalBlobStore:
             if found is None and (root := _status(self.root)) is not None and not stat.S_ISDIR(root.st_mode):
                 raise Unavailable("the media store is not a folder: let MILLRACE_BLOBS name one")
         return found is not None and stat.S_ISREG(found.st_mode)
-
-
-def write_durably(root: Path, path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    """Write a file of a store's folder: it is there whole and for good, or not at all.
-
-    :raises Unavailable: it cannot be written, or the disk is full.
-    """
-    # Written aside on the same file system, then renamed: a reader never sees half a file.
-    incoming = root / INCOMING
-    try:
-        incoming.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=incoming, delete=False) as target:
-            try:
-                fill(target)
-                target.flush()
-                os.fsync(target.fileno())
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Path(target.name).replace(path)
-                sync_folder(path.parent)
-            except BaseException:
-                Path(target.name).unlink(missing_ok=True)
-                raise
-    except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Unavailable("the media store is full: free some space or give it another folder") from exc
-        raise Unavailable(f"the media store cannot be written: {exc.strerror or exc}") from exc
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names in a folder durable.
-
-    Without this a power cut may forget a rename, and an event would tell of bytes that are gone.
-
-    :raises OSError: it cannot be done.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _missing(key: str) -> BlobMissing:

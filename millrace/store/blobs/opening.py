@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -37,16 +38,29 @@ SWEEP_EVERY_S: Final = 3600.0
 async def open_blobs(settings: StorageSettings, folder: Path) -> AsyncIterator[BlobStore]:
     """The media store; nothing is asked of S3 yet, so that it may be away at the start.
 
+    In the mode local nothing new goes to the bucket; if one is set it is still read from, for what went there before
+    the mode was changed.
+
     :param folder: of what is kept on this machine.
     :raises ConfigurationError: a setting is missing or wrong, or a package is not installed.
     """
     local = LocalBlobStore(folder)
-    if settings.storage_mode == "local":
+    if settings.storage_mode == "local" and not _may_read_s3(settings):
         yield local
         return
+    percent = {"local": 0, "s3": None, "hybrid": settings.hybrid_s3_percent}[settings.storage_mode]
     async with open_s3(settings, scratch=local.root / LENT) as s3:
-        percent = settings.hybrid_s3_percent if settings.storage_mode == "hybrid" else None
         yield FallbackBlobStore(local, s3, percent=percent)
+
+
+def _may_read_s3(settings: StorageSettings) -> bool:
+    """Without the package nothing of this installation has ever gone to a bucket: its name may be for others."""
+    if settings.s3_bucket is None:
+        return False
+    if find_spec("aioboto3") is None:
+        log.warning("the bucket is not read from: that needs `millrace[s3]`")
+        return False
+    return True
 
 
 @asynccontextmanager
@@ -106,7 +120,7 @@ async def keep_order(blobs: BlobStore, settings: StorageSettings, folder: Path, 
 
 async def _sweep(folder: Path, clock: Clock, keep: timedelta) -> None:
     def sweep() -> int:
-        return sweep_store(folder, clock.now(), keep=keep, held=Markers(folder).paths())
+        return sweep_store(folder, clock.now(), keep=keep, held=Markers(folder).names())
 
     try:
         gone = await asyncio.to_thread(sweep)

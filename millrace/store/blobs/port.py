@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-from millrace.errors import Poison, Unavailable
+from millrace.errors import Poison, Retryable, Unavailable
 
 Progress = Callable[[int, int], Awaitable[None]]
 """Told how many bytes of how many have been copied."""
@@ -23,8 +23,16 @@ class BlobMissing(Poison):
     """The store has nothing under this key (any more)."""
 
 
+class NotHereYet(Retryable):
+    """S3 has nothing under a key that is kept for good: the folder of another machine may have it, or it is lost."""
+
+
 class Refused(Unavailable):
     """The store answers, and will not do it until somebody changes something."""
+
+
+class LocalFailure(Unavailable):
+    """A file of this machine cannot be read or removed; it says nothing about the store behind."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,7 @@ class BlobStore(Protocol):
         """All bytes under the key.
 
         :raises BlobMissing: nothing is there.
+        :raises NotHereYet: nothing is there, but may come.
         """
         ...
 
@@ -71,6 +80,7 @@ class BlobStore(Protocol):
         """A file to read the content from, for as long as the context lasts; it must not be changed.
 
         :raises BlobMissing: nothing is there.
+        :raises NotHereYet: nothing is there, but may come.
         """
         ...
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import mimetypes
 import os
 import tempfile
 from collections.abc import AsyncIterator
@@ -21,9 +20,10 @@ from botocore.exceptions import ClientError
 from millrace.errors import ConfigurationError, Unavailable
 from millrace.settings import StorageSettings
 from millrace.store.blobs.counters import S3_UPLOAD_ERRORS, S3_UPLOADS
-from millrace.store.blobs.keys import check_key
+from millrace.store.blobs.keys import UPLOADS, check_key
+from millrace.store.blobs.kinds import safe_type
 from millrace.store.blobs.metadata import decode, encode
-from millrace.store.blobs.port import NOTHING, About, BlobMissing, Progress
+from millrace.store.blobs.port import NOTHING, About, BlobMissing, LocalFailure, Progress
 from millrace.store.blobs.s3_download import download
 from millrace.store.blobs.s3_errors import code_of, status_of, translated
 from millrace.store.blobs.s3_upload import PART_BYTES, Place, upload
@@ -81,7 +81,7 @@ class S3BlobStore:
         try:
             source = await asyncio.to_thread(path.open, "rb")
         except OSError as exc:
-            raise Unavailable(f"the file for the media store cannot be read: {exc.strerror or exc}") from exc
+            raise LocalFailure(f"the file for the media store cannot be read: {exc.strerror or exc}") from exc
         with source:
             await self._put(key, source, os.fstat(source.fileno()).st_size, about, progress)
 
@@ -160,16 +160,17 @@ class S3BlobStore:
     ) -> None:
         place = self._place(key)
         more: dict[str, object] = {"Metadata": encode(about.metadata)}
-        content_type = about.content_type or mimetypes.guess_type(key)[0]
-        if content_type is not None:
-            more["ContentType"] = content_type
+        more["ContentType"] = safe_type(key, about.content_type)
+        if key.startswith(f"{UPLOADS}/"):  # people have made it: it is saved, and shown nowhere
+            more["ContentDisposition"] = "attachment"
         if self._encryption is not None:
             more["ServerSideEncryption"] = self._encryption
         try:
             with translated():
                 await upload(self.client, place, source, size, more, progress=progress, part=self._part)
-        except Unavailable:
-            S3_UPLOAD_ERRORS.inc()
+        except Unavailable as exc:
+            if not isinstance(exc, LocalFailure):
+                S3_UPLOAD_ERRORS.inc()
             raise
         S3_UPLOADS.inc()
 

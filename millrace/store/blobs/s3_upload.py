@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Final, TypedDict
 
 from botocore.exceptions import ClientError
 
-from millrace.store.blobs.port import Progress
+from millrace.store.blobs.port import LocalFailure, Progress
 from millrace.store.blobs.s3_errors import CUT_OFF, code_of
 
 if TYPE_CHECKING:
@@ -57,10 +57,11 @@ async def upload(
 
     :param more: parameters for metadata, type and encryption.
     :raises ClientError: S3 refuses; other errors of the client when it does not answer.
+    :raises LocalFailure: the file cannot be read.
     """
     part = part_size(size, part)
     if size <= part:
-        content = await asyncio.to_thread(source.read)
+        content = await asyncio.to_thread(_read, source)
         async with asyncio.timeout(SENT_WITHIN_S):
             await client.put_object(**place, Body=content, **more)  # type: ignore[arg-type]  # as `more` says
         await _tell(progress, size, size)
@@ -70,7 +71,7 @@ async def upload(
     try:
         parts: list[CompletedPartTypeDef] = []
         sent = 0
-        while content := await asyncio.to_thread(source.read, part):
+        while content := await asyncio.to_thread(_read, source, part):
             number = len(parts) + 1
             async with asyncio.timeout(SENT_WITHIN_S):
                 done = await client.upload_part(**place, UploadId=upload_id, PartNumber=number, Body=content)
@@ -81,6 +82,13 @@ async def upload(
     except BaseException:
         await _abort(client, place, upload_id)
         raise
+
+
+def _read(source: IO[bytes], most: int = -1) -> bytes:
+    try:
+        return source.read(most)
+    except OSError as exc:  # not a connection that was cut off
+        raise LocalFailure(f"the file for the media store cannot be read: {exc.strerror or exc}") from exc
 
 
 async def _complete(

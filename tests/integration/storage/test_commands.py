@@ -212,7 +212,7 @@ def test_names_that_no_bucket_can_have_are_refused(shell: Shell) -> None:
 
 
 def test_the_local_mode_has_its_commands_too(shell: Shell) -> None:
-    shell.more = {"MILLRACE_STORAGE_MODE": "local"}
+    shell.more = {"MILLRACE_STORAGE_MODE": "local", "MILLRACE_S3_BUCKET": ""}
     assert shell.json("check")["ok"]
     asyncio.run(LocalBlobStore(shell.folder).put_bytes(KEY, b"x"))
     assert shell.json("url", KEY) == {"key": KEY, "url": (shell.folder / KEY).as_uri(), "presigned": None}

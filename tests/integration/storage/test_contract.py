@@ -45,7 +45,11 @@ class TestEveryStore:
         for key in KEYS[:3]:
             told: list[tuple[int, int]] = []
             about = About({"title": "A clip"}, "video/mp4")
-            await store.put_file(key, original, about, lambda *done, told=told: told.append(done))
+
+            async def tell(done: int, of: int, told: list[tuple[int, int]] = told) -> None:
+                told.append((done, of))
+
+            await store.put_file(key, original, about, tell)
             assert told[-1] == (len(LARGE), len(LARGE))
             async with store.local_copy(key) as path:
                 assert path.read_bytes() == LARGE
@@ -105,6 +109,23 @@ class TestEveryStore:
         contents = [bytes([n]) * 100_000 for n in range(10)]
         await asyncio.gather(*(store.put_bytes(KEYS[0], content) for content in contents))
         assert await store.read(KEYS[0]) in contents
+
+
+async def test_what_is_in_the_bucket_can_be_read_after_a_change_to_the_mode_local(
+    settings: StorageSettings, tmp_path: Path
+) -> None:
+    key = "uploads/ab/abc.wav"
+    async with open_blobs(settings, tmp_path / "blobs") as store:
+        await store.put_bytes(key, b"x")
+    async with open_blobs(settings.model_copy(update={"storage_mode": "local"}), tmp_path / "blobs") as store:
+        assert isinstance(store, FallbackBlobStore)
+        assert await store.read(key) == b"x"
+        async with store.local_copy(key) as path:
+            assert path.read_bytes() == b"x"
+        await store.put_bytes(f"{key}.other", b"y")
+        assert not await store.s3.exists(f"{key}.other")
+        with pytest.raises(BlobMissing):
+            await store.read(f"{key}.third")
 
 
 async def test_a_hybrid_store_keeps_a_share_of_fetched_media_in_s3_and_the_rest_here(

@@ -122,7 +122,7 @@ async def test_what_is_to_be_healed_is_not_swept(
         os.utime(local.path(key), (long_ago, long_ago))
     async with opening.open_blobs(settings, tmp_path) as store:
         assert isinstance(store, FallbackBlobStore)
-        held = store.markers.paths()
+        held = store.markers.names()
         assert sweep_store(tmp_path, now(), keep=timedelta(hours=24), held=held) == 1
         assert await store.local.exists(KEYS[0])
         assert not await store.local.exists(KEYS[1])
@@ -170,7 +170,7 @@ async def test_a_healer_that_dies_at_any_step_loses_nothing(
         await heal(FallbackBlobStore(dying_folder, dying_s3), now())
     store = FallbackBlobStore(LocalBlobStore(tmp_path), s3)
     assert await store.read(KEYS[0]) == content
-    sweep_store(tmp_path, now() + timedelta(days=30), keep=timedelta(hours=24), held=store.markers.paths())
+    sweep_store(tmp_path, now() + timedelta(days=30), keep=timedelta(hours=24), held=store.markers.names())
     assert await store.read(KEYS[0]) == content
     done = await heal(store, now())
     assert (done.moved, done.left) == (1, 0)

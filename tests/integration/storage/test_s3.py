@@ -88,6 +88,20 @@ async def test_any_title_comes_back_and_is_ascii_on_the_wire(s3: S3BlobStore, tm
         assert headers["content-type"] == "video/mp4"
 
 
+async def test_what_people_upload_is_never_shown_as_a_page(s3: S3BlobStore, tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(os.urandom(PART + 1))
+    await s3.put_bytes("uploads/ab/page.html", b"<script>", About({}, "text/html"))
+    await s3.put_file("uploads/ab/clip.mp4", large)
+    await s3.put_bytes(KEY, b"x")
+    names = ("uploads/ab/page.html", "uploads/ab/clip.mp4", KEY)
+    page, clip, media = [(await get(await signed(s3, name))).headers for name in names]
+    assert page["content-type"] == "application/octet-stream"
+    assert clip["content-type"] == "video/mp4"
+    assert page["content-disposition"] == clip["content-disposition"] == "attachment"
+    assert "content-disposition" not in media
+
+
 async def test_metadata_of_any_length_is_taken(s3: S3BlobStore) -> None:
     await s3.put_bytes(KEY, b"x", About({"title": "\N{PARTY POPPER}" * 3000, "format": "mp4"}))
     kept = await s3.kept(KEY)

@@ -13,6 +13,7 @@ from millrace.errors import Poison, Retryable, Unavailable
 from millrace.models.tariffs import PerMinute
 from millrace.money import MicroUSD
 from millrace.store.blobs import BlobMissing, LocalBlobStore, media_key
+from millrace.store.blobs.scratch import FETCHING
 from millrace.stream.stage import GENERATION_OPTION, Finished, Plan, StageHandler, planned
 from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, media_ready, share_created
@@ -65,6 +66,7 @@ class Bench:
         self.handler: StageHandler[ShareCreated, MediaResult] = MediaHandler(
             blobs=self.store,
             shelf=self.shelf,
+            scratch=folder / FETCHING,
             kept_for=timedelta(days=1),
             fetcher=self.fetcher,
             prober=self.prober,
@@ -128,14 +130,27 @@ async def test_a_failed_fetch_leaves_nothing_behind(bench: Bench, error: Excepti
     with pytest.raises(type(error)):
         await bench.work(LINK)
     assert not any(folder.exists() for folder in bench.fetcher.folders)
-    assert not (tmp_path / "store").exists()
+    assert not any(path.is_file() for path in (tmp_path / "store").rglob("*"))
 
 
 async def test_what_is_not_media_is_not_stored(bench: Bench, tmp_path: Path) -> None:
     bench.prober.answer = Poison("this is not a media file")
     with pytest.raises(Poison, match="not a media file"):
         await bench.work(LINK)
-    assert not (tmp_path / "store").exists()
+    assert not any(path.is_file() for path in (tmp_path / "store").rglob("*"))
+
+
+async def test_what_one_person_calls_it_is_not_written_on_what_others_are_given(bench: Bench) -> None:
+    for said, title in ((Said(), "Inside"), (Said("Of the page"), "Of the page")):
+        bench.fetcher.said = said
+        await bench.work(share_created(source_kind="url", url=URL, title="Private words"))
+        assert bench.shelf.metadata == {"title": title, "format": "mov,mp4,m4a,3gp,3g2,mj2"}
+
+
+async def test_media_is_fetched_to_where_leftovers_are_swept(bench: Bench, tmp_path: Path) -> None:
+    await bench.work(LINK)
+    (folder,) = bench.fetcher.folders
+    assert folder.parent == tmp_path / "store" / FETCHING
 
 
 async def test_media_that_is_too_long_is_refused(bench: Bench) -> None:

@@ -48,9 +48,21 @@ def test_every_accepted_key_stays_inside_the_folder(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "kept"), [(".MP4", ".mp4"), ("", ""), (".tar.gz", ""), ("/../x", ""), (".averylongsuffix", "")]
+    ("suffix", "kept"),
+    [
+        (".MP4", ".mp4"),
+        (".Mp3", ".mp3"),
+        (".json", ".json"),
+        ("", ""),
+        (".tar.gz", ""),
+        ("/../x", ""),
+        (".averylongsuffix", ""),
+        (".html", ""),
+        (".svg", ""),
+        (".js", ""),
+    ],
 )
-def test_a_content_key_keeps_only_a_plain_suffix(suffix: str, kept: str) -> None:
+def test_a_content_key_keeps_only_a_suffix_of_media(suffix: str, kept: str) -> None:
     assert content_key("media", SHA, suffix) == f"media/{SHA[:2]}/{SHA}{kept}"
 
 
@@ -64,7 +76,7 @@ def test_the_day_of_a_key_is_that_of_utc() -> None:
     assert media_key(SHA, ".MP4", late) == f"temp/videos/2025/12/31/{SHA}-{int(late.timestamp())}.mp4"
 
 
-@pytest.mark.parametrize("suffix", ["", ".tar.gz", "/../x", ".averylongsuffix", "mp4"])
+@pytest.mark.parametrize("suffix", ["", ".tar.gz", "/../x", ".averylongsuffix", "mp4", ".html"])
 def test_media_of_no_plain_kind_has_a_suffix_all_the_same(suffix: str) -> None:
     key = media_key(SHA, suffix, datetime(2026, 11, 27, tzinfo=UTC))
     assert key.endswith(".bin")

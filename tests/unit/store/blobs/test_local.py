@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from millrace.errors import Unavailable
-from millrace.store.blobs import BlobMissing, LocalBlobStore, fingerprint
+from millrace.store.blobs import BlobMissing, LocalBlobStore, durable, fingerprint
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -160,3 +160,15 @@ async def test_what_is_deleted_is_gone_and_may_be_deleted_again(tmp_path: Path) 
     await store.put_bytes("a/c", b"x")
     await store.delete("a/c/d")
     assert await store.exists("a/c")
+
+
+async def test_every_folder_that_is_made_for_a_file_is_there_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "sync_folder", synced.append)
+    root = tmp_path / "volume" / "blobs"
+    await LocalBlobStore(root).put_bytes("temp/videos/2026/a.mp4", b"x")
+    made_in = [tmp_path, root.parent, root, root / "temp", root / "temp/videos"]
+    assert set(made_in) <= set(synced)
+    assert synced[-1] == root / "temp/videos/2026"

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from millrace.cli.storage import StorageCommandSettings
 from millrace.errors import ConfigurationError
 from millrace.settings import StageSettings, StorageSettings
 from millrace.startup import load_settings
-from millrace.store.blobs import LocalBlobStore
+from millrace.store.blobs import LocalBlobStore, opening
 from millrace.store.blobs.counters import LOCAL, S3_UPLOADS, storage_counts
+from millrace.store.blobs.fallback import FallbackBlobStore
 from millrace.store.blobs.opening import open_blobs
 from services.api_gateway.settings import GatewaySettings
 
@@ -67,21 +69,48 @@ def test_a_wrong_mode_is_said_under_the_name_it_was_given(environment: pytest.Mo
         load_settings(StageSettings)
 
 
+@pytest.mark.parametrize("kind", [StageSettings, GatewaySettings, StorageCommandSettings])
+def test_the_folder_is_of_where_the_process_was_started(
+    kind: type[StageSettings | GatewaySettings | StorageCommandSettings],
+    environment: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    environment.chdir(tmp_path)
+    environment.setenv("MILLRACE_BLOBS", "media")
+    assert kind().blobs == tmp_path / "media"
+
+
 def test_a_share_is_of_a_hundred() -> None:
     with pytest.raises(ValidationError):
         StorageSettings(hybrid_s3_percent=101)
 
 
 @pytest.mark.parametrize(
-    ("mode", "kept"), [("local", timedelta(hours=30)), ("s3", timedelta(days=3)), ("hybrid", timedelta(hours=30))]
+    ("mode", "kept"), [("local", timedelta(hours=30)), ("s3", timedelta(hours=30)), ("hybrid", timedelta(hours=30))]
 )
-def test_media_is_kept_as_long_as_where_it_goes_first(mode: str, kept: timedelta) -> None:
+def test_media_is_kept_as_long_as_where_it_is_swept_first(mode: str, kept: timedelta) -> None:
     settings = StorageSettings.model_validate({"storage_mode": mode, "temp_hours": 30, "s3_temp_days": 3})
     assert settings.media_kept == kept
 
 
 async def test_the_local_folder_is_the_default(tmp_path: Path) -> None:
     async with open_blobs(StorageSettings(), tmp_path) as store:
+        assert isinstance(store, LocalBlobStore)
+
+
+async def test_a_bucket_is_still_read_from_in_the_mode_local_and_takes_nothing(tmp_path: Path) -> None:
+    async with open_blobs(StorageSettings(s3_bucket="bucket", s3_region="us-east-1"), tmp_path) as store:
+        assert isinstance(store, FallbackBlobStore)
+        assert not any(store.goes_to_s3(key) for key in ("uploads/a", *(f"temp/{n}" for n in range(1000))))
+        await store.put_bytes("uploads/a", b"x")
+        assert await store.local.read("uploads/a") == b"x"
+
+
+async def test_a_bucket_of_others_does_not_matter_to_a_local_store_without_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "find_spec", lambda name: None)  # noqa: ARG005 - as it is called
+    async with open_blobs(StorageSettings(s3_bucket="bucket"), tmp_path) as store:
         assert isinstance(store, LocalBlobStore)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from millrace.store.blobs import About, LocalBlobStore
-from millrace.store.blobs.markers import Markers
+from millrace.store.blobs.markers import Markers, note_name
 from millrace.store.blobs.sweep import sweep_store
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -28,7 +28,7 @@ def left(root: Path) -> list[str]:
 
 
 def swept(root: Path) -> int:
-    return sweep_store(root, NOW, keep=DAY, held=Markers(root).paths())
+    return sweep_store(root, NOW, keep=DAY, held=Markers(root).names())
 
 
 def test_media_goes_after_its_time_and_everything_else_stays(tmp_path: Path) -> None:
@@ -71,6 +71,56 @@ def test_what_is_meant_for_s3_stays_whatever_its_age(tmp_path: Path) -> None:
     assert wanted.exists()
     Markers(tmp_path).remove("temp/videos/2026/11/01/wanted.mp4")
     assert swept(tmp_path) == 1
+
+
+def test_what_is_meant_for_s3_stays_in_a_folder_that_is_named_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = made(tmp_path, "blobs/temp/videos/2026/11/01/wanted.mp4", 26 * DAY)
+    Markers(tmp_path / "blobs").mark("temp/videos/2026/11/01/wanted.mp4", About())
+    monkeypatch.chdir(tmp_path)
+    assert swept(Path("blobs")) == 0
+    assert wanted.exists()
+
+
+def test_what_is_meant_for_s3_stays_when_its_note_cannot_be_read(tmp_path: Path) -> None:
+    key = "temp/videos/2026/11/01/wanted.mp4"
+    wanted = made(tmp_path, key, 26 * DAY)
+    Markers(tmp_path).mark(key, About())
+    note = tmp_path / ".healing" / note_name(key)
+    note.unlink()
+    note.mkdir()
+    assert swept(tmp_path) == 0
+    assert wanted.exists()
+
+
+def test_what_killed_fetches_left_goes_after_hours_in_which_nothing_came(tmp_path: Path) -> None:
+    hours = {"old": timedelta(hours=7), "running": timedelta(hours=5)}
+    for name, age in hours.items():
+        made(tmp_path, f".fetching/media-{name}/in/media.part", age)
+        for folder in (f".fetching/media-{name}/in", f".fetching/media-{name}"):
+            os.utime(tmp_path / folder, (0, 0))
+    swept(tmp_path)
+    assert left(tmp_path) == [".fetching/media-running/in/media.part"]
+
+
+def test_nothing_is_swept_behind_a_link(tmp_path: Path) -> None:
+    made(tmp_path, "elsewhere/media-old/precious", 300 * DAY)
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs/.fetching").symlink_to(tmp_path / "elsewhere")
+    os.utime(tmp_path / "elsewhere/media-old", (0, 0))
+    swept(tmp_path / "blobs")
+    assert left(tmp_path) == ["elsewhere/media-old/precious"]
+
+
+def test_what_cannot_be_removed_does_not_hold_the_others_up(tmp_path: Path) -> None:
+    made(tmp_path, ".lent/a-file-where-folders-are-expected", 2 * DAY)
+    (tmp_path / ".incoming/tmpfolder").mkdir(parents=True)
+    os.utime(tmp_path / ".incoming/tmpfolder", (0, 0))
+    made(tmp_path, ".incoming/tmpold", 2 * DAY)
+    made(tmp_path, "temp/videos/2026/11/25/old.mp4", 2 * DAY)
+    assert swept(tmp_path) == 1
+    assert left(tmp_path) == [".lent/a-file-where-folders-are-expected"]
 
 
 def test_what_killed_writers_left_goes_after_a_day(tmp_path: Path) -> None:
