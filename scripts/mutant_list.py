@@ -1705,8 +1705,8 @@ MUTANTS: Final = (
     Mutant(
         "deletes-while-healing",
         "millrace/store/blobs/fallback.py",
-        "        async with self.moving():\n            await asyncio.to_thread(self.markers.remove, key)",
-        "        if True:\n            await asyncio.to_thread(self.markers.remove, key)",
+        "            async with self.moving():\n                await asyncio.to_thread(self.markers.remove, key)",
+        "            if True:\n                await asyncio.to_thread(self.markers.remove, key)",
         (f"{U}/store/blobs/test_heal.py",),
         "what was deleted comes back from a healer that was moving it",
     ),

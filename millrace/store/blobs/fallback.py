@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from millrace.clock import Clock, SystemClock
 from millrace.errors import MillraceError, Unavailable
 from millrace.store.blobs.breaker import Breaker
+from millrace.store.blobs.durable import writing
 from millrace.store.blobs.keys import drawn, is_temporary, stored_at
 from millrace.store.blobs.local import LocalBlobStore
 from millrace.store.blobs.markers import Markers
@@ -102,10 +103,11 @@ class FallbackBlobStore:
 
     async def delete(self, key: str) -> None:
         """Delete it in both places; a healer that is moving a file just now is waited for."""
-        async with self.moving():
-            await asyncio.to_thread(self.markers.remove, key)
-            await self.local.delete(key)
-            await self.s3.delete(key)
+        with writing():
+            async with self.moving():
+                await asyncio.to_thread(self.markers.remove, key)
+                await self.local.delete(key)
+                await self.s3.delete(key)
 
     async def url(self, key: str) -> str:
         """Where it is now."""

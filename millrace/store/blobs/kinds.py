@@ -1,4 +1,4 @@
-"""Which kinds of content there are: suffixes that keys may have, and types that a server may be told. Pure.
+"""Which kinds of content there are: suffixes that keys may have, and types that a server may be told.
 
 What people upload is named by them, and may be read below a public URL: nothing of it may be taken for a page.
 """

@@ -169,3 +169,13 @@ async def test_what_is_deleted_while_it_is_healed_does_not_come_back(tmp_path: P
     await asyncio.gather(healing, deleting)
     assert not await store.exists(KEYS[0])
     assert store.markers.all() == []
+
+
+async def test_a_folder_in_which_nothing_can_be_locked_is_waited_for(store: FallbackBlobStore) -> None:
+    await fallen_back(store, KEYS[:1])
+    (store.local.root / ".healing" / "moving.lock").mkdir()
+    with pytest.raises(Unavailable, match="cannot be written"):
+        await store.delete(KEYS[0])
+    with pytest.raises(Unavailable, match="cannot be healed"):
+        await heal(store, NOW)
+    assert await store.read(KEYS[0]) == b"x"
