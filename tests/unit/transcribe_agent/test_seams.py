@@ -65,6 +65,14 @@ def test_without_a_word_in_common_each_chunk_speaks_for_its_own_side() -> None:
     assert texts(joined([LEFT, RIGHT], [[segment(*left)], [segment(*right)]])) == "alpha beta epsilon"
 
 
+def test_of_a_word_that_is_said_twice_the_one_with_the_same_neighbours_is_meant() -> None:
+    said = ["the", "cat", "the", "dog", "sat"]
+    left = [word(text, 9000 + 400 * n) for n, text in enumerate(said)]
+    right = [word(text, 9700 + 400 * n) for n, text in enumerate(said)]
+    found = texts(joined([LEFT, RIGHT], [[segment(*left)], [segment(*right)]]))
+    assert found == "the cat the dog sat"
+
+
 def test_one_word_that_happens_to_be_heard_twice_does_not_move_the_cut() -> None:
     left = [word(t, at) for t, at in [("we", 8000), ("over", 8400), ("the", 8700), ("hell", 9100), ("in", 9600)]]
     right = [word(t, at) for t, at in [("hill", 9100), ("and", 9600), ("the", 10_100), ("mill", 10_500)]]
