@@ -68,7 +68,8 @@ async def run_sealed(argv: Sequence[str], *, timeout_s: float, given: bytes = b"
 
 def _limit_memory(pid: int) -> None:
     if sys.platform == "linux":  # elsewhere nobody can do it for another process
-        with contextlib.suppress(ProcessLookupError):  # it has ended already
+        # It has ended already; or a sandbox forbids this, and its limit on all of us has to do.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             resource.prlimit(pid, resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
 
 
