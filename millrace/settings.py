@@ -79,6 +79,12 @@ class StorageSettings(BaseModel):
     s3_encryption: Literal["AES256", "aws:kms", "none"] = Field(
         default="AES256", description="Encryption that is asked for with each upload; none: what the bucket does"
     )
+    s3_wait_s: float = Field(
+        default=3600.0,
+        ge=0,
+        description="How long fetched media that is not in S3 is waited for: it may lie in the folder of the machine "
+        "that has fetched it, until S3 takes it. 0: not at all, where all share one folder",
+    )
     s3_public_base_url: str | None = Field(
         default=None, description="URL below which everybody reads the bucket, a CDN's for instance; for `media_url`"
     )

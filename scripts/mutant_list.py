@@ -1665,7 +1665,7 @@ MUTANTS: Final = (
     Mutant(
         "gone-at-the-first-blip",
         "millrace/store/blobs/fallback.py",
-        "if at is not None and abs(self._clock.now() - at) < ON_ITS_WAY:",
+        "if at is not None and abs(self._clock.now() - at) < self._on_its_way:",
         "if at is not None and False:",
         (f"{U}/store/blobs/test_fallback.py",),
         "a share goes to the dead letters while its media is on its way to S3",

@@ -59,6 +59,7 @@ def parts(server: S3Server, settings: StorageSettings, address: str) -> Iterator
         "MILLRACE_S3_ACCESS_KEY_ID": ACCESS_KEY,
         "MILLRACE_S3_SECRET_ACCESS_KEY": SECRET_KEY,
         "MILLRACE_S3_PATH_STYLE": "true",
+        "MILLRACE_S3_WAIT_S": "0",  # what was deleted a moment ago is not on its way
         "MILLRACE_FETCH_ALLOW": address,
         "OPENAI_API_KEY": "",
     }

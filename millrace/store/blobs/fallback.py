@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ON_ITS_WAY: Final = timedelta(hours=1)
-"""So long media that S3 does not have may still lie in the folder of the machine that has fetched it."""
+"""By default; an outage of S3 that lasts longer is rare, and media that has expired is to be said to have."""
 _ASK_AGAIN_S: Final = 30.0
 """Healers look every ten seconds; S3 is tried again within a minute."""
 _LOOK_EVERY_S: Final = 0.05
@@ -40,6 +40,7 @@ class FallbackBlobStore:
     """S3 and a folder behind one port.
 
     :param percent: None sends everything to S3; a number that share of temporary media, and the rest to the folder.
+    :param on_its_way: so long fetched media that S3 does not have may still lie in another machine's folder.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class FallbackBlobStore:
         percent: int | None = None,
         breaker: Breaker | None = None,
         clock: Clock | None = None,
+        on_its_way: timedelta = ON_ITS_WAY,
     ) -> None:
         self.local = local
         self.s3 = s3
@@ -57,6 +59,7 @@ class FallbackBlobStore:
         self.breaker = breaker or Breaker()
         self._percent = percent
         self._clock = clock or SystemClock()
+        self._on_its_way = on_its_way
 
     async def put_file(self, key: str, path: Path, about: About = NOTHING, progress: Progress | None = None) -> None:
         """Upload a file, or copy it into the folder."""
@@ -171,7 +174,7 @@ class FallbackBlobStore:
                 f"{_ELSEWHERE}, or lost; share it again if it does not come", retry_after_s=_ASK_AGAIN_S
             )
         at = stored_at(key)
-        if at is not None and abs(self._clock.now() - at) < ON_ITS_WAY:
+        if at is not None and abs(self._clock.now() - at) < self._on_its_way:
             return Unavailable(_ELSEWHERE)
         return missing
 

@@ -50,7 +50,8 @@ async def open_blobs(settings: StorageSettings, folder: Path) -> AsyncIterator[B
         return
     percent = {"local": 0, "s3": None, "hybrid": settings.hybrid_s3_percent}[settings.storage_mode]
     async with open_s3(settings, scratch=local.root / LENT) as s3:
-        yield FallbackBlobStore(local, s3, percent=percent)
+        wait = timedelta(seconds=settings.s3_wait_s)
+        yield FallbackBlobStore(local, s3, percent=percent, on_its_way=wait)
 
 
 def _may_read_s3(settings: StorageSettings) -> bool:
