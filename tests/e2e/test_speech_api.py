@@ -77,7 +77,8 @@ def test_what_the_local_model_cannot_hear_the_api_does_within_the_same_work(
     assert {receipt.state for receipt in found} == {"settled"}
     assert [r.model for r in found] == sorted((r.model for r in found), reverse=True), "the API after the local one"
     assert sum(r.actual_micro_usd or 0 for r in found) == heard(provider, before) > 0
-    (row,) = running.sql("SELECT count(DISTINCT work_key) AS works FROM calls WHERE share_id = %s", share)
+    works = "SELECT count(DISTINCT work_key) AS works FROM calls WHERE share_id = %s AND scope = 'transcribe'"
+    (row,) = running.sql(works, share)
     assert row["works"] == 1
 
 
