@@ -41,7 +41,7 @@ class TranscribeSettings(StageSettings, ChildSettings, SpeechSettings):
     )
     whisper_threads: int = Field(default=2, ge=1, description="CPU threads of the model")
     whisper_batch: int = Field(
-        default=8,
+        default=4,
         ge=1,
         description="Clips of half a minute that the model listens to at once, which are one call; a GPU is faster "
         "with more, if its memory will do",

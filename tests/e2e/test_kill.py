@@ -139,7 +139,8 @@ def test_the_transcriber_dies_while_it_listens(billed: Running, client: Client, 
     assert 30 <= view.transcript.text.lower().count("ask not what your country can do for you") <= 40
     assert _heard(billed, share)[: len(before)] == before, "what was heard before is not heard again"
     states = sorted(r.state for r in view.receipts if r.stage == "transcribe")
-    assert states == ["settled", "settled", "settled", "unconfirmed"], "the chunk that was in flight"
+    assert states[-1] == "unconfirmed", "the chunk that was in flight"
+    assert set(states[:-1]) == {"settled"}
 
 
 def _heard(running: Running, share: str) -> list[dict[str, object]]:

@@ -135,10 +135,10 @@ def test_silence_buys_nothing(running: Running, client: Client, tmp_path: Path) 
 
 
 def test_everything_together_stays_within_its_memory(running: Running, video: ShareView) -> None:
-    """Resident memory after work was done; the figure is what operators plan with."""
+    """Resident memory after work was done, models of speech included; the figure is what operators plan with."""
     parent = psutil.Process(running.process.pid)
     megabytes = {}
     for one in (parent, *parent.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):  # PostgreSQL's own come and go
             megabytes[one.pid] = one.memory_info().rss / 1e6
-    assert sum(megabytes.values()) < 2500, megabytes
+    assert sum(megabytes.values()) < 2800, megabytes

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import threading
 import time
 from collections import deque
@@ -84,7 +85,7 @@ class Line:
     def micro_usd(self) -> int:
         """Its amount, rounded up."""
         micro = self.tokens_in * DOLLARS_IN + self.tokens_out * DOLLARS_OUT
-        return -int(-(micro + self.seconds * DOLLARS_MINUTE / 60 * 1_000_000) // 1)
+        return math.ceil(micro + self.seconds * DOLLARS_MINUTE / 60 * 1_000_000)  # `//` of a Decimal would cut off
 
 
 @dataclass(frozen=True)
