@@ -19,7 +19,7 @@ NOTES = (
 @contextmanager
 def serve_pages(folder: Path) -> Iterator[str]:
     """`/talk.html` shows a speech, `/notes.html` nothing; the address, as host:port."""
-    video = make_video(folder).read_bytes()
+    video = make_video(folder).read_bytes() + b"\0\0\0\x08free"  # an empty box: other content than the demo's own
     head = "<!doctype html><html><head><title>{}</title>"
     talk = head.format("A speech") + '</head><body><video src="/talk.mp4"></video></body></html>'
     notes = head.format("The mill") + f'<meta property="og:description" content="{NOTES}"></head><body></body></html>'
