@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import signal
 import sys
 import time
@@ -131,6 +132,15 @@ async def test_a_child_is_killed_at_the_limit_of_its_job_and_the_next_one_works(
             assert psutil.pid_exists(pid)
         assert not psutil.pid_exists(pid), "cancelled, and its child with it"
         assert (await waiting).pid != pid
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has its own ways with free memory")
+async def test_a_child_that_has_nothing_to_do_gives_back_the_memory_it_took() -> None:
+    async with open_children(recipe(), Care()) as pool:
+        (child,) = map(psutil.Process, pool.pids)
+        before = child.memory_info().rss
+        await look(pool, Order(do="hoard"))
+        await eventually(lambda: child.memory_info().rss < before + 32 * 2**20, "128 MiB to be free again")
 
 
 async def test_a_child_beyond_its_memory_fails_its_job_and_nothing_else() -> None:

@@ -16,9 +16,11 @@ from millrace.errors import ConfigurationError, Poison, Retryable
 from millrace.models.child.process import Recipe
 from millrace.models.child.program import Answer, Tell, Work
 
+_kept: list[bytes] = []
+
 
 class Order(BaseModel):
-    do: Literal["look", "tell", "sleep", "die", "eat", "print", "retryable", "poison", "bug"] = "look"
+    do: Literal["look", "tell", "sleep", "die", "eat", "hoard", "print", "retryable", "poison", "bug"] = "look"
     mark: str = ""
     """A file that is written once the work has begun."""
 
@@ -79,6 +81,8 @@ def _obey(order: Order, tell: Tell) -> None:
             assert most != resource.RLIM_INFINITY, "this would eat the machine"
             eaten = [bytearray(16 << 20) for _ in range(10_000)]
             raise AssertionError(f"nobody has stopped it after {len(eaten)} bites")
+        case "hoard":
+            _kept.append([bytes(64 << 10) for _ in range(2_000)][-1])  # the last one lies above all that is free now
         case "print":
             print("libraries print what they like" * 1000)
         case "retryable":

@@ -82,15 +82,17 @@ def s3mock(folder: Path) -> Iterator[S3Server]:
     """s3mock: knows lifecycle rules and encryption headers, and looks at no signature."""
     package = fetch(_S3MOCK, cache_folder(os.environ), print, os.environ.get(MIRROR_VARIABLE))
     (jar,) = package.glob("*.jar")
-    data, port = folder / "data", free_port()
+    data, scratch, port = folder / "data", folder / "scratch", free_port()
+    scratch.mkdir()
     settings = {
+        "java.io.tmpdir": str(scratch),
         "server.port": str(free_port()),
         "server.address": "127.0.0.1",
         "com.adobe.testing.s3mock.http-port": str(port),
         "com.adobe.testing.s3mock.store.root": str(data),
         "com.adobe.testing.s3mock.store.retain-files-on-exit": "true",
     }
-    small = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+    small = ("-Xmx256m", "-XX:-UsePerfData", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
     flags = (*small, *(f"-D{name}={value}" for name, value in settings.items()))
     yield from _served((str(find_java().executable), *flags, "-jar", str(jar)), {}, port, folder)
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
-from pydantic import BaseModel, JsonValue
+from pydantic import JsonValue
 
-from millrace.contracts.events import Segment
 from millrace.models.child.pool import ChildPool
 from millrace.models.child.process import Recipe
 from millrace.models.port import Backend, Tariff, Use
 from millrace.models.tariffs import PerSecond
+from services.transcribe_agent.adapters.asked import Asked, Spoken, Transcribed
 from services.transcribe_agent.chunks import Chunk, batches, cut
 from services.transcribe_agent.domain import Audio, Heard, Span
 from services.transcribe_agent.languages import code_of
@@ -23,31 +23,6 @@ _CHILD = "services.transcribe_agent.adapters.whisper_child"
 # The model's window is 30 s. The least leaves room to find a pause; on ten recordings of 2 to 10 minutes, cuts from
 # 15, 20 or 25 s on differed by less than 0.2 points of word errors.
 _LEAST_CLIP_MS, _MOST_CLIP_MS = 20_000, 29_000
-
-
-class Asked(BaseModel):
-    """What a child is asked about; the samples go with it, as in `Audio.pcm`, to be heard with a gain.
-
-    `clips` are start and end in milliseconds of what is listened to at once, 30 s at most.
-    """
-
-    gain_db: float
-    clips: list[tuple[int, int]] = []
-    language: str | None = None
-
-
-class Transcribed(BaseModel):
-    """The answer of a child that listens: what was heard, and the seconds that it took."""
-
-    language: str | None
-    segments: list[Segment]
-    seconds: float
-
-
-class Spoken(BaseModel):
-    """Start and end of where somebody speaks, in milliseconds."""
-
-    spans: list[tuple[int, int]]
 
 
 def whisper_recipe(*, model: str, device: str, compute_type: str, threads: int) -> Recipe:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, JsonValue
 from millrace.contracts.events import Segment, Word
 from millrace.errors import ConfigurationError, Retryable
 from millrace.models.child.program import Answer, Tell, Work
-from services.transcribe_agent.adapters.whisper import Asked, Spoken, Transcribed
+from services.transcribe_agent.adapters.asked import Asked, Spoken, Transcribed
 from services.transcribe_agent.domain import SAMPLE_RATE, is_invented
 from services.transcribe_agent.loudness import as_floats
 

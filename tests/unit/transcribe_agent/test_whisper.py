@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from millrace.contracts.events import Segment
 from millrace.errors import Retryable
 from services.transcribe_agent.adapters import whisper_child
-from services.transcribe_agent.adapters.whisper import Asked, Transcribed
+from services.transcribe_agent.adapters.asked import Asked, Transcribed
 from services.transcribe_agent.adapters.whisper_child import is_speech, listening
 
 PCM = b"\0\0" * 16_000 * 40
