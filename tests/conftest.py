@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import settings
@@ -18,11 +19,32 @@ from tests.support.stack import own_stack
 settings.register_profile("millrace", deadline=None)
 settings.load_profile("millrace")
 
+_OWN: Final = pytest.StashKey[Path]()
+
 
 def _existing() -> Addresses | None:
     """A stack that the developer keeps running, named by MILLRACE_TEST_KAFKA, …_REGISTRY and …_POSTGRES."""
     values = [os.environ.get(f"MILLRACE_TEST_{name}", "") for name in ("KAFKA", "REGISTRY", "POSTGRES")]
     return Addresses(*values) if all(values) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Temporary folders of this run alone.
+
+    pytest's own lie in one that all runs of a user share, and each run closes that to others: PostgreSQL, which runs
+    as another user under root, would not come back from a restart in the middle of somebody else's run.
+    """
+    if config.option.basetemp is None:
+        config.stash[_OWN] = Path(tempfile.mkdtemp(prefix="millrace-tests-"))
+        config.option.basetemp = str(config.stash[_OWN] / "base")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """What failed can be looked into; nobody looks into the rest."""
+    own = session.config.stash.get(_OWN, None)
+    if own is not None and exitstatus == pytest.ExitCode.OK:
+        shutil.rmtree(own)
 
 
 @pytest.fixture(scope="session")
