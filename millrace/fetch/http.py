@@ -19,14 +19,13 @@ from typing import IO
 
 import aiohttp
 from aiohttp import AddrInfoType
-from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 import millrace
 from millrace.errors import Poison, Retryable, Unavailable
-from millrace.fetch.addresses import NOT_PUBLIC, PUBLIC_PORTS, Target, TargetRefused, is_public, target_of
+from millrace.fetch.addresses import NOT_PUBLIC, Target, TargetRefused, is_public, target_of
 from millrace.fetch.connect import CheckedResolver
-from millrace.fetch.resolver import SeparateResolver
+from millrace.fetch.reach import Reach
 from millrace.http import retry_after_s
 
 _MAX_REDIRECTS = 5
@@ -101,30 +100,16 @@ def public_socket(address: AddrInfoType) -> socket.socket:
 class HttpFetcher:
     """Fetches files of media.
 
-    :param allow: `host:port` pairs that are fetched from whatever their address.
     :param max_bytes: more than this is not read.
     :param timeout_s: limit for all of a fetch, redirects included.
     :param idle_s: limit for connecting, and for every silence of the server.
-    :param ports: that media is served on, for hosts that are not in `allow`.
-    :param resolver: turns names into addresses; the machine's own by default.
     """
 
-    def __init__(
-        self,
-        *,
-        allow: frozenset[str],
-        max_bytes: int,
-        timeout_s: float,
-        idle_s: float,
-        ports: frozenset[int] = PUBLIC_PORTS,
-        resolver: type[AbstractResolver] = SeparateResolver,
-    ) -> None:
-        self._allow = allow
+    def __init__(self, reach: Reach, *, max_bytes: int, timeout_s: float, idle_s: float) -> None:
+        self._reach = reach
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
         self._idle = aiohttp.ClientTimeout(total=None, connect=idle_s, sock_read=idle_s)
-        self._ports = ports
-        self._resolver = resolver
 
     async def fetch(self, url: str, into: Path, told: Told | None = None) -> Fetched:
         """Follow at most five redirects and read at most `max_bytes`.
@@ -149,7 +134,7 @@ class HttpFetcher:
 
     async def _follow(self, url: str, into: Path, told: Told | None) -> Fetched:
         for _ in range(_MAX_REDIRECTS + 1):
-            target = target_of(url, self._allow, self._ports)
+            target = target_of(url, self._reach.allow, self._reach.ports)
             # A session for each hop: no cookie, connection or address is carried from one to the next.
             async with (
                 self._session(target) as session,
@@ -163,7 +148,7 @@ class HttpFetcher:
         raise Poison(f"this URL redirects more than {_MAX_REDIRECTS} times")
 
     def _session(self, target: Target) -> aiohttp.ClientSession:
-        resolver = self._resolver()
+        resolver = self._reach.resolver()
         connector = aiohttp.TCPConnector(
             resolver=resolver if target.allowed else CheckedResolver(resolver),
             socket_factory=None if target.allowed else public_socket,

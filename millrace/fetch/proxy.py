@@ -13,18 +13,16 @@ import hmac
 import secrets
 import socket
 from collections import Counter
-from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 import h11
-from aiohttp.abc import AbstractResolver
 
 from millrace.errors import MillraceError, Poison
-from millrace.fetch.addresses import PUBLIC_PORTS, Reason, TargetRefused
+from millrace.fetch.addresses import Reason, TargetRefused
 from millrace.fetch.connect import Watch, connect, shut
+from millrace.fetch.reach import Reach
 from millrace.fetch.relay import CONNECT, Client, relay, requested, tunnel
-from millrace.fetch.resolver import SeparateResolver
 
 _USER = "millrace"
 _AT_ONCE = 16
@@ -35,27 +33,14 @@ _TO_CHILD = 256 * 1024  # bytes of a send buffer
 class GuardingProxy:
     """Serves the connections of one fetch, from `async with` to its end.
 
-    :param allow: `host:port` pairs that are connected to whatever their address.
     :param max_bytes: of all connections together, in both directions.
     :param timeout_s: all connections end after so long.
     :param idle_s: limit for a request's head, for resolving and for connecting.
-    :param ports: that are connected to, for hosts that are not in `allow`.
-    :param resolver: turns names into addresses; the machine's own by default.
     """
 
-    def __init__(
-        self,
-        *,
-        allow: frozenset[str],
-        max_bytes: int,
-        timeout_s: float,
-        idle_s: float,
-        ports: frozenset[int] = PUBLIC_PORTS,
-        resolver: Callable[[], AbstractResolver] = SeparateResolver,
-    ) -> None:
-        self._allow, self._ports = allow, ports
+    def __init__(self, reach: Reach, *, max_bytes: int, timeout_s: float, idle_s: float) -> None:
+        self._reach = reach
         self._max_bytes, self._timeout_s, self._idle_s = max_bytes, timeout_s, idle_s
-        self._make_resolver = resolver
         self._password = secrets.token_urlsafe(32)
         self._credentials = b"Basic " + base64.b64encode(f"{_USER}:{self._password}".encode())
         self._tasks: set[asyncio.Task[None]] = set()
@@ -73,7 +58,7 @@ class GuardingProxy:
 
     async def __aenter__(self) -> Self:
         """Listen."""
-        self._resolver = self._make_resolver()
+        self._resolver = self._reach.resolver()
         self._deadline = asyncio.get_running_loop().time() + self._timeout_s
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         return self
@@ -163,7 +148,7 @@ class GuardingProxy:
         given = dict(request.headers).get(b"proxy-authorization", b"")
         if not hmac.compare_digest(given, self._credentials):
             raise TargetRefused("this proxy serves one fetch only, which knows its password", "password")
-        target, path = requested(request, self._allow, self._ports)
+        target, path = requested(request, self._reach.allow, self._reach.ports)
         async with asyncio.timeout(self._idle_s):
             await self._slots.acquire()
         try:

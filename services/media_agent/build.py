@@ -8,12 +8,13 @@ from datetime import timedelta
 
 from millrace.clock import SystemClock
 from millrace.fetch.extraction import Limits, compile_extractors
+from millrace.fetch.reach import Reach
 from millrace.store.blobs.scratch import FETCHING
 from millrace.store.extractions import ExtractionStore
 from millrace.store.media import MediaShelf
 from millrace.stream.connect import Resources
 from services.media_agent.adapters.probe import AvProber
-from services.media_agent.adapters.sources import Reach, SourceFetcher
+from services.media_agent.adapters.sources import SourceFetcher
 from services.media_agent.handler import MediaHandler
 from services.media_agent.settings import MediaSettings
 

@@ -20,6 +20,7 @@ from millrace.fetch import extraction
 from millrace.fetch.addresses import Reason, TargetRefused
 from millrace.fetch.extraction import Limits, extracting
 from millrace.fetch.proxy import GuardingProxy
+from millrace.fetch.reach import Reach
 from tests.support.site import site
 
 pytestmark = pytest.mark.timeout(60)
@@ -48,7 +49,7 @@ async def taken(folder: Path) -> Path:
     own = folder / "own"
     own.mkdir(exist_ok=True)
     async with (
-        GuardingProxy(allow=frozenset(), max_bytes=1000, timeout_s=20, idle_s=5) as proxy,
+        GuardingProxy(Reach(), max_bytes=1000, timeout_s=20, idle_s=5) as proxy,
         extracting("https://example.org/", proxy=proxy, folder=own, limits=LIMITS) as found,
     ):
         return await found.download()
@@ -120,7 +121,7 @@ async def test_a_refused_port_is_told_where_it_may_be_the_reason(
     tmp_path: Path, says: Callable[..., None], reason: Reason, code: str, sentence: str
 ) -> None:
     says({"kind": "failed", "code": code})
-    async with GuardingProxy(allow=frozenset(), max_bytes=1000, timeout_s=20, idle_s=5) as proxy:
+    async with GuardingProxy(Reach(), max_bytes=1000, timeout_s=20, idle_s=5) as proxy:
         proxy.refused[reason] += 1
         proxy.refusal = TargetRefused("not from port 22", reason) if reason in ("port", "form") else None
         with pytest.raises(MillraceError, match=sentence):
@@ -145,10 +146,11 @@ from pathlib import Path
 sys.path.insert(0, {root!r})
 from millrace.fetch.extraction import Limits, extracting
 from millrace.fetch.proxy import GuardingProxy
+from millrace.fetch.reach import Reach
 
 async def main():
     limits = Limits(max_bytes=1000, extract_s=50, download_s=50, idle_s=50)
-    async with GuardingProxy(allow=frozenset([{place!r}]), max_bytes=1000, timeout_s=50, idle_s=50) as proxy:
+    async with GuardingProxy(Reach(frozenset([{place!r}])), max_bytes=1000, timeout_s=50, idle_s=50) as proxy:
         async with extracting("http://{place}/", proxy=proxy, folder=Path({folder!r}), limits=limits):
             pass
 

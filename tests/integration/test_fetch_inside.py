@@ -13,9 +13,10 @@ from aiohttp.abc import AbstractResolver
 
 from millrace.errors import MillraceError, Poison
 from millrace.fetch.extraction import Limits
+from millrace.fetch.reach import Reach
 from millrace.telemetry.fetching import fetch_figures
 from services.media_agent.adapters.probe import AvProber
-from services.media_agent.adapters.sources import Reach, SourceFetcher
+from services.media_agent.adapters.sources import SourceFetcher
 from services.media_agent.domain import Caption, Fetched
 from tests.integration.test_sources import Kept, change
 from tests.support.listener import Listener, listening, names

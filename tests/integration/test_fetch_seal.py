@@ -20,6 +20,7 @@ import millrace
 from millrace.errors import MillraceError
 from millrace.fetch.child.landlock import NET_SINCE, SCOPES_SINCE
 from millrace.fetch.proxy import GuardingProxy
+from millrace.fetch.reach import Reach
 from millrace.sealed import sealed_child
 from millrace.testing.media import JFK_WAV
 from services.media_agent.adapters import sources as sources_module
@@ -283,7 +284,7 @@ async def test_tls_goes_through_the_proxy_and_certificates_are_checked(
 
     async with tls_site(answer, tmp_path) as port:
         place = f"localhost:{port}"
-        async with GuardingProxy(allow=frozenset({place}), max_bytes=10**6, timeout_s=30, idle_s=5) as proxy:
+        async with GuardingProxy(Reach(frozenset({place})), max_bytes=10**6, timeout_s=30, idle_s=5) as proxy:
             program = OVER_TLS.format(
                 root=str(ROOT),
                 without_requests=without_requests,

@@ -15,6 +15,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from millrace.errors import Poison
 from millrace.fetch.addresses import Reason
 from millrace.fetch.proxy import GuardingProxy
+from millrace.fetch.reach import Reach
 from tests.support.listener import Listener, closed, listening, names
 from tests.support.site import site
 
@@ -34,9 +35,7 @@ def guarding(
     max_bytes: int = 10_000_000,
     resolver: type[AbstractResolver] = ThreadedResolver,
 ) -> GuardingProxy:
-    return GuardingProxy(
-        allow=allow, max_bytes=max_bytes, timeout_s=20, idle_s=5, ports=frozenset(ports), resolver=resolver
-    )
+    return GuardingProxy(Reach(allow, frozenset(ports), resolver), max_bytes=max_bytes, timeout_s=20, idle_s=5)
 
 
 def credentials(proxy: GuardingProxy) -> str:
@@ -196,7 +195,7 @@ async def test_so_many_connections_at_once_and_no_more() -> None:
     kept: list[asyncio.StreamWriter] = []
     async with (
         server,
-        GuardingProxy(allow=frozenset({place}), max_bytes=1000, timeout_s=20, idle_s=1) as proxy,
+        GuardingProxy(Reach(frozenset({place})), max_bytes=1000, timeout_s=20, idle_s=1) as proxy,
     ):
         head = f"CONNECT {place} HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic {credentials(proxy)}\r\n\r\n"
         try:
@@ -352,13 +351,13 @@ async def test_the_time_of_a_fetch_ends_its_connections() -> None:
 
     async with site(silent) as port:
         allow = frozenset({f"127.0.0.1:{port}"})
-        proxy = GuardingProxy(allow=allow, max_bytes=1000, timeout_s=0.3, idle_s=5)
+        proxy = GuardingProxy(Reach(allow), max_bytes=1000, timeout_s=0.3, idle_s=5)
         async with proxy:
             answer = await asked(proxy, f"GET http://127.0.0.1:{port}/ HTTP/1.1")
             assert answer == b"" or status(answer) == 502
 
 
 async def test_who_says_nothing_is_not_waited_for() -> None:
-    async with GuardingProxy(allow=frozenset(), max_bytes=1000, timeout_s=20, idle_s=0.2) as proxy:
+    async with GuardingProxy(Reach(), max_bytes=1000, timeout_s=20, idle_s=0.2) as proxy:
         answer = await sent(proxy, b"GET http://exa")
         assert answer == b"" or status(answer) in (408, 502)

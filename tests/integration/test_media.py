@@ -20,6 +20,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from millrace.errors import Poison, Retryable
 from millrace.fetch import http
 from millrace.fetch.http import Fetched, HttpFetcher
+from millrace.fetch.reach import Reach
 from millrace.testing.media import JFK_WAV
 from services.media_agent.adapters.probe import AvProber
 from services.transcribe_agent.adapters.ffmpeg import FfmpegDecoder
@@ -221,7 +222,7 @@ def always(response: Callable[[], web.StreamResponse]) -> Handler:
 
 def fetcher(site: Site, *, allow: bool = True, max_bytes: int = 1_000_000, idle_s: float = 5.0) -> HttpFetcher:
     allowed = frozenset({f"127.0.0.1:{site.port}"}) if allow else frozenset[str]()
-    return HttpFetcher(allow=allowed, max_bytes=max_bytes, timeout_s=10, idle_s=idle_s)
+    return HttpFetcher(Reach(allowed), max_bytes=max_bytes, timeout_s=10, idle_s=idle_s)
 
 
 async def test_a_file_is_fetched_over_redirects(site: Site, tmp_path: Path) -> None:
@@ -319,7 +320,7 @@ async def test_a_silent_a_broken_and_an_absent_server_are_tried_again(site: Site
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{unused.getsockname()[1]}"
-        absent = HttpFetcher(allow=frozenset({host}), max_bytes=10, timeout_s=5, idle_s=5)
+        absent = HttpFetcher(Reach(frozenset({host})), max_bytes=10, timeout_s=5, idle_s=5)
         with pytest.raises(Retryable, match="does not answer"):
             await absent.fetch(f"http://{host}/", tmp_path / "it")
 
@@ -367,12 +368,13 @@ class NamesOfLoopback(AbstractResolver):
 async def test_no_name_of_this_machine_is_ever_connected_to(site: Site, tmp_path: Path, host: str) -> None:
     site.answers = {"/secret": always(lambda: web.Response(body=b"secret"))}
     guarded = HttpFetcher(
-        allow=frozenset(),
+        Reach(
+            ports=frozenset({site.port}),
+            resolver=NamesOfLoopback if host == "rebound.example" else ThreadedResolver,
+        ),
         max_bytes=1000,
         timeout_s=5,
         idle_s=5,
-        ports=frozenset({site.port}),
-        resolver=NamesOfLoopback if host == "rebound.example" else ThreadedResolver,
     )
     with pytest.raises(Poison) as refused:
         await guarded.fetch(site.url("/secret", host), tmp_path / "it")
@@ -387,7 +389,7 @@ async def test_a_name_that_leads_elsewhere_too_is_not_connected_to_at_its_public
         raise AssertionError(f"{address} was about to be connected to")
 
     monkeypatch.setattr(http, "public_socket", no_socket)
-    guarded = HttpFetcher(allow=frozenset(), max_bytes=1000, timeout_s=5, idle_s=5, resolver=NamesOfLoopback)
+    guarded = HttpFetcher(Reach(resolver=NamesOfLoopback), max_bytes=1000, timeout_s=5, idle_s=5)
     with pytest.raises(Poison, match="public internet addresses only"):
         await guarded.fetch("http://rebound.example/", tmp_path / "it")
 

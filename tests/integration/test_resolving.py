@@ -15,6 +15,7 @@ from millrace.errors import Retryable
 from millrace.fetch.addresses import Target
 from millrace.fetch.connect import connect
 from millrace.fetch.http import HttpFetcher
+from millrace.fetch.reach import Reach
 from millrace.fetch.resolver import SeparateResolver
 from tests.support.waiting import eventually
 
@@ -39,7 +40,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def directly(folder: Path, name: str) -> Coroutine[Any, Any, object]:
-    fetcher = HttpFetcher(allow=frozenset(), max_bytes=1000, timeout_s=5, idle_s=5)
+    fetcher = HttpFetcher(Reach(), max_bytes=1000, timeout_s=5, idle_s=5)
     return fetcher.fetch(f"http://{name}/", folder / name)
 
 

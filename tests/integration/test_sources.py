@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from millrace.contracts.events import ResultEvent
 from millrace.errors import Poison, Retryable
 from millrace.fetch.extraction import Limits
+from millrace.fetch.reach import Reach
 from millrace.models.tariffs import PerSecond
 from millrace.money import MicroUSD
 from millrace.store.blobs import LocalBlobStore
@@ -25,7 +26,7 @@ from millrace.telemetry.fetching import fetch_figures
 from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, share_created
 from services.media_agent.adapters.probe import AvProber
-from services.media_agent.adapters.sources import Reach, SourceFetcher
+from services.media_agent.adapters.sources import SourceFetcher
 from services.media_agent.domain import Caption, Fetched
 from services.media_agent.handler import MediaHandler
 from tests.integration.test_probe_seal import kernel_here

@@ -12,14 +12,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from aiohttp.abc import AbstractResolver
-
 from millrace.errors import MillraceError, Retryable, Unavailable
-from millrace.fetch.addresses import PUBLIC_PORTS, TargetRefused, target_of
+from millrace.fetch.addresses import TargetRefused, target_of
 from millrace.fetch.extraction import AddressExpired, Info, Limits, Page, extracting
 from millrace.fetch.http import HttpFetcher, NotAFile
 from millrace.fetch.proxy import GuardingProxy
-from millrace.fetch.resolver import SeparateResolver
+from millrace.fetch.reach import Reach
 from millrace.store.blobs import fingerprint
 from millrace.telemetry.fetching import FETCH_BYTES, FETCH_CACHE, FETCH_REFUSED, FETCH_SECONDS, FETCHES, note_seal
 from services.media_agent.adapters.watch import LengthWatch, largest_in
@@ -31,15 +29,6 @@ _PAGES_BYTES = 64_000_000
 _FOREVER_S = 1e9
 _MOST_BYTES = 1e15
 Way = Literal["direct", "ytdlp", "caption"]
-
-
-@dataclass(frozen=True)
-class Reach:
-    """What may be fetched from: `allow` are `host:port` pairs that are exempt from the rules."""
-
-    allow: frozenset[str]
-    ports: frozenset[int] = PUBLIC_PORTS
-    resolver: type[AbstractResolver] = SeparateResolver
 
 
 @dataclass
@@ -60,12 +49,7 @@ class SourceFetcher:
         self._reach, self._limits, self._longest = reach, limits, longest
         self._prober, self._extractions = prober, extractions
         self._files = HttpFetcher(
-            allow=reach.allow,
-            max_bytes=limits.max_bytes,
-            timeout_s=limits.download_s,
-            idle_s=limits.idle_s,
-            ports=reach.ports,
-            resolver=reach.resolver,
+            reach, max_bytes=limits.max_bytes, timeout_s=limits.download_s, idle_s=limits.idle_s
         )
 
     async def fetch(self, url: str, into: Path, progress: Progress) -> Fetched | Caption:
@@ -137,12 +121,10 @@ class SourceFetcher:
     @asynccontextmanager
     async def _proxy(self, tally: _Tally) -> AsyncIterator[GuardingProxy]:
         async with GuardingProxy(
-            allow=self._reach.allow,
+            self._reach,
             max_bytes=self._limits.max_bytes + _PAGES_BYTES,
             timeout_s=self._limits.extract_s + self._limits.download_s,
             idle_s=self._limits.idle_s,
-            ports=self._reach.ports,
-            resolver=self._reach.resolver,
         ) as proxy:
             try:
                 yield proxy
