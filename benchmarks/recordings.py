@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
@@ -95,8 +96,6 @@ def _repeated(parts: list[tuple[Samples, str]], seconds: float, source: str) -> 
 
 
 def _said(text: str, voice: str, words_a_minute: int) -> Samples:
-    import imageio_ffmpeg  # noqa: PLC0415 - only where there is a speaker
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "said.wav")
         subprocess.run(
