@@ -95,7 +95,7 @@ def copy_of_the_tree() -> Iterator[Path]:
 def pytest(tests: Iterable[str], folder: Path, timeout_s: float = TIMEOUT_S) -> tuple[int | None, str]:
     """Run tests in a copy; exit status (None: it took too long) and output."""
     process = subprocess.Popen(
-        (sys.executable, "-m", "pytest", *_NARROW, *tests),
+        (sys.executable, "-m", "pytest", *_NARROW, f"--basetemp={folder}/.tests", *tests),
         cwd=folder,
         # First on the path: an editable install may lead to the checkout, also in processes that tests start.
         env={**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "1000"},
