@@ -8,6 +8,7 @@ import sys
 import tempfile
 import wave
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ from services.transcribe_agent.domain import Audio
 RATE: Final = 16_000
 _GAP_S, _SILENCE_S = 0.5, 15.0
 _VOICES: Final = ("en-us", "en-gb", "en-us+f3", "en-gb+m3")
+_STORY: Final = Path(__file__).with_name("the-mill.txt")
 JFK_WORDS: Final = (
     "And so, my fellow Americans, ask not what your country can do for you; ask what you can do for your country."
 )
@@ -60,7 +62,7 @@ def spoken(seconds: float) -> Recording:
     if shutil.which("espeak-ng") is None:
         one = _read(JFK_WAV)
         return _repeated([(one, JFK_WORDS)], seconds, "one sentence repeated: install espeak-ng for other words")
-    paragraphs = [text for text in _article().split("\n\n") if len(text.split()) > 4]
+    paragraphs = [text for text in _texts().split("\n\n") if len(text.split()) > 4]
     parts = [
         (_said(text, _VOICES[number % len(_VOICES)], 130 + 7 * (number % 5)), text)
         for number, text in enumerate(paragraphs)
@@ -88,10 +90,11 @@ def _repeated(parts: list[tuple[Samples, str]], seconds: float, source: str) -> 
     gap = np.zeros(int(_GAP_S * RATE), dtype=np.int16)
     samples: list[Samples] = []
     words: list[str] = []
-    while sum(map(len, samples)) < seconds * RATE:
-        for sound, text in parts:
-            samples += [sound, gap]
-            words.append(text)
+    for sound, text in cycle(parts):
+        samples += [sound, gap]
+        words.append(text)
+        if sum(map(len, samples)) >= seconds * RATE:
+            break
     return Recording(np.concatenate(samples), " ".join(words), source)
 
 
@@ -107,8 +110,9 @@ def _said(text: str, voice: str, words_a_minute: int) -> Samples:
     return np.frombuffer(raw, dtype="<i2")
 
 
-def _article() -> str:
-    return ARTICLE.read_text(encoding="utf-8")
+def _texts() -> str:
+    """Five minutes of reading in which nothing is said twice: a model that remembers would have an easier time."""
+    return "\n\n".join(path.read_text(encoding="utf-8") for path in (ARTICLE, _STORY))
 
 
 def _read(path: Path) -> Samples:
