@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
 import asyncpg
@@ -85,9 +85,12 @@ class _Connection(asyncpg.Connection):
 
 
 @asynccontextmanager
-async def open_pool(dsn: str, *, size: int = 8) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
+async def open_pool(
+    dsn: str, *, size: int = 8, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
     """A pool of up to `size` connections; jsonb columns take and give Python values.
 
+    :param settings: of PostgreSQL, for these connections.
     :raises ConfigurationError: the URL is none, or PostgreSQL refuses the user, the password or the database.
     :raises Unavailable: the database does not answer. No text holds the password.
     """
@@ -100,7 +103,7 @@ async def open_pool(dsn: str, *, size: int = 8) -> AsyncIterator[asyncpg.Pool[as
             connection_class=_Connection,
             timeout=_CONNECT_S,
             command_timeout=60,
-            server_settings={"timezone": "UTC"},
+            server_settings={"timezone": "UTC", **(settings or {})},
         )
     try:
         yield pool

@@ -28,7 +28,7 @@ from services.api_gateway.dead_letters import DeadLetterDesk
 from services.api_gateway.forms import Limits
 from services.api_gateway.intake import Intake
 from services.api_gateway.outbox import Drainer
-from services.api_gateway.passages import Passages
+from services.api_gateway.passages import SEARCH_SETTINGS, Passages
 from services.api_gateway.producer import KafkaPublisher
 from services.api_gateway.resources import Resources
 from services.api_gateway.search import Search
@@ -56,6 +56,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
         codec = await Codec.connect(registry, catalog, written)
         async with (
             open_pool(settings.postgres.get_secret_value(), size=_POOL_SIZE) as pool,
+            open_pool(settings.postgres.get_secret_value(), settings=SEARCH_SETTINGS) as searching,
             open_producer(settings.kafka) as producer,
             open_ledger(
                 settings.kafka, codec, producer, source=NAME, clock=clock, answer_within_s=settings.cap_change_s
@@ -64,7 +65,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
             open_blobs(settings, settings.blobs) as blobs,
         ):
             await verify_migrated(pool)
-            search = Search(Passages(pool), model, ledger, grant_within_s=settings.search_grant_s)
+            search = Search(Passages(searching), model, ledger, grant_within_s=settings.search_grant_s)
             publisher = KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes)
             drainer = Drainer(pool, publisher)
             try:

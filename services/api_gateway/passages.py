@@ -2,42 +2,74 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import asyncpg
+
+from millrace.store.vectors import MOST_DIMENSIONS, literal
+from services.api_gateway.filters import Filters
+from services.api_gateway.terms import Frequencies, Wanted, wanted
+
+SEARCH_SETTINGS: Final = {
+    # Plans are made for the values at hand: for a filter that leaves little, PostgreSQL compares what is left, for
+    # others it walks the index and goes on until enough of what it finds may be seen.
+    "plan_cache_mode": "force_custom_plan",
+    "hnsw.iterative_scan": "relaxed_order",
+    "hnsw.ef_search": "100",
+    # A look that leads through all of a table is no search any more.
+    "statement_timeout": "10s",
+}
+"""What the connections of search are opened with."""
 
 # A chunk belongs to work, which many shares may need: the share comes in by its finished embed job. The same words
 # chunked in two ways have one content hash and are answered once.
 _COLUMNS = "s.share_id, s.title, s.url, c.content_hash, c.text, c.start_ms, c.end_ms"
 _SEEN = """
-  chunks c
   JOIN jobs j ON j.work_key = c.work_key AND j.stage = 'embed' AND j.state = 'done'
   JOIN shares s ON s.share_id = j.share_id AND s.owner = $1
 """
+_MORE = 2  # rows for each passage that is asked for: some have the same words as others of their share
 
-# An exact scan: vectors of other models have other dimensions and never meet the query. The cosine of a vector
-# without length is NaN, which PostgreSQL sorts above every number.
-_BY_MEANING = f"""
-SELECT * FROM (
-  SELECT DISTINCT ON (s.share_id, c.content_hash) {_COLUMNS}, 1 - (c.embedding <=> $3::text::vector) AS rank
-    FROM {_SEEN}
-   WHERE c.model = $2 AND vector_dims(c.embedding) = vector_dims($3::text::vector)
-   ORDER BY s.share_id, c.content_hash, c.chunk_no
-) AS passages WHERE rank > 0 AND rank < 'NaN' ORDER BY rank DESC, share_id, content_hash LIMIT $4
-"""  # noqa: S608 - constants of this module; values are parameters
-_BY_WORDS = f"""
-SELECT * FROM (
-  SELECT DISTINCT ON (s.share_id, c.content_hash) {_COLUMNS}, ts_rank_cd(c.words, query) AS rank
-    FROM {_SEEN} CROSS JOIN (
-      SELECT CASE WHEN $4 AND asked::text NOT LIKE '%!%' THEN replace(asked::text, ' & ', ' | ')::tsquery
-                  ELSE asked END AS query
-        FROM websearch_to_tsquery('simple', $2) AS asked
-    ) AS wanted
-   WHERE c.words @@ query
-   ORDER BY s.share_id, c.content_hash, c.chunk_no
-) AS passages ORDER BY rank DESC, share_id, content_hash LIMIT $3
-"""  # noqa: S608 - constants of this module; values are parameters
+_BY_MEANING = """
+SELECT {columns}, 1 - (e.embedding::halfvec({dimensions}) <=> $2::text::halfvec({dimensions})) AS rank
+  FROM embeddings e JOIN chunks c ON c.model = e.model AND c.content_hash = e.content_hash {seen}
+ WHERE e.model = {model} AND e.dimensions = {dimensions} {filters}
+ ORDER BY e.embedding::halfvec({dimensions}) <=> $2::text::halfvec({dimensions}) LIMIT $3
+"""
+# The same of all that may be seen, one by one: for vectors that no index takes, and where its walk ended too early.
+_ONE_BY_ONE = """
+SELECT {columns}, 1 - (e.embedding <=> $2::text::halfvec) AS rank
+  FROM chunks c JOIN embeddings e ON c.model = e.model AND c.content_hash = e.content_hash {seen}
+ WHERE e.model = {model} AND e.dimensions = {dimensions} {filters}
+ ORDER BY rank DESC LIMIT $3
+"""
+# Chosen by the rarest words, ranked by all of them: a word counts more the rarer it is, less the more often it was
+# said before, and less in a longer passage, as in BM25.
+_BY_WORDS = """
+WITH found AS MATERIALIZED (
+  SELECT {columns}, c.words FROM chunks c {seen} WHERE c.words @@ $2::text::tsquery {filters} LIMIT $6
+)
+SELECT share_id, title, url, content_hash, text, start_ms, end_ms, (
+    SELECT sum(weight * ts_rank(words, term, 1)) FROM unnest($3::text[]::tsquery[], $4::float8[]) AS x (term, weight)
+  ) AS rank
+  FROM found ORDER BY rank DESC, share_id, content_hash LIMIT $5
+"""
+_LEXEMES = """
+SELECT websearch_to_tsquery('simple', $1)::text AS asked,
+       array(SELECT lexeme FROM unnest(to_tsvector('simple', $1))) AS lexemes
+"""
+# PostgreSQL keeps the thousand most common words of a sample, with the share of passages that have them.
+_FREQUENCIES = """
+SELECT s.most_common_elems::text::text[] AS words, s.most_common_elem_freqs AS shares,
+       greatest(c.reltuples, 0)::bigint AS passages
+  FROM pg_class c LEFT JOIN pg_stats s ON s.schemaname = c.relnamespace::regnamespace::text
+       AND s.tablename = 'chunks' AND s.attname = 'words'
+ WHERE c.oid = 'chunks'::regclass
+"""
+_FREQUENCIES_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -60,19 +92,69 @@ class Passage:
 
 
 class Passages:
-    """Reads chunks for one owner at a time."""
+    """Reads chunks for one owner at a time.
+
+    :param pool: opened with `SEARCH_SETTINGS`.
+    """
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
         self._pool = pool
+        self._frequencies = Frequencies({}, 0)
+        self._read_at: float | None = None
 
-    async def by_meaning(self, owner: str, model: str, vector: Sequence[float], limit: int) -> list[Passage]:
+    async def by_meaning(
+        self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
+    ) -> list[Passage]:
         """The nearest chunks that this model embedded, nearest first; none at a right angle or beyond."""
-        literal = f"[{','.join(map(str, vector))}]"
-        return [Passage(**dict(row)) for row in await self._pool.fetch(_BY_MEANING, owner, model, literal, limit)]
+        numbers = f"[{','.join(f'{number:.6g}' for number in vector)}]"
+        chosen, values = filters.sql(first=4)
+        sizes = {"dimensions": len(vector), "model": literal(model), "filters": chosen}
+        found: list[asyncpg.Record] = []
+        if len(vector) <= MOST_DIMENSIONS:
+            sql = _BY_MEANING.format(columns=_COLUMNS, seen=_SEEN, **sizes)
+            found = await self._pool.fetch(sql, owner, numbers, limit * _MORE, *values)
+        if len(found) < limit:
+            sql = _ONE_BY_ONE.format(columns=_COLUMNS, seen=_SEEN, **sizes)
+            found = await self._pool.fetch(sql, owner, numbers, limit * _MORE, *values)
+        return _once(found, limit)
 
-    async def by_words(self, owner: str, query: str, limit: int, *, any_word: bool = False) -> list[Passage]:
+    async def by_words(
+        self, owner: str, query: str, limit: int, filters: Filters, *, any_word: bool = False
+    ) -> list[Passage]:
         """Chunks that hold the words, in web search syntax: quoted phrases, `or`, and `-` for words to leave out.
 
-        :param any_word: one of the words is enough, unless some shall be left out.
+        :param any_word: one of the words is enough, unless the query says more by that syntax.
         """
-        return [Passage(**dict(row)) for row in await self._pool.fetch(_BY_WORDS, owner, query, limit, any_word)]
+        words = await self._wanted(query, any_word=any_word)
+        if words is None:
+            return []
+        chosen, values = filters.sql(first=7)
+        sql = _BY_WORDS.format(columns=_COLUMNS, seen=_SEEN, filters=chosen)
+        terms, weights = list(words.weights), list(words.weights.values())
+        found = await self._pool.fetch(sql, owner, words.query, terms, weights, limit * _MORE, words.most, *values)
+        return _once(found, limit)
+
+    async def _wanted(self, query: str, *, any_word: bool) -> Wanted | None:
+        asked = await self._pool.fetchrow(_LEXEMES, query)
+        if asked is None:
+            raise AssertionError("a SELECT without FROM has a row")
+        return wanted(asked["asked"], asked["lexemes"], await self._common(), any_word=any_word)
+
+    async def _common(self) -> Frequencies:
+        if self._read_at is None or time.monotonic() - self._read_at > _FREQUENCIES_S:
+            row = await self._pool.fetchrow(_FREQUENCIES)
+            if row is not None:
+                # Behind the words' shares PostgreSQL keeps the least, the greatest, and that of NULL.
+                shares = dict(zip(row["words"] or [], row["shares"] or [], strict=False))
+                self._frequencies = Frequencies(shares, row["passages"])
+            self._read_at = time.monotonic()
+        return self._frequencies
+
+
+def _once(found: Sequence[asyncpg.Record], limit: int) -> list[Passage]:
+    """Best first, each passage of a share once. The index gives its neighbours nearly in order."""
+    passages: dict[tuple[str, str], Passage] = {}
+    for row in sorted(found, key=lambda row: (-row["rank"], row["share_id"], row["content_hash"])):
+        if 0 < row["rank"] < float("inf"):  # the cosine of a vector without a direction is no number
+            passages.setdefault((row["share_id"], row["content_hash"]), Passage(**dict(row)))
+    return list(passages.values())[:limit]

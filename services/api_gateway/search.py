@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from millrace.ids import RequestId
 from millrace.ledger.port import Ledger
 from millrace.models.port import EmbeddingModel
 from millrace.money import format_usd
+from services.api_gateway.filters import EVERYTHING, Filters
 from services.api_gateway.passages import Passage
 from services.api_gateway.ranking import fuse, snippet
 
@@ -27,11 +28,15 @@ _SHALLOWEST = 50
 class PassageStore(Protocol):
     """Finds passages that an owner may see."""
 
-    async def by_meaning(self, owner: str, model: str, vector: Sequence[float], limit: int) -> list[Passage]:
+    async def by_meaning(
+        self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
+    ) -> list[Passage]:
         """Nearest first."""
         ...
 
-    async def by_words(self, owner: str, query: str, limit: int, *, any_word: bool = False) -> list[Passage]:
+    async def by_words(
+        self, owner: str, query: str, limit: int, filters: Filters, *, any_word: bool = False
+    ) -> list[Passage]:
         """Best first: passages with all the words, or with any of them."""
         ...
 
@@ -63,27 +68,35 @@ class Search:
         self._request_id = request_id
         self._grant_within_s = grant_within_s
 
-    async def answer(self, query: str, *, owner: str, account: str, limit: int, mode: SearchMode) -> SearchAnswer:
+    async def answer(
+        self,
+        query: str,
+        *,
+        owner: str,
+        account: str,
+        limit: int,
+        mode: SearchMode,
+        filters: Filters = EVERYTHING,
+    ) -> SearchAnswer:
         """The best `limit` passages that `owner` may see; `account` pays for the query's embedding."""
         depth = max(limit * _DEPTH, _SHALLOWEST)
         vector: Sequence[float] | None = None
         note: str | None = None
-        any_word = False
+        # A question is meant for its meaning: all its words may be in no passage.
+        any_word = mode == "hybrid"
         if mode != "keyword":
             try:
                 vector, note = await self._vector(query, account)
             except _NoVector as exc:
                 note, mode = f"{exc} Searched by words only.", "keyword"
-                any_word = True  # a question was meant for its meaning: all its words may be in no passage
-        rankings: dict[MatchedBy, list[Passage]] = {}
+                any_word = True
+        rankings: dict[MatchedBy, Awaitable[list[Passage]]] = {}
         if vector is not None:
-            rankings["semantic"] = await self._passages.by_meaning(owner, self._model.name, vector, depth)
+            rankings["semantic"] = self._passages.by_meaning(owner, self._model.name, vector, depth, filters)
         if mode != "semantic":
-            found = await self._passages.by_words(owner, query, depth)
-            if not found and any_word:
-                found = await self._passages.by_words(owner, query, depth, any_word=True)
-            rankings["keyword"] = found
-        return SearchAnswer(query=query, mode=mode, note=note, hits=_hits(rankings, query)[:limit])
+            rankings["keyword"] = self._passages.by_words(owner, query, depth, filters, any_word=any_word)
+        found = dict(zip(rankings, await asyncio.gather(*rankings.values()), strict=True))
+        return SearchAnswer(query=query, mode=mode, note=note, hits=_hits(found, query)[:limit])
 
     async def _vector(self, query: str, account: str) -> tuple[Sequence[float], str | None]:
         """The query's vector, and what there is to say about its price."""

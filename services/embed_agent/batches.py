@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from array import array
 from base64 import b64decode, b64encode
+from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,30 +13,39 @@ from millrace.models.port import Embedded
 
 
 class Batch(BaseModel):
-    """Vectors of a batch, one after another, as little-endian 32-bit floats in base64."""
+    """Vectors of a batch, one after another, as little-endian 32-bit floats in base64; and whose they are.
+
+    `hashes` are the content hashes of the texts: who goes on with the work may ask for others under the same number.
+    """
 
     model_config = ConfigDict(frozen=True)
 
+    hashes: list[str]
     vectors: str
     dimensions: int
     tokens: int
 
 
-def packed(embedded: Embedded) -> Batch:
-    """An answer of at least one vector, as it is kept."""
+def packed(embedded: Embedded, hashes: Sequence[str]) -> Batch:
+    """An answer of at least one vector, as it is kept.
+
+    :param hashes: of the texts, in the order of the vectors.
+    """
     numbers = array("f", (number for vector in embedded.vectors for number in vector))
     if sys.byteorder == "big":
         numbers.byteswap()
     return Batch(
+        hashes=list(hashes),
         vectors=b64encode(numbers.tobytes()).decode("ascii"),
         dimensions=len(embedded.vectors[0]),
         tokens=embedded.use.tokens_in,
     )
 
 
-def unpacked(batch: Batch) -> list[array[float]]:
-    """The vectors, each of length `dimensions`."""
+def unpacked(batch: Batch) -> dict[str, array[float]]:
+    """The vectors, each of length `dimensions`, by content hash."""
     numbers = array("f", b64decode(batch.vectors))
     if sys.byteorder == "big":
         numbers.byteswap()
-    return [numbers[first : first + batch.dimensions] for first in range(0, len(numbers), batch.dimensions)]
+    size = batch.dimensions
+    return {name: numbers[at * size : (at + 1) * size] for at, name in enumerate(batch.hashes)}

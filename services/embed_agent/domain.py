@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from millrace.ids import content_hash
 from millrace.text import count_words, looks_binary
 
 LEAST_CHARACTERS = 10
@@ -29,6 +30,11 @@ class Chunk:
     tokens: int
     start_ms: int | None = None
     end_ms: int | None = None
+
+    @property
+    def content_hash(self) -> str:
+        """Of the text: equal texts have one vector."""
+        return content_hash(self.text)
 
 
 class EmbedResult(BaseModel):

@@ -74,23 +74,27 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
         return model.tariff.most(model.count_tokens(text))
 
     async def work(self, plan: Plan[Text], run: Run) -> EmbedResult:
-        """Cut, embed batch by batch, and store before the result says that it can be found."""
+        """Cut, embed batch by batch what is new, and store before the result says that it can be found."""
         event, model = plan.event, self._models.of(plan.model)
         chunks = await self._chunks(event, model)
-        vectors: list[Sequence[float]] = []
-        tokens = 0
-        for call_no, first in enumerate(range(0, len(chunks), model.batch_size)):
-            batch = await self._embed(plan, run, call_no, chunks[first : first + model.batch_size])
-            vectors.extend(unpacked(batch))
-            tokens += batch.tokens
-            await run.progress(len(vectors) / len(chunks))
-        await self._store.replace(plan.work_key("embed"), Vectors(EMBEDDING_TYPE, model.name, chunks, vectors))
+        texts = {chunk.content_hash: chunk for chunk in chunks}
+        # Work that somebody wants done again buys its vectors again.
+        known = {} if plan.generation else await self._store.known(model.name, list(texts))
+        made: dict[str, Sequence[float]] = {}
+        call_no = tokens = 0
+        # An answer that an earlier attempt has paid for may be about others: what is known has changed since then.
+        while missing := [chunk for name, chunk in texts.items() if name not in known and name not in made]:
+            batch = await self._embed(plan, run, call_no, missing[: model.batch_size])
+            made |= unpacked(batch)
+            call_no, tokens = call_no + 1, tokens + batch.tokens
+            await run.progress(1 - max(0, len(missing) - model.batch_size) / len(texts))
+        await self._store.replace(plan.work_key("embed"), Vectors(EMBEDDING_TYPE, model.name, chunks, made))
         return EmbedResult(
             source=_source(event),
             types=[EMBEDDING_TYPE],
             backend=model.backend,
             model=model.name,
-            dimensions=len(vectors[0]),
+            dimensions=next(iter([*known.values(), *map(len, made.values())])),
             chunker=_chunker(event),
             chunk_count=len(chunks),
             tokens=tokens,
@@ -130,7 +134,7 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
 
         async def do() -> Paid[Batch]:
             embedded = await model.embed([chunk.text for chunk in chunks])
-            return Paid(packed(embedded), model.tariff.cost(embedded.use))
+            return Paid(packed(embedded, [chunk.content_hash for chunk in chunks]), model.tariff.cost(embedded.use))
 
         hold = model.tariff.most(sum(chunk.tokens for chunk in chunks))
         return await run.call(call_no, Batch, model=model.name, hold=hold, do=do, local=plan.local)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,20 +12,24 @@ from services.embed_agent.domain import Chunk
 
 @dataclass(frozen=True)
 class Vectors:
-    """All chunks of a piece of work with their vectors, in the same order."""
+    """All chunks of a piece of work, and the vectors that were made for it, by content hash of their text.
+
+    The store has those of the other texts.
+    """
 
     embedding_type: str
     model: str
     chunks: Sequence[Chunk]
-    vectors: Sequence[Sequence[float]]
+    vectors: Mapping[str, Sequence[float]]
 
 
 class VectorStore(Protocol):
-    """Keeps vectors where search reads them."""
+    """Keeps vectors where search reads them; waits while it is away."""
+
+    async def known(self, model: str, hashes: Sequence[str]) -> Mapping[str, int]:
+        """Which of these texts the model has embedded before, by content hash, and the length of their vectors."""
+        ...
 
     async def replace(self, work_key: WorkKey, vectors: Vectors) -> None:
-        """Keep a piece of work's vectors instead of any that it had; all or nothing.
-
-        Waits while the store is away.
-        """
+        """Keep a piece of work's chunks instead of any that it had, and new vectors; all or nothing."""
         ...

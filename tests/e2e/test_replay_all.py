@@ -49,7 +49,8 @@ TABLES: Final = {
     "work": "SELECT * FROM work ORDER BY work_key",
     "calls": "SELECT * FROM calls ORDER BY request_id",
     "waiting": "SELECT share_id, stage, value FROM waiting ORDER BY share_id, stage",
-    "chunks": "SELECT work_key, chunk_no, text, embedding::text FROM chunks ORDER BY work_key, chunk_no",
+    "chunks": "SELECT work_key, chunk_no, text, embedding::text "
+    "FROM chunks JOIN embeddings USING (model, content_hash) ORDER BY work_key, chunk_no",
     "journal": "SELECT * FROM ledger_entries ORDER BY partition, request_offset",
     "alerts": "SELECT * FROM ledger_alerts ORDER BY seq",
     "outbox": "SELECT * FROM outbox ORDER BY seq",

@@ -38,7 +38,7 @@ from services.api_gateway.forms import Limits
 from services.api_gateway.guard import LOOPBACK
 from services.api_gateway.intake import Intake
 from services.api_gateway.outbox import Drainer
-from services.api_gateway.passages import Passages
+from services.api_gateway.passages import SEARCH_SETTINGS, Passages
 from services.api_gateway.producer import KafkaPublisher
 from services.api_gateway.resources import Resources
 from services.api_gateway.search import Search
@@ -109,9 +109,9 @@ async def open_gateway(
     )
     clock, blobs, ledger = SystemClock(), LocalBlobStore(folder), FakeLedger()
     publisher = KafkaPublisher(stack.kafka, max_message_bytes=catalog.max_message_bytes, delivery_timeout_s=5)
-    async with open_pool(database) as pool:
+    async with open_pool(database) as pool, open_pool(database, settings=SEARCH_SETTINGS) as searching:
         drainer = Drainer(pool, publisher)
-        search = Search(Passages(pool), model, ledger)
+        search = Search(Passages(searching), model, ledger)
         parts = Resources(
             owner=f"owner-{uuid.uuid4().hex[:8]}",
             catalog=catalog,
@@ -186,10 +186,18 @@ async def add_chunks(gateway: Gateway, share_id: str, texts: Sequence[str], *, m
         vectors = (await gateway.model.embed(texts)).vectors
         for number, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
             await connection.execute(
+                "INSERT INTO embeddings (model, content_hash, dimensions, embedding) "
+                "VALUES ($1, md5($2), $3, $4::text::halfvec) ON CONFLICT DO NOTHING",
+                name,
+                text,
+                len(vector),
+                json.dumps(vector),
+            )
+            await connection.execute(
                 """
                 INSERT INTO chunks (work_key, chunk_no, embedding_type, model, content_hash, text, start_ms, end_ms,
-                                    tokens, embedding)
-                VALUES ($1, $2, 'content', $3, md5($4), $4, $5, $6, 10, $7::text::vector)
+                                    tokens)
+                VALUES ($1, $2, 'content', $3, md5($4), $4, $5, $6, 10)
                 """,
                 work_key,
                 number,
@@ -197,7 +205,6 @@ async def add_chunks(gateway: Gateway, share_id: str, texts: Sequence[str], *, m
                 text,
                 number * 10_000,
                 number * 10_000 + 9_000,
-                json.dumps(vector),
             )
         await finish_job(connection, share_id, "embed", work_key)
     return work_key

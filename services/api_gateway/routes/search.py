@@ -4,19 +4,42 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
+from pydantic import AwareDatetime
 
-from millrace.contracts.events import DEFAULT_ACCOUNT
+from millrace.contracts.events import DEFAULT_ACCOUNT, SourceKind
 from millrace.contracts.search_api import SearchAnswer, SearchMode
 from millrace.text import has_nul
 from services.api_gateway.errors import BadRequest
+from services.api_gateway.filters import Filters
 from services.api_gateway.resources import Parts
 
 router = APIRouter(tags=["search"])
 
+_MEDIA_TYPE = r"^[a-z]+(/[a-z0-9][a-z0-9.+-]{0,100})?$"
+_LANGUAGE = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$"
+
+
+def _filters(
+    *,
+    kind: Annotated[SourceKind | None, Query(description="Only what was shared as url, upload or text")] = None,
+    content_type: Annotated[
+        str | None, Query(pattern=_MEDIA_TYPE, description="Only this type, or this half of types: video, text/html")
+    ] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Only what was shared from then on")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Only what was shared before")] = None,
+    language: Annotated[str | None, Query(pattern=_LANGUAGE, description="Only in this language: en, de")] = None,
+    category: Annotated[str | None, Query(max_length=100, description="Only with this category")] = None,
+    share: Annotated[str | None, Query(max_length=100, description="Only in this share")] = None,
+) -> Filters:
+    if any(has_nul(value) for value in (category, share) if value):
+        raise BadRequest("A filter is not text.")
+    return Filters(kind, content_type, since, until, language, category, share)
+
 
 @router.get("/search")
 async def search(
+    *,
     parts: Parts,
     q: Annotated[str, Query(min_length=1, max_length=1000, description='Words, "a phrase", -without')],
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
@@ -24,6 +47,7 @@ async def search(
     account: Annotated[
         str, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="Who pays")
     ] = DEFAULT_ACCOUNT,
+    filters: Annotated[Filters, Depends(_filters)],
 ) -> SearchAnswer:
     """Find passages of shares, with their moment in media.
 
@@ -31,4 +55,6 @@ async def search(
     """
     if not q.strip() or has_nul(q):
         raise BadRequest("The query q is empty or not text; give at least one word.")
-    return await parts.search.answer(q.strip(), owner=parts.owner, account=account, limit=limit, mode=mode)
+    return await parts.search.answer(
+        q.strip(), owner=parts.owner, account=account, limit=limit, mode=mode, filters=filters
+    )

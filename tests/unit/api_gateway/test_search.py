@@ -14,6 +14,7 @@ from millrace.ledger.port import Granted
 from millrace.models.port import Backend, Embedded, Tariff, Use
 from millrace.money import MicroUSD
 from millrace.testing.ledger import Asked, FakeLedger
+from services.api_gateway.filters import Filters
 from services.api_gateway.passages import Passage
 from services.api_gateway.search import Search
 
@@ -28,11 +29,15 @@ def passage(name: str, rank: float = 0.5) -> Passage:
 
 
 class Passages:
-    async def by_meaning(self, owner: str, model: str, vector: Sequence[float], limit: int) -> list[Passage]:
+    async def by_meaning(
+        self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
+    ) -> list[Passage]:
         assert (owner, model, vector) == ("local", "tiny", [1.0])
         return [passage("both", 0.9), passage("meant", 0.4)]
 
-    async def by_words(self, owner: str, query: str, limit: int, *, any_word: bool = False) -> list[Passage]:
+    async def by_words(
+        self, owner: str, query: str, limit: int, filters: Filters, *, any_word: bool = False
+    ) -> list[Passage]:
         return [passage("said"), passage("both")]
 
 

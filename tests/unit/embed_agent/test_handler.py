@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -55,7 +56,11 @@ class FakeModel:
 class FakeStore:
     def __init__(self) -> None:
         self.kept: dict[WorkKey, Vectors] = {}
+        self.had: dict[str, int] = {}
         self.error: Exception | None = None
+
+    async def known(self, model: str, hashes: Sequence[str]) -> dict[str, int]:
+        return {name: self.had[name] for name in hashes if name in self.had}
 
     async def replace(self, work_key: WorkKey, vectors: Vectors) -> None:
         if self.error:
@@ -103,7 +108,9 @@ async def test_a_transcript_is_stored_in_chunks_with_times_and_vectors(bench: Be
         "transcript",
         ["content"],
     )
-    assert [list(vector) for vector in kept.vectors] == [[len(chunk.text), 0.5] for chunk in kept.chunks]
+    assert {name: list(vector) for name, vector in kept.vectors.items()} == {
+        chunk.content_hash: [len(chunk.text), 0.5] for chunk in kept.chunks
+    }
     assert (kept.chunks[0].start_ms, kept.chunks[-1].end_ms) == (0, 199_900)
 
 
@@ -131,7 +138,45 @@ async def test_a_second_attempt_asks_only_for_batches_that_were_not_paid(bench: 
     result = await bench.work(SPEECH)
     assert len(bench.model.asked) == asked + 1
     assert result.dimensions == 2
-    assert list(bench.kept(SPEECH).vectors[0]) == [len(bench.kept(SPEECH).chunks[0].text), 0.5]
+    first = bench.kept(SPEECH).chunks[0]
+    assert list(bench.kept(SPEECH).vectors[first.content_hash]) == [len(first.text), 0.5]
+
+
+async def test_what_the_store_has_is_not_embedded_again(bench: Bench) -> None:
+    await bench.work(SPEECH)
+    chunks = bench.kept(SPEECH).chunks
+    bench.store.had = {chunk.content_hash: 2 for chunk in chunks[1:]}
+    bench.model.asked, bench.run = [], FakeRun()
+    result = await bench.work(SPEECH)
+    assert bench.model.asked == [[chunks[0].text]]
+    assert list(bench.kept(SPEECH).vectors) == [chunks[0].content_hash]
+    assert (result.chunk_count, result.dimensions) == (len(chunks), 2)
+    assert result.tokens == len(chunks[0].text.split())
+
+
+async def test_work_that_is_wanted_again_buys_its_vectors_again(bench: Bench) -> None:
+    await bench.work(SPEECH)
+    chunks = bench.kept(SPEECH).chunks
+    bench.store.had = {chunk.content_hash: 2 for chunk in chunks}
+    bench.model.asked, bench.run = [], FakeRun()
+    await bench.handler.work(replace(bench.plan(SPEECH), generation="again"), bench.run)
+    assert [text for asked in bench.model.asked for text in asked] == [chunk.text for chunk in chunks]
+
+
+async def test_an_answer_that_was_paid_for_others_is_used_for_what_it_is_about(bench: Bench) -> None:
+    await bench.work(SPEECH)
+    chunks = bench.kept(SPEECH).chunks
+    # Meanwhile somebody else's work has brought the vector of the first chunk.
+    bench.store.had = {chunks[0].content_hash: 2}
+    bench.model.asked, bench.run = [], FakeRun(paid={0: bench.run.paid[0]})
+    await bench.work(SPEECH)
+    assert bench.model.asked[0] == [chunk.text for chunk in chunks[2:4]]
+    assert {chunk.content_hash for chunk in chunks[1:]} <= set(bench.kept(SPEECH).vectors)
+    assert all(
+        list(vector) == [len(chunk.text), 0.5]
+        for chunk in chunks[1:]
+        for vector in [bench.kept(SPEECH).vectors[chunk.content_hash]]
+    )
 
 
 async def test_a_text_is_stored_without_times(bench: Bench) -> None:
