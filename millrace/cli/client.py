@@ -145,9 +145,14 @@ class Client:
                 raise NotSettled(f"The share {share_id} is still {view.state} after {within_s:.0f} s.")
             sleep(every_s)
 
-    def search(self, query: str, *, limit: int = 10, mode: SearchMode = "hybrid") -> SearchAnswer:
-        """Passages of shares, best first."""
-        return self.get("/search", SearchAnswer, q=query, limit=limit, mode=mode)
+    def search(
+        self, query: str, *, limit: int = 10, mode: SearchMode = "hybrid", **filters: str | None
+    ) -> SearchAnswer:
+        """Passages of shares, best first.
+
+        :param filters: as the API has them: kind, content_type, since, until, language, category, share.
+        """
+        return self.get("/search", SearchAnswer, q=query, limit=limit, mode=mode, **filters)
 
     def budget(self, *, account: str | None = None) -> BudgetAnswer:
         """What was spent this hour and day, and what is left."""
@@ -181,7 +186,7 @@ class Client:
         """Alerts about an account's budgets, newest first."""
         return self.get("/budget/alerts", AlertsAnswer, account=account, limit=limit, cursor=cursor)
 
-    def get(self, path: str, kind: type[A], **asked: str | int | None) -> A:
+    def get(self, path: str, kind: type[A], /, **asked: str | int | None) -> A:
         """Ask for what is at a path; None is not asked for."""
         return _read(self._get(path, **asked), kind)
 
@@ -195,7 +200,7 @@ class Client:
             response = self._http.post(path, json=None if wish is None else wish.model_dump(mode="json"))
         return _read(response, kind)
 
-    def _get(self, path: str, **asked: str | int | None) -> httpx.Response:
+    def _get(self, path: str, /, **asked: str | int | None) -> httpx.Response:
         with self._answering():
             return self._http.get(path, params={name: value for name, value in asked.items() if value is not None})
 

@@ -13,12 +13,23 @@ from rich.text import Text
 from millrace.cli.connection import GatewayOption, connect
 from millrace.cli.console import moment, plain, print_json, show
 from millrace.cli.exits import one_sentence
-from millrace.contracts.search_api import SearchAnswer, SearchHit
+from millrace.cli.since import HELP, since_option
+from millrace.contracts.events import SourceKind
+from millrace.contracts.search_api import SearchAnswer, SearchHit, SearchMode
 
 
 def search(
     query: Annotated[str, typer.Argument(help="Words, or a question")],
+    *,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Hits at most")] = 10,
+    mode: Annotated[SearchMode, typer.Option(help="By meaning, by words, or both")] = "hybrid",
+    kind: Annotated[SourceKind | None, typer.Option(help="Only what was shared as this")] = None,
+    content_type: Annotated[str | None, typer.Option("--type", help="Only this type: video, text/html")] = None,
+    since: Annotated[str | None, typer.Option(help=f"Only what was shared from then on: {HELP}")] = None,
+    until: Annotated[str | None, typer.Option(help=f"Only what was shared before: {HELP}")] = None,
+    language: Annotated[str | None, typer.Option(help="Only in this language: en, de")] = None,
+    category: Annotated[str | None, typer.Option(help="Only with this category")] = None,
+    share: Annotated[str | None, typer.Option(help="Only in this share")] = None,
     gateway: GatewayOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
@@ -29,7 +40,18 @@ def search(
     if not query.strip():
         raise typer.BadParameter("give at least one word to search for.")
     with one_sentence(), connect(gateway) as client:
-        answer = client.search(query, limit=limit)
+        answer = client.search(
+            query,
+            limit=limit,
+            mode=mode,
+            kind=kind,
+            content_type=content_type,
+            since=since_option(since),
+            until=since_option(until),
+            language=language,
+            category=category,
+            share=share,
+        )
     if as_json:
         print_json(answer)
     else:

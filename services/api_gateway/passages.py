@@ -51,11 +51,15 @@ SELECT {columns}, 1 - (e.embedding <=> $2::text::halfvec) AS rank
 _BY_WORDS = """
 WITH found AS MATERIALIZED (
   SELECT {columns}, c.words FROM chunks c {seen} WHERE c.words @@ $2::text::tsquery {filters} LIMIT $6
+), terms AS MATERIALIZED (
+  SELECT term::tsquery, weight FROM unnest($3::text[], $4::float8[]) AS asked (term, weight)
 )
-SELECT share_id, title, url, content_hash, text, start_ms, end_ms, (
-    SELECT sum(weight * ts_rank(words, term, 1)) FROM unnest($3::text[]::tsquery[], $4::float8[]) AS x (term, weight)
-  ) AS rank
-  FROM found ORDER BY rank DESC, share_id, content_hash LIMIT $5
+SELECT share_id, title, url, content_hash, text, start_ms, end_ms, rank
+  FROM found CROSS JOIN LATERAL (
+         SELECT sum(weight * ts_rank(words, term, 1)) AS rank, sum(weight) FILTER (WHERE words @@ term) AS worth
+           FROM terms
+       ) AS ranked
+ WHERE worth >= $7 ORDER BY rank DESC, share_id, content_hash LIMIT $5
 """
 _LEXEMES = """
 SELECT websearch_to_tsquery('simple', $1)::text AS asked,
@@ -119,26 +123,29 @@ class Passages:
         return _once(found, limit)
 
     async def by_words(
-        self, owner: str, query: str, limit: int, filters: Filters, *, any_word: bool = False
+        self, owner: str, query: str, limit: int, filters: Filters, *, least_share: float
     ) -> list[Passage]:
-        """Chunks that hold the words, in web search syntax: quoted phrases, `or`, and `-` for words to leave out.
+        """Chunks that hold some of the words; or what is asked for in web search syntax.
 
-        :param any_word: one of the words is enough, unless the query says more by that syntax.
+        That is quoted phrases, `or`, and `-` for words to leave out.
+
+        :param least_share: of the worth of the words that a chunk must hold, 0 to 1.
         """
-        words = await self._wanted(query, any_word=any_word)
+        words = await self._wanted(query, least_share)
         if words is None:
             return []
-        chosen, values = filters.sql(first=7)
+        chosen, values = filters.sql(first=8)
         sql = _BY_WORDS.format(columns=_COLUMNS, seen=_SEEN, filters=chosen)
         terms, weights = list(words.weights), list(words.weights.values())
-        found = await self._pool.fetch(sql, owner, words.query, terms, weights, limit * _MORE, words.most, *values)
+        bounds = limit * _MORE, words.most, words.least
+        found = await self._pool.fetch(sql, owner, words.query, terms, weights, *bounds, *values)
         return _once(found, limit)
 
-    async def _wanted(self, query: str, *, any_word: bool) -> Wanted | None:
+    async def _wanted(self, query: str, least_share: float) -> Wanted | None:
         asked = await self._pool.fetchrow(_LEXEMES, query)
         if asked is None:
             raise AssertionError("a SELECT without FROM has a row")
-        return wanted(asked["asked"], asked["lexemes"], await self._common(), any_word=any_word)
+        return wanted(asked["asked"], asked["lexemes"], await self._common(), least_share=least_share)
 
     async def _common(self) -> Frequencies:
         if self._read_at is None or time.monotonic() - self._read_at > _FREQUENCIES_S:

@@ -18,6 +18,7 @@ from millrace.money import format_usd
 from services.api_gateway.filters import EVERYTHING, Filters
 from services.api_gateway.passages import Passage
 from services.api_gateway.ranking import fuse, snippet
+from services.api_gateway.terms import LEAST_SHARE
 
 SCOPE = "search"
 _HOLD_FOR = timedelta(minutes=6)  # the embedding call's own limit of one minute, and five for settling
@@ -35,9 +36,9 @@ class PassageStore(Protocol):
         ...
 
     async def by_words(
-        self, owner: str, query: str, limit: int, filters: Filters, *, any_word: bool = False
+        self, owner: str, query: str, limit: int, filters: Filters, *, least_share: float
     ) -> list[Passage]:
-        """Best first: passages with all the words, or with any of them."""
+        """Best first: passages with some of the words, of such a share of their worth at least."""
         ...
 
 
@@ -82,19 +83,17 @@ class Search:
         depth = max(limit * _DEPTH, _SHALLOWEST)
         vector: Sequence[float] | None = None
         note: str | None = None
-        # A question is meant for its meaning: all its words may be in no passage.
-        any_word = mode == "hybrid"
         if mode != "keyword":
             try:
                 vector, note = await self._vector(query, account)
             except _NoVector as exc:
                 note, mode = f"{exc} Searched by words only.", "keyword"
-                any_word = True
         rankings: dict[MatchedBy, Awaitable[list[Passage]]] = {}
         if vector is not None:
             rankings["semantic"] = self._passages.by_meaning(owner, self._model.name, vector, depth, filters)
         if mode != "semantic":
-            rankings["keyword"] = self._passages.by_words(owner, query, depth, filters, any_word=any_word)
+            least = 0.0 if vector is None else LEAST_SHARE
+            rankings["keyword"] = self._passages.by_words(owner, query, depth, filters, least_share=least)
         found = dict(zip(rankings, await asyncio.gather(*rankings.values()), strict=True))
         return SearchAnswer(query=query, mode=mode, note=note, hits=_hits(found, query)[:limit])
 

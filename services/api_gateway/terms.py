@@ -6,10 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-MOST_CANDIDATES = 1_000
+MOST_CANDIDATES = 500
 """Passages that are ranked: some milliseconds."""
 _MOST_TERMS = 16  # of a question; the rarest say what it is about
 _SYNTAX = ("!", "<->", " | ")
+LEAST_SHARE = 0.4
+"""Of the worth of a query's words that a passage must have to stand beside what was found by meaning.
+
+With less, filler words of paraphrases push better passages out: on benchmarks/judged nDCG@10 of both together is 0.64
+for 0, 0.68 for 0.4, and 0.65 for meaning alone.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,39 +37,47 @@ class Frequencies:
 
 @dataclass(frozen=True)
 class Wanted:
-    """`query` chooses passages, at most so many; `weights` are its words, quoted for PostgreSQL, and their worth."""
+    """`query` chooses passages, at most `most`; `weights` are its words, quoted for PostgreSQL, and their worth.
+
+    `least`: the worth of the words that a passage must have.
+    """
 
     query: str
     weights: Mapping[str, float]
+    least: float = 0.0
     most: int = MOST_CANDIDATES
 
 
-def wanted(asked: str, lexemes: Sequence[str], common: Frequencies, *, any_word: bool) -> Wanted | None:
+def wanted(asked: str, lexemes: Sequence[str], common: Frequencies, *, least_share: float) -> Wanted | None:
     """What to look for; None when the query has no word.
+
+    A query that is nothing but words is answered by passages with some of them: chosen by its rarest, together no
+    more than can be ranked. One that says more by its syntax means what it says.
 
     :param asked: the query as PostgreSQL reads it (`websearch_to_tsquery`).
     :param lexemes: its words.
-    :param any_word: passages with some of the words are good enough, as far as the query is nothing but words: then
-        its rarest words choose, together no more than can be ranked.
+    :param least_share: of the worth of all words that a passage must have.
     """
     if not asked or not lexemes:
         return None
     rarest = sorted(lexemes, key=lambda word: (common.of(word), word))[:_MOST_TERMS]
-    # The formula of BM25's weight of a word (Robertson, Zaragoza 2009), by shares of passages instead of numbers.
+    # BM25's weight of a word, by shares of passages (Robertson, Zaragoza: The Probabilistic Relevance Framework,
+    # 2009).
     weights = {quoted(word): math.log(1 + 1 / common.of(word)) for word in rarest}
-    if not any_word or any(sign in asked for sign in _SYNTAX):
+    if any(sign in asked for sign in _SYNTAX):
         return Wanted(asked, weights)
-    chosen: list[str] = []
-    expected = 0.0
+    least = least_share * math.fsum(weights.values())
+    rest, expected, chosen = math.fsum(weights.values()), 0.0, list[str]()
     for word in rarest:
         expected += common.expected(word)
-        if chosen and expected > MOST_CANDIDATES:
+        # Who has none of the chosen words cannot have enough of the others.
+        if chosen and (expected > MOST_CANDIDATES or rest < least):
             break
-        chosen.append(word)
-    if common.expected(chosen[0]) > MOST_CANDIDATES:
-        # Common words alone: those that stand together.
-        return Wanted(" & ".join(weights), weights)
-    return Wanted(" | ".join(map(quoted, chosen)), weights)
+        chosen.append(quoted(word))
+        rest -= weights[quoted(word)]
+    if common.expected(rarest[0]) > MOST_CANDIDATES:
+        return Wanted(" & ".join(weights), weights)  # common words alone: those that stand together
+    return Wanted(" | ".join(chosen), weights, least)
 
 
 def quoted(word: str) -> str:

@@ -36,7 +36,7 @@ class Passages:
         return [passage("both", 0.9), passage("meant", 0.4)]
 
     async def by_words(
-        self, owner: str, query: str, limit: int, filters: Filters, *, any_word: bool = False
+        self, owner: str, query: str, limit: int, filters: Filters, *, least_share: float
     ) -> list[Passage]:
         return [passage("said"), passage("both")]
 
