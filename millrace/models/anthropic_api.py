@@ -130,5 +130,5 @@ def _content(answer: Message, tool: str) -> str:
     """What the tool was called with, as JSON; or else what was said without it."""
     for block in answer.content:
         if block.type == "tool_use" and block.name == tool:
-            return json.dumps(block.input)
+            return json.dumps(block.input, ensure_ascii=False)
     return "".join(block.text for block in answer.content if block.type == "text")

@@ -29,6 +29,8 @@ def of_status(status: int, retry_after: str | None, *, model: str, key: str) -> 
         return UnknownOutcome(f"the API of {model} lost the answer on its way (HTTP {status})")
     if status in _CHECK_KEY:
         return Retryable(f"the API of {model} refuses the key (HTTP {status}): check {key}")
+    if status == HTTPStatus.PAYMENT_REQUIRED:
+        return Retryable(f"the API of {model} wants to be paid first (HTTP {status}): check the account's credit")
     if status in _BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # 529 is Anthropic's "overloaded"
         return Retryable(
             f"the API of {model} has no answer now (HTTP {status})", retry_after_s=retry_after_s(retry_after)

@@ -94,7 +94,7 @@ class MapReduce:
         while len(summaries) < len(found.ends):
             found, summary = await self._summary(run, level, len(summaries), tasks, found)
             summaries.append(summary)
-            if level == 0:
+            if level == 0 and len(found.ends) > 1:
                 await run.progress(len(summaries) / (len(found.ends) + 1))
         return found, summaries
 
@@ -110,9 +110,8 @@ class MapReduce:
             if answer.refused:
                 raise Poison(f"{model} refuses to summarise this text")
             wrong = answer.wrong
-        raise Poison(
-            f"{model} did not answer in the form of a summary, {attempt + 1} times; at last: {answer.problem or '?'}"
-        )
+        last = f"; at last: {answer.problem}" if answer.problem else ""
+        raise Poison(f"{model} did not answer in the form of a summary, {attempt + 1} times{last}")
 
     async def _call(self, run: Run, call_no: int, task: Task, found: Cut | None) -> Answer:
         summarizer = self._summarizer

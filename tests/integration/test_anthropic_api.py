@@ -86,6 +86,7 @@ async def test_nothing_of_the_environment_leads_elsewhere(
     [
         (400, Poison, "refuses this request"),
         (401, Retryable, "check ANTHROPIC_API_KEY"),
+        (402, Retryable, "check the account's credit"),
         (403, Retryable, "check ANTHROPIC_API_KEY"),
         (404, Poison, "knows no model"),
         (413, Poison, "refuses this request"),

@@ -21,9 +21,14 @@ from millrace.models.chat import Chat
 from millrace.models.openai_api import OpenAIEmbeddings, open_client, token_counter
 from millrace.models.question import Wrong
 from millrace.models.tariffs import PerToken
+from millrace.testing.run import FakeRun
 from services.summarize_agent.adapters.api import ApiSummarizer
+from services.summarize_agent.adapters.sentences import split_sentences
 from services.summarize_agent.domain import Task
+from services.summarize_agent.map_reduce import MapReduce
+from services.summarize_agent.parts import Limits
 from tests.support.injections import FELL_FOR_IT, INJECTIONS
+from tests.support.provider import DOLLARS_IN, DOLLARS_OUT, serve_provider, summary
 from tests.support.site import site
 
 TARIFF = PerToken(Decimal("0.15"), Decimal("0.60"))
@@ -205,6 +210,24 @@ async def test_of_a_part_only_summary_and_key_points_are_asked_for(api: Api, sum
     assert asked["response_format"]["json_schema"]["schema"]["required"] == ["summary", "key_points"]
 
 
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "somebodys-own-model"])
+async def test_a_long_text_costs_what_is_billed_and_no_more_than_was_said(model: str) -> None:
+    text = "The mill race brings the water to the wheel, and the miller opens the gate. " * 200
+    tariff, run = PerToken(DOLLARS_IN, DOLLARS_OUT), FakeRun()
+    with serve_provider() as provider:
+        provider.reply = lambda asked: "Mills!" if len(provider.invoice) == 2 else summary(asked)
+        async with open_client(base_url=provider.url, key=None, timeout_s=5) as client:
+            chat = Chat(client, model=model, tariff=tariff, max_tokens=500, own_server=True)
+            reducer = MapReduce(ApiSummarizer(chat), Limits(1000, 12), split_sentences, language="en")
+            found = await reducer.summarise(run, text)
+    parts, joins = (4, 1) if model == "gpt-4o-mini" else (12, 1)
+    assert (found.parts, found.truncated) == (parts, parts == 12)
+    assert len(provider.invoice) == parts + joins + 1, "one answer was in the wrong form"
+    assert [call.cost for call in run.calls] == [line.micro_usd for line in provider.invoice]
+    assert run.cost == provider.total_micro_usd() <= reducer.most(text)
+    assert all(call.cost is not None and call.cost <= call.hold for call in run.calls)
+
+
 BAD_ANSWERS = {
     "prose": "Water drives mills.",
     "cut-off": "{",
@@ -248,6 +271,7 @@ async def test_a_server_that_does_not_count_is_charged_what_was_held(
     [
         (400, Poison, "refuses this request"),
         (401, Retryable, "check OPENAI_API_KEY"),
+        (402, Retryable, "check the account's credit"),
         (403, Retryable, "check OPENAI_API_KEY"),
         (404, Poison, "knows no model"),
         (413, Poison, "refuses this request"),
