@@ -23,10 +23,6 @@ from .ids import WorkKey as WorkKey
 from .ids import content_hash as content_hash
 from .models.build import open_chats as open_chats
 from .models.build import open_embeddings as open_embeddings
-from .models.chat import DOCUMENT_IS_DATA as DOCUMENT_IS_DATA
-from .models.chat import Chat as Chat
-from .models.chat import ChatAnswer as ChatAnswer
-from .models.chat import Question as Question
 from .models.child.pool import ChildPool as ChildPool
 from .models.child.pool import open_children as open_children
 from .models.child.process import Recipe as Recipe
@@ -35,6 +31,10 @@ from .models.port import EmbeddingModel as EmbeddingModel
 from .models.port import Paid as Paid
 from .models.port import Tariff as Tariff
 from .models.port import Use as Use
+from .models.question import DOCUMENT_IS_DATA as DOCUMENT_IS_DATA
+from .models.question import ChatAnswer as ChatAnswer
+from .models.question import ChatModel as ChatModel
+from .models.question import Question as Question
 from .models.settings import ChatSettings as ChatSettings
 from .models.settings import ChildSettings as ChildSettings
 from .models.settings import EmbeddingSettings as EmbeddingSettings

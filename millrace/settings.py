@@ -141,14 +141,14 @@ class StageSettings(WorkerSettings, CoreSettings):
         default=None,
         gt=0,
         description="Seconds after which running work is said to be overdue; by default the stage's own "
-        "(media 480, transcribe 720, summarize 180, embed 300)",
+        "(media 480, transcribe 720, summarize 300, embed 300)",
     )
     hard_limit_s: float | None = Field(
         default=None,
         gt=0,
         le=604_000,  # with five minutes to settle in, no hold of the ledger lives longer than seven days
         description="Seconds after which running work is ended and tried again once; by default the stage's own "
-        "(media 600, transcribe 900, summarize 300, embed 600)",
+        "(media 600, transcribe 900, summarize 600, embed 600)",
     )
     instance: str | None = Field(
         default=None,

@@ -46,7 +46,7 @@ class LinksHandler(m.StageHandler[m.TranscriptReady, Links]):
 
     result_type, event_type = Links, LinksReady
 
-    def __init__(self, chats: m.Models[m.Chat]) -> None:
+    def __init__(self, chats: m.Models[m.ChatModel]) -> None:
         self._chats = chats
 
     def plan(self, event: m.Event, options: Mapping[str, str]) -> m.Plan[m.TranscriptReady] | None:

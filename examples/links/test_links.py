@@ -14,7 +14,7 @@ def handler(*links: str, form: bool = True) -> LinksHandler:
     async def ask(_: object) -> m.Paid[Any]:
         return m.Paid(m.ChatAnswer[Found](value=Found(links=list(links)) if form else None), m.MicroUSD(7))
 
-    chat = cast(m.Chat, SimpleNamespace(model="fake", ask=ask, most=lambda _: m.MicroUSD(10)))
+    chat = cast(m.ChatModel, SimpleNamespace(model="fake", ask=ask, most=lambda _: m.MicroUSD(10)))
     return LinksHandler(m.Models("fake", chat))
 
 

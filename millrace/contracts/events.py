@@ -154,6 +154,11 @@ class SummaryReady(SkippableEvent):
     model: str
     tokens_in: int = 0
     tokens_out: int = 0
+    truncated: bool = False
+    parts: Int32 = 0
+    links: list[str] = []
+    emails: Int32 = 0
+    code_blocks: Int32 = 0
 
 
 class EmbeddingReady(SkippableEvent):

@@ -111,6 +111,12 @@ class SummaryView(Answer):
     quality: float | None = None
     backend: str
     model: str
+    language: str | None = None
+    truncated: bool = False
+    parts: int = 0
+    links: list[str] = Field(default_factory=list)
+    emails: int = 0
+    code_blocks: int = 0
     skipped_reason: str | None = None
 
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 from millrace.clock import SystemClock
+from millrace.errors import ConfigurationError
 from millrace.models.child.pool import Care, open_children
 from millrace.models.choice import Models
 from millrace.models.lookup import token_tariff
-from millrace.models.port import EmbeddingModel
+from millrace.models.port import EmbeddingModel, Tariff
+from millrace.models.question import ChatModel
 from millrace.models.settings import ChatSettings, EmbeddingSettings
 from millrace.models.wordllama import RECIPE, WordLlamaChildren, WordLlamaModel
-
-if TYPE_CHECKING:
-    from millrace.models.chat import Chat
 
 
 @asynccontextmanager
@@ -77,31 +75,57 @@ async def _open_api(settings: EmbeddingSettings) -> AsyncIterator[Callable[[str]
 
 
 @asynccontextmanager
-async def open_chats(settings: ChatSettings) -> AsyncIterator[Models[Chat]]:
+async def open_chats(settings: ChatSettings) -> AsyncIterator[Models[ChatModel]]:
     """The model that the settings name, and others of the same API for commands that name them.
 
-    :raises ConfigurationError: nobody knows what the model costs.
+    :raises ConfigurationError: nobody knows what the model costs, or the provider's package is not installed.
     """
+    settings.check_llm()
+    opened = _open_anthropic if settings.llm_provider == "anthropic" else _open_openai
+    async with opened(settings) as make:
+        yield Models(settings.llm_model, make(settings.llm_model), make)
+
+
+@asynccontextmanager
+async def _open_openai(settings: ChatSettings) -> AsyncIterator[Callable[[str], ChatModel]]:
     # A hundred megabytes and seconds that local models do without.
     from millrace.models.chat import Chat  # noqa: PLC0415 - memory and seconds that only its users pay
     from millrace.models.openai_api import open_client  # noqa: PLC0415 - memory and seconds that only its users pay
 
-    def make(name: str) -> Chat:
-        own = name == settings.llm_model
-        tariff = token_tariff(
-            model=name,
-            base_url=settings.llm_base_url,
-            dollars_in=settings.llm_price_in if own else None,
-            dollars_out=settings.llm_price_out if own else None,
-            file=settings.prices,
-            setting="MILLRACE_LLM_PRICE_IN and MILLRACE_LLM_PRICE_OUT",
-            clock=SystemClock(),
-        )
+    def make(name: str) -> ChatModel:
         own_server = settings.llm_base_url is not None
-        return Chat(client, model=name, tariff=tariff, max_tokens=settings.llm_max_tokens, own_server=own_server)
+        tariff, most = _tariff(settings, name), settings.llm_max_tokens
+        return Chat(client, model=name, tariff=tariff, max_tokens=most, own_server=own_server)
 
-    client = open_client(
-        base_url=settings.llm_base_url, key=settings.openai_api_key, timeout_s=settings.llm_timeout_s
-    )
+    client = open_client(base_url=settings.llm_base_url, key=settings.llm_key, timeout_s=settings.llm_timeout_s)
     async with client:
-        yield Models(settings.llm_model, make(settings.llm_model), make)
+        yield make
+
+
+@asynccontextmanager
+async def _open_anthropic(settings: ChatSettings) -> AsyncIterator[Callable[[str], ChatModel]]:
+    try:
+        from millrace.models.anthropic_api import AnthropicChat, open_client  # noqa: PLC0415 - as above
+    except ImportError as exc:
+        raise ConfigurationError("MILLRACE_LLM_PROVIDER is anthropic: install millrace[anthropic]") from exc
+
+    def make(name: str) -> ChatModel:
+        return AnthropicChat(client, model=name, tariff=_tariff(settings, name), max_tokens=settings.llm_max_tokens)
+
+    client = open_client(base_url=settings.llm_base_url, key=settings.llm_key, timeout_s=settings.llm_timeout_s)
+    async with client:
+        yield make
+
+
+def _tariff(settings: ChatSettings, name: str) -> Tariff:
+    own = name == settings.llm_model
+    return token_tariff(
+        model=name,
+        base_url=settings.llm_base_url,
+        provider=settings.llm_provider,
+        dollars_in=settings.llm_price_in if own else None,
+        dollars_out=settings.llm_price_out if own else None,
+        file=settings.prices,
+        setting="MILLRACE_LLM_PRICE_IN and MILLRACE_LLM_PRICE_OUT",
+        clock=SystemClock(),
+    )

@@ -27,6 +27,17 @@ class Models(Generic[M]):
         make = self._make
         return Models(self._own, wrap(self._made[self._own]), None if make is None else lambda name: wrap(make(name)))
 
+    def need(self, *names: str) -> None:
+        """Make models that settings name, so that what is wrong with them is known at the start.
+
+        :raises ConfigurationError: one cannot be used here.
+        """
+        for name in names:
+            if name not in self._made:
+                if self._make is None:
+                    raise ConfigurationError(f"only the model {self._own} is here, not {name}")
+                self._made[name] = self._make(name)
+
     def of(self, name: str | None) -> M:
         """The model of a name, the stage's own for None.
 

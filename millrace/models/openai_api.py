@@ -7,26 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from http import HTTPStatus
 
 import bpe_openai
 import openai
 from pydantic import SecretStr
 
-from millrace.errors import Outcome, Poison, Retryable, UnknownOutcome
-from millrace.http import retry_after_s
+from millrace.errors import UnknownOutcome
+from millrace.models.outcomes import (
+    CONNECT_S,
+    NEVER_SENT,
+    byte_count,
+    counted,
+    of_status,
+    silent,
+    unreachable,
+    unreadable,
+)
 from millrace.models.port import Backend, Embedded, Tariff, Use
 
-_CONNECT_S = 10.0
-# By name, because the client may sit on either of two generations of its HTTP library.
-_NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"})
-_CHECK_KEY = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
-_BUSY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS})
-_MOST_TOKENS = 1_000_000_000  # no request has as many
 _MOST_DIMENSIONS = 16_000  # of pgvector's type `vector`
 _LARGEST = 3.4e38  # of a 32-bit float, as which vectors are kept
-# A proxy lost sight of a request that the model behind it may have answered, and billed.
-_LOST = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
 
 
 def open_client(*, base_url: str | None, key: SecretStr | None, timeout_s: float) -> openai.AsyncOpenAI:
@@ -39,7 +39,7 @@ def open_client(*, base_url: str | None, key: SecretStr | None, timeout_s: float
         base_url=base_url,
         api_key=key.get_secret_value() if key else "none",
         max_retries=0,
-        timeout=openai.Timeout(timeout_s, connect=_CONNECT_S),
+        timeout=openai.Timeout(timeout_s, connect=CONNECT_S),
     )
 
 
@@ -56,31 +56,15 @@ def errors_by_outcome(model: str) -> Iterator[None]:
     except openai.APIStatusError as exc:
         # Not `from exc`: its text is what the server said, which may repeat the key or the document, and chained
         # errors are printed in logs and dead letters.
-        raise _of_status(exc, model) from None
+        wait = exc.response.headers.get("retry-after")
+        raise of_status(exc.status_code, wait, model=model, key="OPENAI_API_KEY") from None
     except openai.APIConnectionError as exc:
-        if type(exc.__cause__).__name__ in _NEVER_SENT:
-            raise Retryable(f"the API of {model} cannot be reached: is its base URL right?") from exc
-        raise UnknownOutcome(f"the API of {model} was asked and did not answer in time") from exc
+        if type(exc.__cause__).__name__ in NEVER_SENT:
+            raise unreachable(model) from exc
+        raise silent(model) from exc
     except (openai.APIError, ValueError, TypeError, AttributeError, LookupError):
         # The client does not check what a server sends: parts of an answer may be missing, or no JSON at all.
-        raise UnknownOutcome(f"the API of {model} gave an answer that cannot be read") from None  # as above
-
-
-def _of_status(error: openai.APIStatusError, model: str) -> Outcome:
-    status = error.status_code
-    if status in _LOST:
-        return UnknownOutcome(f"the API of {model} lost the answer on its way (HTTP {status})")
-    if status in _CHECK_KEY:
-        return Retryable(f"the API of {model} refuses the key (HTTP {status}): check OPENAI_API_KEY")
-    if status in _BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Retryable(f"the API of {model} has no answer now (HTTP {status})", retry_after_s=_wait_s(error))
-    if status == HTTPStatus.NOT_FOUND:
-        return Poison(f"the API knows no model {model} (HTTP {status}): check the model's name and the base URL")
-    return Poison(f"the API of {model} refuses this request (HTTP {status})")
-
-
-def _wait_s(error: openai.APIStatusError) -> float | None:
-    return retry_after_s(error.response.headers.get("retry-after"))
+        raise unreadable(model) from None  # as above
 
 
 def token_counter(model: str) -> Callable[[str], int]:
@@ -89,17 +73,8 @@ def token_counter(model: str) -> Callable[[str], int]:
         # Not encoding_for_model(): it refuses models whose tokenizer it has, the embedding models among them.
         encoding = bpe_openai.get_encoding(bpe_openai.encoding_name_for_model(model))
     except KeyError:
-        return _bytes
+        return byte_count
     return lambda text: len(encoding.encode_ordinary(text))
-
-
-def counted(tokens: object, otherwise: int) -> int:
-    """Tokens as a server counted them; `otherwise` where what it says is no count that could be charged."""
-    return tokens if isinstance(tokens, int) and 0 <= tokens <= _MOST_TOKENS else otherwise
-
-
-def _bytes(text: str) -> int:
-    return len(text.encode())
 
 
 class OpenAIEmbeddings:

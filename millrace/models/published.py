@@ -36,14 +36,16 @@ class Rates:
     request: Decimal
 
     @classmethod
-    def of(cls, price: ModelPrice) -> Rates:
+    def of(cls, price: ModelPrice, *, caches: bool = True) -> Rates:
         """From the package's form.
 
         Where a provider bills some tokens dearer (those it writes to its cache, those a model thinks in) all count as
         such: which they are, not every server says.
+
+        :param caches: whether the provider may write to its cache without having been asked to.
         """
         return cls(
-            read=_tiers(price.input_mtok, price.cache_write_mtok),
+            read=_tiers(price.input_mtok, price.cache_write_mtok if caches else None),
             written=_tiers(price.output_mtok, price.output_reasoning_mtok),
             request=max((dollars for _, dollars in _tiers(price.requests_kcount)), default=_ZERO) / 1000,
         )
@@ -68,12 +70,12 @@ class Rates:
         return micro_usd(dollars_of_tokens / _MILLION + self.request)
 
 
-def find_model(model: str, base_url: str | None) -> ModelInfo:
-    """A model that a provider publishes; `base_url` None for OpenAI itself.
+def find_model(model: str, base_url: str | None, provider: str = "openai") -> ModelInfo:
+    """A model that a provider publishes; `base_url` None for the provider itself.
 
     :raises LookupError: nobody publishes it there.
     """
-    _, found = get_snapshot().find_provider_model(model, None, "openai" if base_url is None else None, base_url)
+    _, found = get_snapshot().find_provider_model(model, None, provider if base_url is None else None, base_url)
     return found
 
 
@@ -81,14 +83,16 @@ class Published:
     """Published prices of one model, those of peak hours and of coming dates included; implements `Tariff`.
 
     :param writes: whether its calls are charged for what it writes.
+    :param caches: as in `Rates.of`.
     :raises LookupError: its published price is 0, or none.
     """
 
-    def __init__(self, model: ModelInfo, *, writes: bool, clock: Clock) -> None:
+    def __init__(self, model: ModelInfo, *, writes: bool, clock: Clock, caches: bool = True) -> None:
         self._model = model
         self._writes = writes
         self._clock = clock
-        self._first = Rates.of(self._model.get_prices(clock.now()))
+        self._caches = caches
+        self._first = Rates.of(self._model.get_prices(clock.now()), caches=caches)
         if not self._first.known(writes=writes):
             raise LookupError(f"the published price of {model.id!r} is 0")
 
@@ -103,7 +107,7 @@ class Published:
 
     def _rates(self, moment: datetime) -> Rates:
         # A price that ends without another must not make a call free that has been paid for.
-        rates = Rates.of(self._model.get_prices(moment))
+        rates = Rates.of(self._model.get_prices(moment), caches=self._caches)
         return rates if rates.known(writes=self._writes) else self._first
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import AliasChoices, BaseModel, Field, SecretStr
 
@@ -14,6 +14,8 @@ from millrace.models.lookup import audio_tariff
 from millrace.models.port import Tariff
 from millrace.models.tariffs import PerSecond
 from millrace.settings import WorksOn
+
+OPENAI_MODEL: Final = "gpt-4o-mini"
 
 
 def older(name: str, known_as: str) -> AliasChoices:
@@ -37,10 +39,18 @@ class ApiSettings(BaseModel):
 class ChatSettings(ApiSettings):
     """A language model behind an API. Mixed into a service's settings."""
 
-    llm_base_url: str | None = Field(
-        default=None, description="Base URL of an OpenAI-compatible API; OpenAI's own by default"
+    llm_provider: Literal["openai", "anthropic"] = Field(
+        default="openai", description="Whose protocol the API speaks: OpenAI's, as many servers do, or Anthropic's"
     )
-    llm_model: str = Field(default="gpt-4o-mini", description="Model of the API")
+    anthropic_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("MILLRACE_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY", "anthropic_api_key"),
+        description="Key of Anthropic's API, with MILLRACE_LLM_PROVIDER=anthropic",
+    )
+    llm_base_url: str | None = Field(
+        default=None, description="Base URL of the API; that of OpenAI itself, or of Anthropic, by default"
+    )
+    llm_model: str = Field(default=OPENAI_MODEL, description="Model of the API; of Anthropic there is no default")
     llm_max_tokens: int = Field(default=1500, ge=100, description="Most tokens that the API may write")
     llm_timeout_s: float = Field(default=120.0, gt=0, description="Longest that the API may take for an answer")
     llm_price_in: Decimal | None = Field(
@@ -53,6 +63,23 @@ class ChatSettings(ApiSettings):
         ge=0,
         description="US dollars a million tokens written by the API; goes with MILLRACE_LLM_PRICE_IN",
     )
+
+    @property
+    def llm_key(self) -> SecretStr | None:
+        """The provider's key."""
+        return self.anthropic_api_key if self.llm_provider == "anthropic" else self.openai_api_key
+
+    @property
+    def has_llm(self) -> bool:
+        """Whether there is an API that could be asked."""
+        return self.llm_key is not None or self.llm_base_url is not None
+
+    def check_llm(self) -> None:
+        """:raises ConfigurationError: no model of the provider is named."""
+        if self.llm_provider == "anthropic" and self.llm_model == OPENAI_MODEL:
+            raise ConfigurationError(
+                "MILLRACE_LLM_PROVIDER is anthropic: name one of its models in MILLRACE_LLM_MODEL"
+            )
 
 
 class ChildSettings(BaseModel):

@@ -17,8 +17,8 @@ AGENT = Agent(
             "share.created",
         ),
         output="summary.ready",
-        soft_limit=timedelta(minutes=3),
-        hard_limit=timedelta(minutes=5),
+        soft_limit=timedelta(minutes=5),
+        hard_limit=timedelta(minutes=10),  # a long text is a dozen calls, one after another
     ),
     SummarizeSettings,
     build_handler,

@@ -9,7 +9,9 @@ from millrace.models.build import open_chats
 from millrace.models.child.pool import open_children
 from millrace.models.choice import Models
 from millrace.stream.connect import Resources
+from services.summarize_agent.adapters.api import ApiSummarizer
 from services.summarize_agent.adapters.extractive import RECIPE, ExtractiveSummarizer
+from services.summarize_agent.adapters.sentences import split_sentences
 from services.summarize_agent.handler import SummarizeHandler
 from services.summarize_agent.ports import Summarizer
 from services.summarize_agent.settings import SummarizeSettings
@@ -23,7 +25,14 @@ async def build_handler(settings: SummarizeSettings, _: Resources) -> AsyncItera
     """
     settings.check_local(by_api=settings.summarizes_by_api)
     async with _open_summarizers(settings) as summarizers:
-        yield SummarizeHandler(summarizers, most_characters=settings.summarize_max_characters)
+        summarizers.need(*settings.choice.values())
+        yield SummarizeHandler(
+            summarizers,
+            limits=settings.limits,
+            choice=settings.choice,
+            split=split_sentences,
+            most_characters=settings.summarize_max_characters,
+        )
 
 
 def _open_summarizers(settings: SummarizeSettings) -> AbstractAsyncContextManager[Models[Summarizer]]:
@@ -39,7 +48,5 @@ async def _open_extractive(settings: SummarizeSettings) -> AsyncIterator[Models[
 
 @asynccontextmanager
 async def _open_api(settings: SummarizeSettings) -> AsyncIterator[Models[Summarizer]]:
-    from services.summarize_agent.adapters.api import ApiSummarizer  # noqa: PLC0415 - memory and seconds that only its users pay
-
     async with open_chats(settings) as chats:
         yield chats.map(ApiSummarizer)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from millrace.contracts.events import Event, ShareCreated, SummaryReady, TranscriptReady
-from millrace.errors import Poison, Skipped
+from millrace.errors import Skipped
 from millrace.ids import content_hash
+from millrace.language import detect_language, well_formed
 from millrace.models.choice import Models
-from millrace.models.port import Paid
 from millrace.money import ZERO, MicroUSD
 from millrace.stream.stage import MODEL_OPTION, Plan, Run, StageHandler
-from services.summarize_agent.domain import Answer, Source, SummarizeResult, skip_reason
+from services.summarize_agent.complexity import Complexity, complexity_of
+from services.summarize_agent.domain import Source, SummarizeResult, skip_reason
+from services.summarize_agent.map_reduce import MapReduce
+from services.summarize_agent.metadata import metadata_of
+from services.summarize_agent.parts import Limits, SplitSentences
 from services.summarize_agent.ports import Summarizer
 
 Text = TranscriptReady | ShareCreated
@@ -21,14 +26,28 @@ Text = TranscriptReady | ShareCreated
 class SummarizeHandler(StageHandler[Text, SummarizeResult]):
     """Summarises transcripts and text shares.
 
+    :param limits: longer texts are summarised in parts, or left out.
+    :param choice: models for texts of some kinds, where a command names none.
+    :param split: splits a text into sentences.
     :param most_characters: longer texts are skipped.
     """
 
     result_type = SummarizeResult
     event_type = SummaryReady
 
-    def __init__(self, summarizers: Models[Summarizer], *, most_characters: int) -> None:
+    def __init__(
+        self,
+        summarizers: Models[Summarizer],
+        *,
+        limits: Limits,
+        choice: Mapping[Complexity, str],
+        split: SplitSentences,
+        most_characters: int,
+    ) -> None:
         self._summarizers = summarizers
+        self._limits = limits
+        self._choice = choice
+        self._split = split
         self._most_characters = most_characters
 
     def plan(self, event: Event, options: Mapping[str, str]) -> Plan[Text] | None:
@@ -37,7 +56,7 @@ class SummarizeHandler(StageHandler[Text, SummarizeResult]):
             return None
         if isinstance(event, ShareCreated) and event.source_kind != "text":
             return None
-        summarizer = self._summarizers.of(options.get(MODEL_OPTION))
+        summarizer = self._summarizers.of(options.get(MODEL_OPTION, self._chosen(event)))
         parameters: dict[str, str | int | float | bool] = {
             "source": _source(event),
             "language": event.language or "",
@@ -47,43 +66,39 @@ class SummarizeHandler(StageHandler[Text, SummarizeResult]):
             # Media without words for different reasons must not share one result.
             "skipped": event.skipped_reason or "" if isinstance(event, TranscriptReady) else "",
         }
+        if not summarizer.reads_all:
+            parameters |= {"part_tokens": self._limits.part_tokens, "most_parts": self._limits.most_parts}
         local = summarizer.backend != "api"
         return Plan(event, content_hash(event.text or ""), summarizer.model, parameters, local)
 
     def most(self, plan: Plan[Text]) -> MicroUSD:
-        """What one call about the text is held for."""
+        """The most that all calls about the text can cost."""
         event = plan.event
-        if isinstance(event, TranscriptReady) and event.skipped_reason:
+        if self._skip_reason(event):
             return ZERO
-        text = event.text or ""
-        if skip_reason(text, most_characters=self._most_characters):
-            return ZERO
-        return self._summarizers.of(plan.model).most(text)
+        return self._map_reduce(plan, _language(event)).most(event.text or "")
 
     async def work(self, plan: Plan[Text], run: Run) -> SummarizeResult:
-        """Look at the text first, then ask, and once more if the answer has not the form that was asked for."""
+        """Look at the text first, then ask."""
         event = plan.event
-        if isinstance(event, TranscriptReady) and event.skipped_reason:
-            raise Skipped(event.skipped_reason)
-        text = event.text or ""
-        if reason := skip_reason(text, most_characters=self._most_characters):
+        if reason := self._skip_reason(event):
             raise Skipped(reason)
-        summarizer = self._summarizers.of(plan.model)
-        tokens_in = tokens_out = 0
-        for call_no in range(summarizer.tries):
-            answer = await self._ask(plan, run, call_no, text, event.language)
-            tokens_in, tokens_out = tokens_in + answer.tokens_in, tokens_out + answer.tokens_out
-            if answer.summary is not None:
-                return SummarizeResult(
-                    source=_source(event),
-                    **dict(answer.summary),
-                    language=event.language,
-                    backend=summarizer.backend,
-                    model=summarizer.model,
-                    tokens_in=tokens_in,
-                    tokens_out=tokens_out,
-                )
-        raise Poison(f"{summarizer.model} did not answer in the form of a summary, {call_no + 1} times")
+        text = event.text or ""
+        language = await asyncio.to_thread(_language, event)
+        metadata = await asyncio.to_thread(metadata_of, text)
+        found = await self._map_reduce(plan, language).summarise(run, text)
+        return SummarizeResult(
+            source=_source(event),
+            **dict(found.summary),
+            **dict(metadata),
+            language=language,
+            backend=self._summarizers.of(plan.model).backend,
+            model=plan.model,
+            tokens_in=found.tokens_in,
+            tokens_out=found.tokens_out,
+            truncated=found.truncated,
+            parts=found.parts,
+        )
 
     def skipped(self, plan: Plan[Text], reason: str) -> SummarizeResult:
         """No summary, and the reason."""
@@ -95,15 +110,25 @@ class SummarizeHandler(StageHandler[Text, SummarizeResult]):
             model=plan.model,
         )
 
-    async def _ask(self, plan: Plan[Text], run: Run, call_no: int, text: str, language: str | None) -> Answer:
-        summarizer = self._summarizers.of(plan.model)
+    def _chosen(self, event: Text) -> str | None:
+        """The model for such a text, None for the usual one."""
+        if not self._choice or self._skip_reason(event):
+            return None
+        return self._choice.get(complexity_of(event.text or ""))
 
-        async def do() -> Paid[Answer]:
-            return await summarizer.summarize(text, language)
+    def _skip_reason(self, event: Text) -> str | None:
+        if isinstance(event, TranscriptReady) and event.skipped_reason:
+            return event.skipped_reason
+        return skip_reason(event.text or "", most_characters=self._most_characters)
 
-        hold = summarizer.most(text)
-        return await run.call(call_no, Answer, model=summarizer.model, hold=hold, do=do, local=plan.local)
+    def _map_reduce(self, plan: Plan[Text], language: str | None) -> MapReduce:
+        return MapReduce(self._summarizers.of(plan.model), self._limits, self._split, language=language)
 
 
 def _source(event: Text) -> Source:
     return "transcript" if isinstance(event, TranscriptReady) else "text"
+
+
+def _language(event: Text) -> str | None:
+    """As the event says, or as the text looks."""
+    return well_formed(event.language) or detect_language(event.text or "")

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from millrace.models.port import Paid
 from millrace.money import MicroUSD
-from services.summarize_agent.domain import Answer, Backend
+from services.summarize_agent.domain import Answer, Backend, Task
 
 
 class Summarizer(Protocol):
@@ -32,14 +32,25 @@ class Summarizer(Protocol):
         """How often it is asked before an answer in the wrong form is final; each time is a call that is paid for."""
         ...
 
-    def most(self, text: str) -> MicroUSD:
-        """The most that one call about this text can cost."""
+    @property
+    def reads_all(self) -> bool:
+        """Whether it takes a text of any length at once; otherwise texts are cut by its tokens."""
         ...
 
-    async def summarize(self, text: str, language: str | None) -> Paid[Answer]:
+    def count(self, text: str) -> int:
+        """Tokens of a text: exact where the tokenizer is known, otherwise never too few."""
+        ...
+
+    def most(self, task: Task, *, more: int = 0) -> MicroUSD:
+        """The most that one call can cost.
+
+        :param more: tokens that the task may yet get.
+        """
+        ...
+
+    async def summarize(self, task: Task) -> Paid[Answer]:
         """Ask once.
 
-        :param language: BCP 47 tag of the text, when it is known.
         :raises Retryable: nothing was paid, later it may work.
         :raises Poison: nothing was paid, and it never will work.
         :raises UnknownOutcome: it may have been paid.

@@ -127,11 +127,11 @@ def test_a_dry_run_says_what_is_done_and_what_the_rest_may_cost(parts: Apart, pr
     again = parts.millrace_json("replay", "summarize", "--dry-run", "--force")
     assert (again["shares_done"], again["to_do"], again["basis"]) == (0, TEXTS, "holds")
     (held,) = parts.sql("SELECT sum(hold_micro_usd)::bigint AS held FROM calls")
-    assert again["estimate_micro_usd"] == held["held"]
+    assert again["estimate_micro_usd"] > held["held"], "every answer may have to be asked for once more"
     large = parts.millrace_json("replay", "summarize", "--dry-run", "--model", "stand-in-large")
     assert (large["to_do"], large["model"]) == (TEXTS, "stand-in-large")
-    # Ten times the price; each call is rounded up to the micro-dollar.
-    assert 0 <= 10 * again["estimate_micro_usd"] - large["estimate_micro_usd"] < 10 * TEXTS
+    # Ten times the price; each call is rounded up to the micro-dollar, and there may be two of them.
+    assert 0 <= 10 * again["estimate_micro_usd"] - large["estimate_micro_usd"] < 2 * 10 * TEXTS
     assert parts.sql("SELECT 1 FROM replays") == []
     assert (books(parts), provider.requests, count(parts, "summarize.requested")) == before
 

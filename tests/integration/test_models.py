@@ -27,6 +27,7 @@ from millrace.testing.run import FakeRun
 from millrace.testing.samples import media_ready
 from services.summarize_agent.adapters import extractive
 from services.summarize_agent.adapters.extractive import ExtractiveSummarizer
+from services.summarize_agent.domain import Task
 from services.transcribe_agent.adapters.whisper import WhisperTranscriber, whisper_recipe
 from services.transcribe_agent.build import build_handler
 from services.transcribe_agent.domain import Audio, TranscriptResult
@@ -239,7 +240,7 @@ async def summarizer() -> AsyncIterator[ExtractiveSummarizer]:
 async def test_an_extractive_summary_is_sentences_of_the_text_in_their_order(
     summarizer: ExtractiveSummarizer,
 ) -> None:
-    paid = await summarizer.summarize(ARTICLE, "en-GB")
+    paid = await summarizer.summarize(Task(ARTICLE, "en-GB"))
     summary = paid.answer.summary
     assert summary is not None
     flat = " ".join(ARTICLE.split())
@@ -250,7 +251,7 @@ async def test_an_extractive_summary_is_sentences_of_the_text_in_their_order(
     assert "honey" not in summary.summary + " ".join(summary.key_points)
     assert "Mills" not in summary.summary.split(), "a header is no sentence"
     assert any("water" in tag for tag in summary.tags)
-    assert 0 < paid.cost <= summarizer.most(ARTICLE)
+    assert 0 < paid.cost <= summarizer.most(Task(ARTICLE))
 
 
 @pytest.mark.parametrize(
@@ -259,6 +260,6 @@ async def test_an_extractive_summary_is_sentences_of_the_text_in_their_order(
     ids=["one sentence", "no sentence", "only headers"],
 )
 async def test_every_text_has_an_extractive_summary(summarizer: ExtractiveSummarizer, text: str) -> None:
-    paid = await summarizer.summarize(text, None)
+    paid = await summarizer.summarize(Task(text, None))
     assert paid.answer.summary is not None
     assert paid.answer.summary.summary

@@ -1,4 +1,6 @@
-"""A stand-in for a paid provider with an OpenAI-compatible API, over real HTTP: it answers, and it bills.
+"""A stand-in for a paid provider, over real HTTP: it answers, and it bills.
+
+It speaks OpenAI's protocol and Anthropic's.
 
 Billing happens when a request arrives whole, before the answer: a caller that dies meanwhile has paid all the same.
 """
@@ -43,11 +45,12 @@ class Asked(BaseModel):
 
     model: str
     messages: list[dict[str, object]] = []
+    tools: list[dict[str, object]] = []
     input: list[str] | str = []
 
 
-Reply = Callable[[Asked], Mapping[str, object]]
-"""The content of an answer of a language model, a JSON object."""
+Reply = Callable[[Asked], Mapping[str, object] | str]
+"""The content of an answer of a language model: a JSON object, or whatever it says instead."""
 
 
 def summary(_: Asked) -> Mapping[str, object]:
@@ -72,7 +75,10 @@ def one_word(upload: Upload) -> list[Mapping[str, object]]:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the invoice, and the request that it is for; begun seconds of sound are billed."""
+    """One line of the invoice, and the request that it is for; begun seconds of sound are billed.
+
+    Of the tokens that were read, `cached` came from a cache; they cost the same here.
+    """
 
     path: str
     model: str
@@ -80,6 +86,7 @@ class Line:
     tokens_out: int
     raw: bytes
     seconds: int = 0
+    cached: int = 0
 
     @property
     def micro_usd(self) -> int:
@@ -90,12 +97,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Way:
-    """How one request is answered; `broken`: the answer ends in its middle."""
+    """How one request is answered; `broken`: the answer ends in its middle; `stop`: why the model said no more."""
 
     status: int = 200
     delay_s: float = 0.0
     nonsense: bool = False
     broken: bool = False
+    stop: str | None = None
     retry_after_s: int | None = None
 
 
@@ -187,21 +195,24 @@ def serve_provider() -> Iterator[Provider]:
                 provider.arrived.notify_all()
             provider.gate.wait()
             time.sleep(way.delay_s)
-            body = b"" if way.status != 200 else b"<html>" if way.nonsense else json.dumps(answer()).encode()
+            body = b"" if way.status != 200 else b"<html>" if way.nonsense else json.dumps(answer(way)).encode()
             headers = {} if way.retry_after_s is None else {"retry-after": str(way.retry_after_s)}
             sent = len(body) // 2 if way.broken else None
             self.answer(way.status, "application/json", body, sent=sent, headers=headers)
 
-        def understood(self, raw: bytes) -> tuple[Line, Callable[[], Mapping[str, object]]]:
+        def understood(self, raw: bytes) -> tuple[Line, Callable[[Way], Mapping[str, object]]]:
             if self.path.endswith("/audio/transcriptions"):
                 upload = uploaded(self.headers["content-type"], raw)
                 line = Line(self.path, upload.model, 0, 0, raw, seconds=-int(-upload.seconds // 1))
-                return line, lambda: _transcript(upload, provider.ears(upload))
+                return line, lambda _: _transcript(upload, provider.ears(upload))
             asked, tokens = Asked.model_validate_json(raw), max(len(raw) // 4, 1)
+            if self.path.endswith("/messages"):
+                line = Line(self.path, asked.model, tokens, TOKENS_OUT, raw, cached=tokens // 3)
+                return line, lambda way: _message(asked, provider.reply(asked), line, way.stop)
             if self.path.endswith("/chat/completions"):
                 line = Line(self.path, asked.model, tokens, TOKENS_OUT, raw)
-                return line, lambda: _chat(asked, provider.reply(asked), tokens)
-            return Line(self.path, asked.model, tokens, 0, raw), lambda: _embeddings(asked, tokens)
+                return line, lambda way: _chat(asked, provider.reply(asked), tokens, way.stop or "stop")
+            return Line(self.path, asked.model, tokens, 0, raw), lambda _: _embeddings(asked, tokens)
 
     with served(Handler) as address:
         provider.url = f"http://{address}/v1"
@@ -211,15 +222,39 @@ def serve_provider() -> Iterator[Provider]:
             provider.gate.set()
 
 
-def _chat(asked: Asked, content: Mapping[str, object], tokens: int) -> dict[str, object]:
-    message = {"role": "assistant", "content": json.dumps(content)}
+def _chat(asked: Asked, content: Mapping[str, object] | str, tokens: int, stop: str) -> dict[str, object]:
+    said = content if isinstance(content, str) else json.dumps(content)
+    message = {"role": "assistant", "content": said}
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "created": 0,
         "model": asked.model,
-        "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+        "choices": [{"index": 0, "finish_reason": stop, "message": message}],
         "usage": {"prompt_tokens": tokens, "completion_tokens": TOKENS_OUT, "total_tokens": tokens + TOKENS_OUT},
+    }
+
+
+def _message(asked: Asked, content: Mapping[str, object] | str, line: Line, stop: str | None) -> dict[str, object]:
+    """The answer of Anthropic's API: the tool is called, unless the model says something instead."""
+    if isinstance(content, str):
+        block: dict[str, object] = {"type": "text", "text": content}
+    else:
+        block = {"type": "tool_use", "id": "toolu_1", "name": asked.tools[0]["name"], "input": content}
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": asked.model,
+        "content": [block],
+        "stop_reason": stop or ("end_turn" if isinstance(content, str) else "tool_use"),
+        "stop_sequence": None,
+        "usage": {
+            "input_tokens": line.tokens_in - line.cached,
+            "cache_creation_input_tokens": line.cached // 2,
+            "cache_read_input_tokens": line.cached - line.cached // 2,
+            "output_tokens": line.tokens_out,
+        },
     }
 
 

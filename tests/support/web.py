@@ -66,7 +66,7 @@ class _QuietServer(ThreadingHTTPServer):
 def served(handler: type[QuietHandler]) -> Iterator[str]:
     """Serve on a free port of loopback; the address, as host:port."""
     server = _QuietServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"127.0.0.1:{server.server_address[1]}"

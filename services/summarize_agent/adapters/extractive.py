@@ -13,7 +13,7 @@ from millrace.models.port import Paid, Use
 from millrace.models.tariffs import PerSecond
 from millrace.money import MicroUSD
 from millrace.text import count_words
-from services.summarize_agent.domain import Answer, Backend, Summary
+from services.summarize_agent.domain import Answer, Backend, Summary, Task
 
 MODEL = f"lexrank-{wordllama.NAME}"
 RECIPE = Recipe(MODEL, "services.summarize_agent.adapters.extractive_child:load", {})
@@ -38,19 +38,24 @@ class ExtractiveSummarizer:
 
     backend: Backend = "extractive"
     model = MODEL
-    version = 1
+    version = 2
     tries = 1
+    reads_all = True
 
     def __init__(self, children: ChildPool, price_per_second: Decimal) -> None:
         self._children = children
         self._tariff = PerSecond(price_per_second)
 
-    def most(self, text: str) -> MicroUSD:
-        """A second, and one more for every 1000 words; usually it takes far less."""
-        return self._tariff.most(count_words(text))
+    def count(self, text: str) -> int:
+        """Words."""
+        return count_words(text)
 
-    async def summarize(self, text: str, language: str | None) -> Paid[Answer]:
+    def most(self, task: Task, *, more: int = 0) -> MicroUSD:
+        """A second, and one more for every 1000 words; usually it takes far less."""
+        return self._tariff.most(count_words(task.text) + more)
+
+    async def summarize(self, task: Task) -> Paid[Answer]:
         """Ask a child."""
-        plain = (language or "en").partition("-")[0].lower()
-        chosen, _ = await self._children.ask(Text(text=text, language=plain), Chosen)
+        plain = (task.language or "en").partition("-")[0].lower()
+        chosen, _ = await self._children.ask(Text(text=task.text, language=plain), Chosen)
         return Paid(Answer(summary=chosen.summary), self._tariff.cost(Use(seconds=chosen.seconds)))

@@ -76,13 +76,13 @@ def test_every_record_has_a_schema_and_every_schema_a_record() -> None:
 
 
 def test_what_is_written_is_named_by_the_topic_and_what_reads_is_the_newest(folder: Path) -> None:
-    _copy("avro/summary.ready.v1.avsc", "avro/summary.ready.v2.avsc")(folder)
+    _copy("avro/embedding.ready.v1.avsc", "avro/embedding.ready.v2.avsc")(folder)
     catalog = Catalog.load(folder)
-    assert catalog.written_schema_for("summary.ready").version == 1
-    assert catalog.schema_for("summary.ready").version == 2
-    assert [schema.version for schema in catalog.subjects()["summary.ready-value"]] == [1, 2]
-    with pytest.raises(ConfigurationError, match=r"no schemas/avro/summary\.ready\.v3\.avsc"):
-        catalog.schema_for("summary.ready", 3)
+    assert catalog.written_schema_for("embedding.ready").version == 1
+    assert catalog.schema_for("embedding.ready").version == 2
+    assert [schema.version for schema in catalog.subjects()["embedding.ready-value"]] == [1, 2]
+    with pytest.raises(ConfigurationError, match=r"no schemas/avro/embedding\.ready\.v3\.avsc"):
+        catalog.schema_for("embedding.ready", 3)
 
 
 def _edit(old: str, new: str) -> Callable[[Path], None]:
@@ -111,17 +111,20 @@ def _copy(name: str, to: str) -> Callable[[Path], None]:
     ("break_it", "complaint"),
     [
         (_edit("  media.ready:", "  media_ready:"), "topic media_ready: .*never underscores"),
-        (_edit("summary.ready.v1", "summary.ready.v2"), r"names summary\.ready\.v2, but there is no avro/"),
-        (_edit("summary.ready.v1", "avro"), "avro is not raw, none or a schema"),
+        (_edit("embedding.ready.v1", "embedding.ready.v2"), r"names embedding\.ready\.v2, but there is no avro/"),
+        (_edit("embedding.ready.v1", "avro"), "avro is not raw, none or a schema"),
         (_edit("retention: 30d", "retention: 30 fortnights"), "fortnights is not one of d, h"),
         (_edit("    owner: media_agent\n", ""), "topic media.ready: owner: Field required"),
         (_edit("owner: media_agent", "owner: media_agent\n    colour: red"), "topic media.ready: colour"),
         (_edit("defaults:", "default:"), "'defaults'"),
         (_copy("avro/media.ready.v1.avsc", "avro/media.done.v1.avsc"), "no topic carries the schema media.done"),
-        (_copy("avro/summary.ready.v1.avsc", "avro/summary.ready.v3.avsc"), "versions of summary.ready are not 1, 2"),
+        (
+            _copy("avro/embedding.ready.v1.avsc", "avro/embedding.ready.v3.avsc"),
+            "versions of embedding.ready are not 1, 2",
+        ),
         (_add("avro/notes.txt", ""), "notes.txt is not named"),
         (_add("avro/media.ready.v1.avsc", '{"type": "recrod"}'), "recrod"),
-        (_add("examples/summary.ready/v2/new.json", "{}"), r"summary.ready/v2/new.json belongs to no schema"),
+        (_add("examples/embedding.ready/v2/new.json", "{}"), r"embedding.ready/v2/new.json belongs to no schema"),
         (_add("examples/media.ready/lost.json", "{}"), "examples.media.ready is not"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 
 from millrace.clock import ManualClock
 from millrace.errors import ConfigurationError
-from millrace.models.lookup import audio_tariff, token_tariff
+from millrace.models.lookup import Provider, audio_tariff, token_tariff
 from millrace.models.port import Tariff, Use
 
 MILLION = 10**6
@@ -22,6 +22,7 @@ def by_token(
     dollars: tuple[str | None, str | None] = (None, None),
     file: Path | None = None,
     writes: bool = True,
+    provider: Provider = "openai",
 ) -> Tariff:
     dollars_in, dollars_out = (None if text is None else Decimal(text) for text in dollars)
     return token_tariff(
@@ -33,6 +34,7 @@ def by_token(
         setting="MILLRACE_X",
         clock=ManualClock(datetime(2026, 3, 1, tzinfo=UTC)),
         writes=writes,
+        provider=provider,
     )
 
 
@@ -129,3 +131,18 @@ def test_a_wrong_file_is_refused_before_anything_is_asked(tmp_path: Path) -> Non
     (tmp_path / "prices.toml").write_text("price = 1")
     with pytest.raises(ConfigurationError, match="not valid"):
         by_token(file=tmp_path / "prices.toml")
+
+
+def test_anthropics_own_api_writes_to_no_cache_and_who_stands_before_it_may() -> None:
+    def million(base_url: str | None) -> int:
+        return by_token("claude-haiku-4-5", base_url=base_url, provider="anthropic").cost(Use(MILLION))
+
+    assert million(None) == MILLION
+    assert million("https://api.anthropic.com") == 1.25 * MILLION
+
+
+def test_without_a_base_url_the_providers_own_prices_hold() -> None:
+    with pytest.raises(ConfigurationError):
+        by_token("claude-haiku-4-5")
+    with pytest.raises(ConfigurationError):
+        by_token("gpt-4o-mini", provider="anthropic")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 from pydantic import BaseModel
@@ -8,8 +9,10 @@ from pydantic import BaseModel
 from millrace.errors import ConfigurationError
 from millrace.models.build import open_embedding
 from millrace.models.settings import EmbeddingSettings
+from millrace.stream.connect import Resources
 from services.embed_agent.settings import EmbedSettings
 from services.media_agent.settings import MediaSettings
+from services.summarize_agent.build import build_handler
 from services.summarize_agent.settings import SummarizeSettings
 from services.transcribe_agent.settings import TranscribeSettings
 
@@ -18,7 +21,7 @@ CORE = {"MILLRACE_KAFKA": "k", "MILLRACE_REGISTRY": "r", "MILLRACE_POSTGRES": "p
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in ("OPENAI_API_KEY", "MILLRACE_OPENAI_API_KEY"):
+    for name in ("OPENAI_API_KEY", "MILLRACE_OPENAI_API_KEY", "ANTHROPIC_API_KEY", "MILLRACE_ANTHROPIC_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     for name, value in CORE.items():
         monkeypatch.setenv(name, value)
@@ -41,6 +44,35 @@ def test_a_key_under_either_name_chooses_the_api_and_is_never_printed(
         assert "sk-secret" not in repr(settings) + settings.model_dump_json()
     assert EmbedSettings().embeds_by_api
     assert SummarizeSettings().summarizes_by_api
+
+
+@pytest.mark.parametrize("name", ["ANTHROPIC_API_KEY", "MILLRACE_ANTHROPIC_API_KEY"])
+def test_anthropics_key_chooses_the_api_with_its_provider_only(environment: pytest.MonkeyPatch, name: str) -> None:
+    environment.setenv(name, "sk-secret")
+    assert not SummarizeSettings().summarizes_by_api
+    environment.setenv("MILLRACE_LLM_PROVIDER", "anthropic")
+    settings = SummarizeSettings()
+    assert settings.summarizes_by_api
+    assert settings.llm_key is not None
+    assert settings.llm_key.get_secret_value() == "sk-secret"
+    assert "sk-secret" not in repr(settings) + settings.model_dump_json()
+
+
+def test_models_for_some_texts_are_chosen_by_api_only(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("MILLRACE_LLM_MODEL_COMPLEX", "gpt-4o")
+    assert SummarizeSettings().choice == {}
+    environment.setenv("OPENAI_API_KEY", "sk-secret")
+    assert SummarizeSettings().choice == {"complex": "gpt-4o"}
+
+
+async def test_a_model_for_some_texts_without_a_price_is_refused_at_the_start(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("OPENAI_API_KEY", "sk-secret")
+    environment.setenv("MILLRACE_LLM_MODEL_SIMPLE", "model-of-tomorrow")
+    with pytest.raises(ConfigurationError, match="model-of-tomorrow"):
+        async with build_handler(SummarizeSettings(), cast(Resources, None)):
+            pass
 
 
 def test_a_base_url_chooses_the_api_without_a_key(environment: pytest.MonkeyPatch) -> None:
