@@ -484,7 +484,9 @@ async def test_a_denied_search_goes_by_words_and_says_so(gateway: Gateway) -> No
     assert gateway.ledger.ended == {}
     question = await search(gateway, "what can a country do for a loaf")
     assert question.hits[0].text == SPEECH[0], "a question finds what has most of its words"
-    assert (await search(gateway, "what can a country do for a loaf", mode="keyword")).hits == []
+    by_words = await search(gateway, "what can a country do for a loaf", mode="keyword")
+    assert by_words.hits[0].text == SPEECH[0], "a search by words does, too"
+    assert (await search(gateway, '"country do for a loaf"', mode="keyword")).hits == [], "a phrase is meant as it is"
 
 
 @pytest.mark.parametrize(

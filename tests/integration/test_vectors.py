@@ -52,8 +52,8 @@ async def kept(pool: asyncpg.Pool[asyncpg.Record], key: WorkKey) -> list[tuple[o
 async def test_vectors_are_kept_with_length_one(pool: asyncpg.Pool[asyncpg.Record], work: WorkKey) -> None:
     await PgVectorStore(Database(pool)).replace(work, vectors("one", "three"))
     assert await kept(pool, work) == [
-        (0, "one", 0, 3, "[0.60009766,0.79980469]"),
-        (1, "three", 1, 5, "[0.60009766,0.79980469]"),
+        (0, "one", 0, 3, "[0.60009766,0.7998047]"),
+        (1, "three", 1, 5, "[0.60009766,0.7998047]"),
     ]
 
 
