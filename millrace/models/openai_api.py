@@ -81,6 +81,10 @@ class OpenAIEmbeddings:
     """Embeddings from an API; implements `EmbeddingModel`."""
 
     backend: Backend = "api"
+    # https://platform.openai.com/docs/api-reference/embeddings/create; other servers' models take about as much, and
+    # their tokens are counted by bytes, of which one has about four.
+    text_tokens = 8_191
+    batch_tokens = 300_000
 
     def __init__(self, client: openai.AsyncOpenAI, *, model: str, tariff: Tariff, batch_size: int = 100) -> None:
         self._client = client

@@ -80,6 +80,16 @@ class EmbeddingModel(Protocol):
         ...
 
     @property
+    def text_tokens(self) -> int:
+        """Most tokens of one text."""
+        ...
+
+    @property
+    def batch_tokens(self) -> int:
+        """Most tokens of all texts of a call."""
+        ...
+
+    @property
     def tariff(self) -> Tariff:
         """What it costs."""
         ...

@@ -52,6 +52,9 @@ class _Named:
     name = NAME
     dimensions = DIMENSIONS
     batch_size = 1000
+    # It takes any: what bounds them is memory, of which a token takes a kilobyte.
+    text_tokens = 100_000
+    batch_tokens = 500_000
 
     def __init__(self, price_per_second: Decimal = Decimal(0)) -> None:
         self.tariff: Tariff = PerSecond(price_per_second, tokens_per_second=10_000)

@@ -1,15 +1,19 @@
-"""The answer to a call as it is kept: compact, because a hundred vectors written as decimals are megabytes."""
+"""Which chunks go in a call, and its answer as it is kept.
+
+Compact, because a hundred vectors written as decimals are megabytes.
+"""
 
 from __future__ import annotations
 
 import sys
 from array import array
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
 from millrace.models.port import Embedded
+from services.embed_agent.domain import Chunk
 
 
 class Batch(BaseModel):
@@ -49,3 +53,15 @@ def unpacked(batch: Batch) -> dict[str, array[float]]:
         numbers.byteswap()
     size = batch.dimensions
     return {name: numbers[at * size : (at + 1) * size] for at, name in enumerate(batch.hashes)}
+
+
+def calls_of(chunks: Sequence[Chunk], *, texts: int, tokens: int) -> Iterator[list[Chunk]]:
+    """The chunks call by call, in order: at most so many texts and tokens, or one chunk alone."""
+    call: list[Chunk] = []
+    for chunk in chunks:
+        if call and (len(call) == texts or sum(one.tokens for one in call) + chunk.tokens > tokens):
+            yield call
+            call = []
+        call.append(chunk)
+    if call:
+        yield call

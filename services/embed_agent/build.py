@@ -26,4 +26,5 @@ async def build_handler(settings: EmbedSettings, resources: Resources) -> AsyncI
             store=PgVectorStore(resources.database),
             blobs=resources.blobs,
             split=split_sentences,
+            chunker=settings.embed_chunker,
         )

@@ -1,4 +1,4 @@
-"""What is embedded: chunks, and when there is nothing to embed. Pure."""
+"""What is embedded: chunks, and what becomes of them. Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from millrace.ids import content_hash
-from millrace.text import count_words, looks_binary
 
-LEAST_CHARACTERS = 10
 EMBEDDING_TYPE = "content"
 
 Source = Literal["transcript", "text"]
-Chunker = Literal["none", "transcript", "paragraph"]
+Chunker = Literal["none", "transcript", "paragraph", "sentence", "fixed"]
 CountTokens = Callable[[str], int]
 """Tokens of a text, as the embedding model counts them."""
 SplitSentences = Callable[[str], list[str]]
@@ -51,12 +49,3 @@ class EmbedResult(BaseModel):
     chunker: Chunker
     chunk_count: int = 0
     tokens: int = 0
-
-
-def skip_reason(text: str, source: Source) -> str | None:
-    """Why a text is not embedded, or None. Short speech is still worth finding; a text of a few letters is not."""
-    if looks_binary(text):
-        return "binary"
-    if count_words(text) == 0 or (source == "text" and len(text.strip()) < LEAST_CHARACTERS):
-        return "too-short"
-    return None

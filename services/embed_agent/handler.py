@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from millrace.contracts.events import EmbeddingReady, Event, Segment, ShareCreated, TranscriptReady
 from millrace.errors import Skipped
@@ -14,22 +15,14 @@ from millrace.money import ZERO, MicroUSD
 from millrace.store.blobs import BlobStore
 from millrace.store.transcripts import read_segments
 from millrace.stream.stage import MODEL_OPTION, Plan, Run, StageHandler
-from services.embed_agent.batches import Batch, packed, unpacked
-from services.embed_agent.domain import (
-    EMBEDDING_TYPE,
-    Chunk,
-    Chunker,
-    EmbedResult,
-    Source,
-    SplitSentences,
-    skip_reason,
-)
-from services.embed_agent.paragraphs import paragraph_chunks
+from services.embed_agent.batches import Batch, calls_of, packed, unpacked
+from services.embed_agent.cutting import AUTO, CHUNKER_OPTION, Material, chosen, cut
+from services.embed_agent.domain import EMBEDDING_TYPE, Chunk, Chunker, EmbedResult, Source, SplitSentences
 from services.embed_agent.ports import Vectors, VectorStore
-from services.embed_agent.transcripts import transcript_chunks
+from services.embed_agent.preprocess import Prepared, kind_of, prepared
 
-_CHUNKING = 1
-"""Version of the chunkers: other chunks are other work."""
+_CHUNKING = 2
+"""Version of the chunkers and of the cleaning: other chunks are other work."""
 
 
 Text = TranscriptReady | ShareCreated
@@ -40,43 +33,50 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
     """Embeds transcripts and text shares.
 
     :param split: splits a text into sentences.
+    :param chunker: cuts texts unless a command names another; transcripts keep their times, and are cut by them.
     """
 
     result_type = EmbedResult
     event_type = EmbeddingReady
 
     def __init__(
-        self, models: Models[EmbeddingModel], *, store: VectorStore, blobs: BlobStore, split: SplitSentences
+        self,
+        models: Models[EmbeddingModel],
+        *,
+        store: VectorStore,
+        blobs: BlobStore,
+        split: SplitSentences,
+        chunker: str = AUTO,
     ) -> None:
         self._models = models
         self._store = store
         self._blobs = blobs
         self._split = split
+        self._chunker = chunker
 
     def plan(self, event: Event, options: Mapping[str, str]) -> Plan[Text] | None:
         """Transcripts and texts; shared media comes back as its transcript."""
+        if not isinstance(event, Text) or (isinstance(event, ShareCreated) and event.source_kind != "text"):
+            return None
+        model, ready = self._models.of(options.get(MODEL_OPTION)), _prepared(event)
+        content = ready.text
         if isinstance(event, TranscriptReady):
             # The same words at other times are other chunks; nothing for another reason is another nothing.
             content = event.model_dump_json(include={"text", "segments", "segments_ref", "skipped_reason"})
-        elif isinstance(event, ShareCreated) and event.source_kind == "text":
-            content = event.text or ""
-        else:
-            return None
-        parameters = {"chunker": _chunker(event), "chunking": _CHUNKING}
-        model = self._models.of(options.get(MODEL_OPTION))
+        wanted = options.get(CHUNKER_OPTION, self._chunker if _source(event) == "text" else AUTO)
+        chunker = chosen(wanted, _source(event), ready.text, model.count_tokens)
+        parameters = {"chunker": chunker, "chunking": _CHUNKING, "skipped": ready.reason or ""}
         return Plan(event, content_hash(content), model.name, parameters, model.backend == "local")
 
     def most(self, plan: Plan[Text]) -> MicroUSD:
         """The price of all its words; chunks that overlap can come to somewhat more."""
-        model, text = self._models.of(plan.model), plan.event.text or ""
-        if skip_reason(text, _source(plan.event)):
-            return ZERO
-        return model.tariff.most(model.count_tokens(text))
+        model, ready = self._models.of(plan.model), _prepared(plan.event)
+        return ZERO if ready.reason else model.tariff.most(model.count_tokens(ready.text))
 
     async def work(self, plan: Plan[Text], run: Run) -> EmbedResult:
         """Cut, embed batch by batch what is new, and store before the result says that it can be found."""
         event, model = plan.event, self._models.of(plan.model)
-        chunks = await self._chunks(event, model)
+        chunker, chunks = await self._chunks(plan, model)
         texts = {chunk.content_hash: chunk for chunk in chunks}
         # Work that somebody wants done again buys its vectors again.
         known = {} if plan.generation else await self._store.known(model.name, list(texts))
@@ -84,10 +84,11 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
         call_no = tokens = 0
         # An answer that an earlier attempt has paid for may be about others: what is known has changed since then.
         while missing := [chunk for name, chunk in texts.items() if name not in known and name not in made]:
-            batch = await self._embed(plan, run, call_no, missing[: model.batch_size])
+            call = next(calls_of(missing, texts=model.batch_size, tokens=model.batch_tokens))
+            batch = await self._embed(plan, run, call_no, call)
             made |= unpacked(batch)
             call_no, tokens = call_no + 1, tokens + batch.tokens
-            await run.progress(1 - max(0, len(missing) - model.batch_size) / len(texts))
+            await run.progress(1 - (len(missing) - len(call)) / len(texts))
         await self._store.replace(plan.work_key("embed"), Vectors(EMBEDDING_TYPE, model.name, chunks, made))
         return EmbedResult(
             source=_source(event),
@@ -95,7 +96,7 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
             backend=model.backend,
             model=model.name,
             dimensions=next(iter([*known.values(), *map(len, made.values())])),
-            chunker=_chunker(event),
+            chunker=chunker,
             chunk_count=len(chunks),
             tokens=tokens,
         )
@@ -107,20 +108,21 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
             source=_source(plan.event),
             backend=self._models.of(plan.model).backend,
             model=plan.model,
-            chunker=_chunker(plan.event),
+            chunker=_planned(plan),
         )
 
-    async def _chunks(self, event: Text, model: EmbeddingModel) -> list[Chunk]:
-        text = event.text or ""
+    async def _chunks(self, plan: Plan[Text], model: EmbeddingModel) -> tuple[Chunker, list[Chunk]]:
+        event, chunker, ready = plan.event, _planned(plan), _prepared(plan.event)
         if isinstance(event, TranscriptReady) and event.skipped_reason:
             raise Skipped(event.skipped_reason)
-        if reason := skip_reason(text, _source(event)):
-            raise Skipped(reason)
+        if ready.reason:
+            raise Skipped(ready.reason)
+        segments: list[Segment] = []
+        if isinstance(event, TranscriptReady) and chunker == "transcript":
+            segments = await self._segments(event)
+        material = Material(ready.text, model.count_tokens, self._split, model.text_tokens, segments)
         # In a thread: counting the tokens of a long text takes seconds, and leases are renewed meanwhile.
-        count = model.count_tokens
-        if not isinstance(event, TranscriptReady):
-            return await asyncio.to_thread(paragraph_chunks, text, count, self._split)
-        return await asyncio.to_thread(transcript_chunks, await self._segments(event), count)
+        return await asyncio.to_thread(cut, chunker, material)
 
     async def _segments(self, transcript: TranscriptReady) -> list[Segment]:
         if transcript.segments_ref is not None:
@@ -144,5 +146,10 @@ def _source(event: Text) -> Source:
     return "transcript" if isinstance(event, TranscriptReady) else "text"
 
 
-def _chunker(event: Text) -> Chunker:
-    return "transcript" if isinstance(event, TranscriptReady) else "paragraph"
+def _prepared(event: Text) -> Prepared:
+    content_type = event.content_type if isinstance(event, ShareCreated) else ""
+    return prepared(event.text or "", kind_of(_source(event), content_type))
+
+
+def _planned(plan: Plan[Text]) -> Chunker:
+    return cast(Chunker, plan.parameters["chunker"])

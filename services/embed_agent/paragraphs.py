@@ -7,16 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from services.embed_agent.domain import Chunk, CountTokens, SplitSentences
+from services.embed_agent.sizes import ANY, few
+from services.embed_agent.words import cut_word
 
 FEWEST_TOKENS = 400
 MOST_TOKENS = 600
-MOST_CHUNKS = 30
 
 _HEADER = re.compile(r" {0,3}#{1,6}(\s|$)")
 _FENCE = re.compile(r" {0,3}(```|~~~)")
-_LARGER = 1.25
-# Letters. A word of more than a chunk full of them is cut without counting, which is slow for such words.
-_LONGEST_TOKEN = 20
+_BETWEEN = "\n\n"
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class _Parts:
 
     @property
     def text(self) -> str:
-        return "\n\n".join(self.parts)
+        return _BETWEEN.join(self.parts)
 
 
 @dataclass
@@ -60,24 +59,23 @@ class _Open:
 
     @property
     def text(self) -> str:
-        return "\n\n".join([*self.body.parts, *self.headers.parts])
+        return _BETWEEN.join([*self.body.parts, *self.headers.parts])
 
 
-def paragraph_chunks(text: str, count: CountTokens, split: SplitSentences) -> list[Chunk]:
+def paragraph_chunks(text: str, count: CountTokens, split: SplitSentences, longest: int = ANY) -> list[Chunk]:
     """Chunks of 400 to 600 tokens, in order; no word is lost.
 
     A markdown header starts a chunk where the one before is large enough, and never ends one, unless headers alone
     are a tenth of a chunk. Paragraphs that are larger than a chunk are cut between sentences, and sentences that are,
     between words. A text that would make more than 30 chunks gets larger ones.
+
+    :param longest: most tokens that the model takes; goes before the other limits.
     """
-    # Straight to about the right size: every try reads all of the text.
-    scale = max(1.0, count(text) / (MOST_CHUNKS * FEWEST_TOKENS * _LARGER))
-    fewest, most = int(FEWEST_TOKENS * scale), int(MOST_TOKENS * scale)
-    while True:
-        chunks = list(_pack(text, count, split, fewest, most))
-        if len(chunks) <= MOST_CHUNKS:
-            return [Chunk(chunk, count(chunk)) for chunk in chunks]
-        fewest, most = int(fewest * _LARGER), int(most * _LARGER)
+
+    def cut(most: int) -> list[str]:
+        return list(_pack(text, count, split, most * FEWEST_TOKENS // MOST_TOKENS, most))
+
+    return few(cut, text, count, usual=MOST_TOKENS, longest=longest)
 
 
 def _pack(text: str, count: CountTokens, split: SplitSentences, fewest: int, most: int) -> Iterator[str]:
@@ -122,22 +120,24 @@ def _blocks(text: str) -> Iterator[str]:
 
 def _pieces(block: str, count: CountTokens, split: SplitSentences, most: int) -> Iterator[_Piece]:
     """The block, or parts of it that are at most `most` tokens each."""
-    tokens = count(block)
-    if tokens <= most:
-        yield _Piece(block, tokens, is_header=_HEADER.match(block) is not None)
+    # With the blank line behind it: between one-line paragraphs these lines are most of a chunk.
+    whole = _Piece(block, count(block + _BETWEEN), is_header=_HEADER.match(block) is not None)
+    if whole.tokens <= most:
+        yield whole
         return
-    for sentences in _joined(split(block), count, most):
+    room = most - count(_BETWEEN)
+    for sentences in _joined(split(block), count, room):
         for words in (
-            _joined(re.findall(r"\S+\s*", sentences), count, most) if count(sentences) > most else [sentences]
+            _joined(re.findall(r"\S+\s*", sentences), count, room) if count(sentences) > room else [sentences]
         ):
-            yield from (_Piece(part, count(part)) for part in _cut(words, count, most))
+            yield from (_Piece(part, count(part + _BETWEEN)) for part in cut_word(words, count, room))
 
 
 def _joined(parts: list[str], count: CountTokens, most: int) -> Iterator[str]:
     """Neighbours put together while they are at most `most` tokens."""
     joined, size = "", 0
     for part in parts:
-        tokens = count(part)
+        tokens = count(part.rstrip())
         if joined.strip() and size + tokens > most:
             yield joined.strip()
             joined, size = "", 0
@@ -145,13 +145,3 @@ def _joined(parts: list[str], count: CountTokens, most: int) -> Iterator[str]:
         size += tokens
     if joined.strip():
         yield joined.strip()
-
-
-def _cut(word: str, count: CountTokens, most: int) -> Iterator[str]:
-    """A word that is longer than a chunk, in halves of halves: no language has one, files do."""
-    if len(word) <= most * _LONGEST_TOKEN and (count(word) <= most or len(word) < 2):
-        yield word
-        return
-    middle = len(word) // 2
-    yield from _cut(word[:middle], count, most)
-    yield from _cut(word[middle:], count, most)

@@ -42,7 +42,9 @@ def transcript_chunks(segments: Sequence[Segment], count: CountTokens) -> list[C
 def words_of(segment: Segment) -> Iterator[Word]:
     """Words with times; where a backend gives none, they are spread over the segment by their length."""
     if segment.words:
-        yield from (word for word in segment.words if word.text.strip())
+        for word in segment.words:
+            if text := " ".join(word.text.split()):
+                yield word if text == word.text else word.model_copy(update={"text": text})
         return
     texts = segment.text.split()
     letters = sum(map(len, texts))

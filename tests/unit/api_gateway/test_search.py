@@ -54,6 +54,7 @@ class Model:
     name = "tiny"
     dimensions = 1
     batch_size = 1
+    text_tokens = batch_tokens = 1000
     tariff: Tariff = PerWord()
 
     def __init__(self, error: Exception | None = None) -> None:

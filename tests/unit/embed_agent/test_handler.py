@@ -19,6 +19,7 @@ from millrace.store.transcripts import keep_large
 from millrace.stream.stage import MODEL_OPTION, Finished, Plan, StageHandler
 from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, media_ready, share_created, transcript_ready
+from services.embed_agent.cutting import CHUNKER_OPTION
 from services.embed_agent.domain import EmbedResult
 from services.embed_agent.handler import EmbedHandler, Text
 from services.embed_agent.ports import Vectors
@@ -28,7 +29,8 @@ SENTENCES = [
     for n in range(20)
 ]
 SPEECH = transcript_ready(text=" ".join(s.text for s in SENTENCES), segments=SENTENCES, duration_ms=200_000)
-ARTICLE = share_created(text="# Mills\n\nA mill race is the channel of water that drives a water wheel.")
+SENTENCE = "A mill race is the channel of water that drives a water wheel. "
+ARTICLE = share_created(text="# Mills\n\n" + SENTENCE * 10)
 
 
 class FakeModel:
@@ -36,6 +38,8 @@ class FakeModel:
     name = "fake"
     dimensions = 0
     batch_size = 2
+    text_tokens = 1000
+    batch_tokens = 2000
 
     def __init__(self) -> None:
         self.tariff: Tariff = PerToken(Decimal(10))
@@ -206,7 +210,9 @@ async def test_a_transcript_without_segments_lasts_as_long_as_its_media(bench: B
     ("event", "reason"),
     [
         (share_created(text="abc"), "too-short"),
-        (share_created(text="..." * 10), "too-short"),
+        (share_created(text="... !!! ??? ;;;"), "no-words"),
+        (share_created(text="https://a.example/ https://b.example/"), "mostly-links"),
+        (share_created(text="buy " * 40), "repetitive"),
         (share_created(text="text with\0 a NUL that PostgreSQL refuses"), "binary"),
         (transcript_ready(text="", skipped_reason="no-audio"), "no-audio"),
         (transcript_ready(text=" "), "too-short"),
@@ -283,3 +289,73 @@ def test_media_without_words_for_different_reasons_are_different_work(tmp_path: 
     bench = Bench(tmp_path)
     silent, mute = (transcript_ready(text="", skipped_reason=reason) for reason in ("silent", "no-audio"))
     assert bench.plan(silent).work_key("embed") != bench.plan(mute).work_key("embed")
+
+
+def asked(bench: Bench, event: ShareEvent, chunker: str) -> Plan[Text]:
+    plan = bench.handler.plan(event, {CHUNKER_OPTION: chunker})
+    assert plan is not None
+    return plan
+
+
+async def test_another_chunker_that_a_command_names_is_other_work(bench: Bench) -> None:
+    plans = [asked(bench, ARTICLE, name) for name in ("none", "paragraph", "sentence", "fixed")]
+    assert len({plan.work_key("embed") for plan in plans}) == 4
+    assert asked(bench, ARTICLE, "auto") == plans[1] == bench.plan(ARTICLE), "the one that fits is named all the same"
+    for plan in plans:
+        result = await bench.handler.work(plan, FakeRun())
+        assert result.chunker == plan.parameters["chunker"]
+        assert result.chunk_count == len(bench.store.kept[plan.work_key("embed")].chunks)
+
+
+async def test_a_transcript_can_be_cut_as_a_text_and_has_no_times_then(bench: Bench) -> None:
+    plan = asked(bench, SPEECH, "none")
+    result = await bench.handler.work(plan, bench.run)
+    (chunk,) = bench.store.kept[plan.work_key("embed")].chunks
+    assert (chunk.text, chunk.start_ms, result.source, result.chunker) == (SPEECH.text, None, "transcript", "none")
+
+
+@pytest.mark.parametrize("name", ["transcript", "words"])
+def test_a_chunker_that_cannot_be_used_is_refused(bench: Bench, name: str) -> None:
+    with pytest.raises(Poison, match="chunker"):
+        asked(bench, ARTICLE, name)
+
+
+async def test_the_settings_choose_for_texts_and_a_command_goes_before(bench: Bench) -> None:
+    models = Models[EmbeddingModel](bench.model.name, bench.model)
+    bench.handler = EmbedHandler(
+        models, store=bench.store, blobs=bench.blobs, split=lambda text: [text], chunker="fixed"
+    )
+    assert (await bench.work(ARTICLE)).chunker == "fixed"
+    assert (await bench.work(SPEECH)).chunker == "transcript"
+    assert asked(bench, ARTICLE, "auto").parameters["chunker"] == "paragraph"
+
+
+async def test_a_text_that_the_model_does_not_take_whole_says_how_it_was_cut(bench: Bench) -> None:
+    plan = asked(bench, share_created(text=SENTENCE * 100), "none")
+    bench.model.text_tokens = 500
+    result = await bench.handler.work(plan, bench.run)
+    assert (result.chunker, result.chunk_count) == ("fixed", 3)
+    assert max(len(text.split()) for batch in bench.model.asked for text in batch) <= 500
+
+
+async def test_no_call_has_more_tokens_than_the_model_takes_at_once(bench: Bench) -> None:
+    bench.model.batch_size, bench.model.batch_tokens = 100, 700
+    await bench.handler.work(asked(bench, share_created(text=SENTENCE * 200), "fixed"), bench.run)
+    assert [call.hold <= 7000 for call in bench.run.calls] == [True] * len(bench.model.asked)
+    assert len(bench.model.asked) > 1
+
+
+async def test_what_is_embedded_is_the_cleaned_text(bench: Bench) -> None:
+    event = share_created(text="<p>The   mill &amp; its race</p>\u200b #GateKeeper", content_type="post")
+    await bench.work(event)
+    assert [chunk.text for chunk in bench.kept(event).chunks] == ["The mill & its race\n\nGate Keeper"]
+    same = share_created(text="The mill & its race\n\n#GateKeeper", content_type="tweet")
+    assert bench.plan(same).work_key("embed") == bench.plan(event).work_key("embed")
+
+
+async def test_texts_that_are_equal_once_cleaned_share_no_work_when_one_is_skipped(bench: Bench) -> None:
+    once, spam = share_created(text="Buy it now!"), share_created(text="Buy it now!\n" * 20)
+    assert bench.plan(once).content_hash == bench.plan(spam).content_hash
+    assert bench.plan(once).work_key("embed") != bench.plan(spam).work_key("embed")
+    assert bench.handler.most(bench.plan(spam)) == 0
+    assert bench.handler.most(bench.plan(once)) == 30

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.embed_agent.paragraphs import MOST_CHUNKS, MOST_TOKENS, paragraph_chunks
+from services.embed_agent.paragraphs import MOST_TOKENS, paragraph_chunks
+from services.embed_agent.sizes import MOST_CHUNKS
 
 
 def count(text: str) -> int:

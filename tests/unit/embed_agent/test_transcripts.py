@@ -117,3 +117,9 @@ def test_words_without_times_are_spread_over_their_segment() -> None:
 def test_nothing_said_gives_no_chunks() -> None:
     assert transcript_chunks([], count) == []
     assert transcript_chunks([Segment(start_ms=0, end_ms=10, text="  ")], count) == []
+
+
+def test_words_lose_their_blanks_and_nothing_else() -> None:
+    words = [Word(start_ms=0, end_ms=5, text=" Ask\n"), Word(start_ms=5, end_ms=9, text="&amp; #not.")]
+    segment = Segment(start_ms=0, end_ms=9, text="Ask &amp; #not.", words=words)
+    assert [chunk.text for chunk in transcript_chunks([segment], count)] == ["Ask &amp; #not."]
