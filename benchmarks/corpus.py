@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import sentencex
 from numpy.typing import NDArray
 
 from millrace.models.wordllama import WordLlamaModel
+from millrace.sentences import split_sentences
 from millrace.testing.media import ARTICLE
 
 ROOT: Final = Path(__file__).parents[1]
@@ -52,8 +52,8 @@ def sentences() -> list[str]:
 
 def _sentences(text: str) -> Iterator[str]:
     for paragraph in _MARKUP.sub(" ", text).split("\n\n"):
-        for sentence in sentencex.segment("en", " ".join(paragraph.split())):
-            words = str(sentence).split()
+        for sentence in split_sentences(" ".join(paragraph.split())):
+            words = sentence.split()
             if _FEWEST <= len(words) <= _MOST:
                 yield " ".join(words)
 

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from millrace.models.build import open_embeddings
+from millrace.sentences import split_sentences
 from millrace.stream.connect import Resources
 from services.embed_agent.adapters.pgvector import PgVectorStore
-from services.embed_agent.adapters.sentences import split_sentences
 from services.embed_agent.handler import EmbedHandler
 from services.embed_agent.settings import EmbedSettings
 

@@ -8,10 +8,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from millrace.models.build import open_chats
 from millrace.models.child.pool import open_children
 from millrace.models.choice import Models
+from millrace.sentences import split_sentences
 from millrace.stream.connect import Resources
 from services.summarize_agent.adapters.api import ApiSummarizer
 from services.summarize_agent.adapters.extractive import RECIPE, ExtractiveSummarizer
-from services.summarize_agent.adapters.sentences import split_sentences
 from services.summarize_agent.handler import SummarizeHandler
 from services.summarize_agent.ports import Summarizer
 from services.summarize_agent.settings import SummarizeSettings

@@ -17,9 +17,9 @@ from millrace.models.anthropic_api import AnthropicChat, open_client
 from millrace.models.build import open_chats
 from millrace.models.settings import OPENAI_MODEL, ChatSettings
 from millrace.models.tariffs import PerToken
+from millrace.sentences import split_sentences
 from millrace.testing.run import FakeRun
 from services.summarize_agent.adapters.api import ApiSummarizer
-from services.summarize_agent.adapters.sentences import split_sentences
 from services.summarize_agent.domain import Task
 from services.summarize_agent.map_reduce import MapReduce
 from services.summarize_agent.parts import Limits

@@ -21,9 +21,9 @@ from millrace.models.chat import Chat
 from millrace.models.openai_api import OpenAIEmbeddings, open_client, token_counter
 from millrace.models.question import Wrong
 from millrace.models.tariffs import PerToken
+from millrace.sentences import split_sentences
 from millrace.testing.run import FakeRun
 from services.summarize_agent.adapters.api import ApiSummarizer
-from services.summarize_agent.adapters.sentences import split_sentences
 from services.summarize_agent.domain import Task
 from services.summarize_agent.map_reduce import MapReduce
 from services.summarize_agent.parts import Limits

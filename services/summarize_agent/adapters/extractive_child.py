@@ -11,13 +11,13 @@ import time
 from collections.abc import Mapping
 
 import numpy as np
-import sentencex
 import yake
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from millrace.models.child.program import Answer, Tell, Work
 from millrace.models.wordllama import WordLlamaModel
+from millrace.sentences import split_sentences
 from millrace.text import count_words
 from services.summarize_agent.adapters.extractive import Chosen, Text
 from services.summarize_agent.domain import Summary
@@ -61,7 +61,7 @@ def _sentences(text: str, language: str) -> list[str]:
     """Sentences that can stand alone, at most 2000 from all over the text; the text itself when there is none."""
     # A markdown header is no sentence, nor is its mark a part of the next one.
     plain = re.sub(r"^ {0,3}#{1,6} .*$", "", text, flags=re.MULTILINE)
-    found = (" ".join(sentence.split()) for sentence in sentencex.segment(language, plain))
+    found = (" ".join(sentence.split()) for sentence in split_sentences(plain, language))
     sentences = [sentence for sentence in found if count_words(sentence) >= _FEWEST_WORDS]
     step = -(-len(sentences) // _MOST_SENTENCES) or 1
     return sentences[::step] or [" ".join(text.split())]

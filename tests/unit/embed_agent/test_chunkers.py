@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from millrace.contracts.events import Segment
 from millrace.models.child.pool import ChildPool
 from millrace.models.wordllama import WordLlamaChildren
-from services.embed_agent.adapters.sentences import split_sentences
+from millrace.sentences import split_sentences
 from services.embed_agent.cutting import CHUNKERS, Material, cut
 from services.embed_agent.domain import Chunk, Chunker, CountTokens
 from services.embed_agent.fixed import OVERLAP, WINDOW_TOKENS, fixed_chunks

@@ -11,10 +11,10 @@ from millrace.models.choice import Models
 from millrace.models.port import Paid
 from millrace.models.question import Wrong
 from millrace.money import MicroUSD
+from millrace.sentences import split_sentences
 from millrace.stream.stage import MODEL_OPTION, Finished, Plan, StageHandler
 from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, media_ready, share_created, transcript_ready
-from services.summarize_agent.adapters.sentences import split_sentences
 from services.summarize_agent.complexity import Complexity
 from services.summarize_agent.domain import Answer, Backend, SummarizeResult, Summary, Task
 from services.summarize_agent.handler import SummarizeHandler, Text

@@ -10,8 +10,8 @@ from millrace.errors import Poison, UnknownOutcome
 from millrace.models.port import Paid
 from millrace.models.question import AGAIN_TOKENS
 from millrace.money import MicroUSD
+from millrace.sentences import split_sentences
 from millrace.testing.run import FakeRun
-from services.summarize_agent.adapters.sentences import split_sentences
 from services.summarize_agent.domain import Answer, Backend, Summary, Task
 from services.summarize_agent.map_reduce import MapReduce, Whole
 from services.summarize_agent.parts import MOST_PARTS, TRIES, Limits

@@ -4,7 +4,7 @@ from itertools import pairwise, product
 
 import pytest
 
-from services.summarize_agent.adapters.sentences import split_sentences
+from millrace.sentences import split_sentences
 from services.summarize_agent.domain import Cut, Summary
 from services.summarize_agent.parts import (
     BETWEEN,
