@@ -111,7 +111,14 @@ def units_of(answer: httpx.Response) -> int:
     return int(answer.json()["units"])
 
 
-async def pay(client: LedgerClient, http: httpx.AsyncClient, url: str, request_id: str, hold_s: float) -> bool:
+async def pay(
+    client: LedgerClient,
+    http: httpx.AsyncClient,
+    url: str,
+    request_id: str,
+    hold_s: float,
+    patience_s: float = PATIENCE_S,
+) -> bool:
     """One call, as an honest caller makes it; whether it was granted."""
     granted = await client.reserve(
         RequestId(request_id), account=ACCOUNT, scope=SCOPE, amount=HOLD, hold_for=timedelta(seconds=hold_s)
@@ -120,7 +127,7 @@ async def pay(client: LedgerClient, http: httpx.AsyncClient, url: str, request_i
         return False
     try:
         # What runs out is the caller's patience: the call inside is cancelled.
-        async with asyncio.timeout(PATIENCE_S), granted as hold:
+        async with asyncio.timeout(patience_s), granted as hold:
             answer = await http.post(url, json={"id": request_id})
             hold.settle(cost_of(units_of(answer), PRICE))
     except (Retryable, TimeoutError, httpx.TransportError):
