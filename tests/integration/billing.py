@@ -117,6 +117,7 @@ async def pay(
     url: str,
     request_id: str,
     hold_s: float,
+    *,
     patience_s: float = PATIENCE_S,
 ) -> bool:
     """One call, as an honest caller makes it; whether it was granted."""
