@@ -16,6 +16,7 @@ from millrace.cli.exits import one_sentence
 from millrace.cli.since import HELP, since_option
 from millrace.contracts.events import SourceKind
 from millrace.contracts.search_api import SearchAnswer, SearchHit, SearchMode
+from millrace.contracts.share_api import ContentType
 
 
 def search(
@@ -24,7 +25,7 @@ def search(
     limit: Annotated[int, typer.Option(min=1, max=100, help="Hits at most")] = 10,
     mode: Annotated[SearchMode, typer.Option(help="By meaning, by words, or both")] = "hybrid",
     kind: Annotated[SourceKind | None, typer.Option(help="Only what was shared as this")] = None,
-    content_type: Annotated[str | None, typer.Option("--type", help="Only this type: video, text/html")] = None,
+    content_type: Annotated[ContentType | None, typer.Option("--type", help="Only this type of content")] = None,
     since: Annotated[str | None, typer.Option(help=f"Only what was shared from then on: {HELP}")] = None,
     until: Annotated[str | None, typer.Option(help=f"Only what was shared before: {HELP}")] = None,
     language: Annotated[str | None, typer.Option(help="Only in this language: en, de")] = None,

@@ -3,6 +3,7 @@
 RequestRefused
 ├── BadRequest    422: it can be read, but makes no sense
 ├── Unknown       422: it names a stage, or a scope of budgets, that there is not
+├── TooWide       422: a search that would take too long
 ├── Unreadable    400: it cannot be read at all
 ├── WrongType     415: neither JSON nor a form
 ├── TooLarge      413
@@ -39,6 +40,13 @@ class Unknown(RequestRefused):
 
     status = 422
     title = "Not a name that is known here"
+
+
+class TooWide(RequestRefused):
+    """A search of so much takes longer than anybody waits."""
+
+    status = 422
+    title = "Too much to search"
 
 
 class Unreadable(RequestRefused):

@@ -10,7 +10,7 @@ from datetime import datetime
 class Filters:
     """Shares that are searched; None for no limit.
 
-    `kind` is the source kind, `content_type` the MIME type or its first half, `since` and `until` (not included) are
+    `kind` is the source kind, `content_type` what it is: video, article, `since` and `until` (not included) are
     about when something was shared, `language` is a BCP 47 tag, of which the first part counts.
     """
 
@@ -29,7 +29,7 @@ class Filters:
         """
         conditions = {
             "s.source_kind = {}": self.kind,
-            "(s.content_type = {0} OR s.content_type LIKE {0} || '/%')": self.content_type,
+            "s.content_type = {}": self.content_type,
             "s.created_at >= {}": self.since,
             "s.created_at < {}": self.until,
             _LANGUAGE: self.language,

@@ -9,7 +9,8 @@ from typing import Final
 
 import asyncpg
 
-from millrace.store.vectors import MOST_DIMENSIONS, literal
+from millrace.errors import MillraceError
+from millrace.store.vectors import MOST_DIMENSIONS, halfvec, literal
 from services.api_gateway.filters import Filters
 from services.api_gateway.terms import Frequencies, Wanted, wanted
 
@@ -18,7 +19,7 @@ SEARCH_SETTINGS: Final = {
     # others it walks the index and goes on until enough of what it finds may be seen.
     "plan_cache_mode": "force_custom_plan",
     "hnsw.iterative_scan": "relaxed_order",
-    "hnsw.ef_search": "100",
+    "hnsw.ef_search": "160",
     # A look that leads through all of a table is no search any more.
     "statement_timeout": "10s",
 }
@@ -32,6 +33,7 @@ _SEEN = """
   JOIN shares s ON s.share_id = j.share_id AND s.owner = $1
 """
 _MORE = 2  # rows for each passage that is asked for: some have the same words as others of their share
+_MOST_LOOKED_AT = 4  # times the candidates: of those that say the same in one share, one is ranked
 
 _BY_MEANING = """
 SELECT {columns}, 1 - (e.embedding::halfvec({dimensions}) <=> $2::text::halfvec({dimensions})) AS rank
@@ -41,22 +43,29 @@ SELECT {columns}, 1 - (e.embedding::halfvec({dimensions}) <=> $2::text::halfvec(
 """
 # The same of all that may be seen, one by one: for vectors that no index takes, and where its walk ended too early.
 _ONE_BY_ONE = """
-SELECT {columns}, 1 - (e.embedding <=> $2::text::halfvec) AS rank
-  FROM chunks c JOIN embeddings e ON c.model = e.model AND c.content_hash = e.content_hash {seen}
- WHERE e.model = {model} AND e.dimensions = {dimensions} {filters}
+SELECT * FROM (
+  SELECT DISTINCT ON (s.share_id, c.content_hash) {columns}, 1 - (e.embedding <=> $2::text::halfvec) AS rank
+    FROM chunks c JOIN embeddings e ON c.model = e.model AND c.content_hash = e.content_hash {seen}
+   WHERE e.model = {model} AND e.dimensions = {dimensions} {filters}
+   ORDER BY s.share_id, c.content_hash, c.chunk_no
+) AS passages
+ WHERE rank > 0 AND rank < 'NaN'  -- which PostgreSQL sorts above every number
  ORDER BY rank DESC LIMIT $3
 """
 # Chosen by the rarest words, ranked by all of them: a word counts more the rarer it is, less the more often it was
 # said before, and less in a longer passage, as in BM25.
 _BY_WORDS = """
-WITH found AS MATERIALIZED (
-  SELECT {columns}, c.words FROM chunks c {seen} WHERE c.words @@ $2::text::tsquery {filters} LIMIT $6
+WITH matching AS MATERIALIZED (
+  SELECT {columns}, c.words FROM chunks c {seen} WHERE c.words @@ $2::text::tsquery {filters} LIMIT $6 * {more}
+), found AS MATERIALIZED (
+  SELECT DISTINCT ON (share_id, content_hash) * FROM matching LIMIT $6
 ), terms AS MATERIALIZED (
   SELECT term::tsquery, weight FROM unnest($3::text[], $4::float8[]) AS asked (term, weight)
 )
 SELECT share_id, title, url, content_hash, text, start_ms, end_ms, rank
   FROM found CROSS JOIN LATERAL (
-         SELECT sum(weight * ts_rank(words, term, 1)) AS rank, sum(weight) FILTER (WHERE words @@ term) AS worth
+         SELECT coalesce(sum(weight * ts_rank(words, term, 1)), 0) AS rank,
+                coalesce(sum(weight) FILTER (WHERE words @@ term), 0) AS worth
            FROM terms
        ) AS ranked
  WHERE worth >= $7 ORDER BY rank DESC, share_id, content_hash LIMIT $5
@@ -95,6 +104,10 @@ class Passage:
         return self.share_id, self.content_hash
 
 
+class TookTooLong(MillraceError):
+    """PostgreSQL has ended a search at its time limit."""
+
+
 class Passages:
     """Reads chunks for one owner at a time.
 
@@ -109,18 +122,22 @@ class Passages:
     async def by_meaning(
         self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
     ) -> list[Passage]:
-        """The nearest chunks that this model embedded, nearest first; none at a right angle or beyond."""
-        numbers = f"[{','.join(f'{number:.6g}' for number in vector)}]"
+        """The nearest chunks that this model embedded, nearest first; none at a right angle or beyond.
+
+        :raises TookTooLong: and `by_words`, too.
+        """
+        numbers = halfvec(vector)
         chosen, values = filters.sql(first=4)
         sizes = {"dimensions": len(vector), "model": literal(model), "filters": chosen}
-        found: list[asyncpg.Record] = []
+        found: list[Passage] = []
         if len(vector) <= MOST_DIMENSIONS:
             sql = _BY_MEANING.format(columns=_COLUMNS, seen=_SEEN, **sizes)
-            found = await self._pool.fetch(sql, owner, numbers, limit * _MORE, *values)
+            rows = await self._rows(sql, owner, numbers, limit * _MORE, *values)
+            found = [one for one in _once(rows) if one.rank > 0][:limit]
         if len(found) < limit:
             sql = _ONE_BY_ONE.format(columns=_COLUMNS, seen=_SEEN, **sizes)
-            found = await self._pool.fetch(sql, owner, numbers, limit * _MORE, *values)
-        return _once(found, limit)
+            found = _once(await self._rows(sql, owner, numbers, limit, *values))
+        return found
 
     async def by_words(
         self, owner: str, query: str, limit: int, filters: Filters, *, least_share: float
@@ -135,17 +152,23 @@ class Passages:
         if words is None:
             return []
         chosen, values = filters.sql(first=8)
-        sql = _BY_WORDS.format(columns=_COLUMNS, seen=_SEEN, filters=chosen)
+        sql = _BY_WORDS.format(columns=_COLUMNS, seen=_SEEN, filters=chosen, more=_MOST_LOOKED_AT)
         terms, weights = list(words.weights), list(words.weights.values())
-        bounds = limit * _MORE, words.most, words.least
-        found = await self._pool.fetch(sql, owner, words.query, terms, weights, *bounds, *values)
-        return _once(found, limit)
+        bounds = limit, words.most, words.least
+        found = await self._rows(sql, owner, words.query, terms, weights, *bounds, *values)
+        return _once(found)
+
+    async def _rows(self, sql: str, *values: object) -> list[asyncpg.Record]:
+        try:
+            return await self._pool.fetch(sql, *values)
+        except asyncpg.QueryCanceledError as exc:
+            raise TookTooLong("PostgreSQL has ended a search at its time limit") from exc
 
     async def _wanted(self, query: str, least_share: float) -> Wanted | None:
         asked = await self._pool.fetchrow(_LEXEMES, query)
         if asked is None:
             raise AssertionError("a SELECT without FROM has a row")
-        return wanted(asked["asked"], asked["lexemes"], await self._common(), least_share=least_share)
+        return wanted(query, asked["asked"], asked["lexemes"], await self._common(), least_share=least_share)
 
     async def _common(self) -> Frequencies:
         if self._read_at is None or time.monotonic() - self._read_at > _FREQUENCIES_S:
@@ -158,10 +181,9 @@ class Passages:
         return self._frequencies
 
 
-def _once(found: Sequence[asyncpg.Record], limit: int) -> list[Passage]:
+def _once(rows: Sequence[asyncpg.Record]) -> list[Passage]:
     """Best first, each passage of a share once. The index gives its neighbours nearly in order."""
     passages: dict[tuple[str, str], Passage] = {}
-    for row in sorted(found, key=lambda row: (-row["rank"], row["share_id"], row["content_hash"])):
-        if 0 < row["rank"] < float("inf"):  # the cosine of a vector without a direction is no number
-            passages.setdefault((row["share_id"], row["content_hash"]), Passage(**dict(row)))
-    return list(passages.values())[:limit]
+    for row in sorted(rows, key=lambda row: (-row["rank"], row["share_id"], row["content_hash"])):
+        passages.setdefault((row["share_id"], row["content_hash"]), Passage(**dict(row)))
+    return list(passages.values())

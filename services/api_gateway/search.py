@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 from millrace.contracts.search_api import MatchedBy, SearchAnswer, SearchHit, SearchMode
 from millrace.errors import MillraceError, Poison, Refusal, Retryable, Unavailable
@@ -15,8 +15,9 @@ from millrace.ids import RequestId
 from millrace.ledger.port import Ledger
 from millrace.models.port import EmbeddingModel
 from millrace.money import format_usd
+from services.api_gateway.errors import TooWide
 from services.api_gateway.filters import EVERYTHING, Filters
-from services.api_gateway.passages import Passage
+from services.api_gateway.passages import Passage, TookTooLong
 from services.api_gateway.ranking import fuse, snippet
 from services.api_gateway.terms import LEAST_SHARE
 
@@ -24,6 +25,7 @@ SCOPE = "search"
 _HOLD_FOR = timedelta(minutes=6)  # the embedding call's own limit of one minute, and five for settling
 _DEPTH = 5  # each ranking is read this many times deeper than the answer, so that fusion has something to weigh
 _SHALLOWEST = 50
+_BY: Final[Mapping[MatchedBy, str]] = {"semantic": "meaning", "keyword": "words"}
 
 
 class PassageStore(Protocol):
@@ -79,7 +81,10 @@ class Search:
         mode: SearchMode,
         filters: Filters = EVERYTHING,
     ) -> SearchAnswer:
-        """The best `limit` passages that `owner` may see; `account` pays for the query's embedding."""
+        """The best `limit` passages that `owner` may see; `account` pays for the query's embedding.
+
+        :raises TooWide: it would take too long.
+        """
         depth = max(limit * _DEPTH, _SHALLOWEST)
         vector: Sequence[float] | None = None
         note: str | None = None
@@ -94,8 +99,13 @@ class Search:
         if mode != "semantic":
             least = 0.0 if vector is None else LEAST_SHARE
             rankings["keyword"] = self._passages.by_words(owner, query, depth, filters, least_share=least)
-        found = dict(zip(rankings, await asyncio.gather(*rankings.values()), strict=True))
-        return SearchAnswer(query=query, mode=mode, note=note, hits=_hits(found, query)[:limit])
+        found = dict(zip(rankings, await asyncio.gather(*map(_in_time, rankings.values())), strict=True))
+        if late := [name for name, ranking in found.items() if ranking is None]:
+            if len(late) == len(found):
+                raise TooWide("The search took too long; narrow it by a filter, or use fewer words.")
+            note = " ".join(filter(None, [note, f"What would be found by {_BY[late[0]]} took too long."]))
+        rankings_in_time = {name: ranking for name, ranking in found.items() if ranking is not None}
+        return SearchAnswer(query=query, mode=mode, note=note, hits=_hits(rankings_in_time, query)[:limit])
 
     async def _vector(self, query: str, account: str) -> tuple[Sequence[float], str | None]:
         """The query's vector, and what there is to say about its price."""
@@ -126,6 +136,13 @@ class Search:
         if not any(vector) or not all(map(math.isfinite, vector)):
             raise _NoVector("The query means nothing to the embedding model.")
         return vector, None if decision.warning is None else f"The query's embedding is {decision.warning}."
+
+
+async def _in_time(ranking: Awaitable[list[Passage]]) -> list[Passage] | None:
+    try:
+        return await ranking
+    except TookTooLong:
+        return None
 
 
 class _NoVector(MillraceError):

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 MOST_CANDIDATES = 500
 """Passages that are ranked: some milliseconds."""
 _MOST_TERMS = 16  # of a question; the rarest say what it is about
-_SYNTAX = ("!", "<->", " | ")
+# Of a query as PostgreSQL reads it. A phrase is no sign of it: hyphens and apostrophes make one of a word.
+_SYNTAX = ("!", " | ")
+_QUOTE = '"'
 LEAST_SHARE = 0.4
 """Of the worth of a query's words that a passage must have to stand beside what was found by meaning.
 
@@ -48,12 +50,15 @@ class Wanted:
     most: int = MOST_CANDIDATES
 
 
-def wanted(asked: str, lexemes: Sequence[str], common: Frequencies, *, least_share: float) -> Wanted | None:
+def wanted(
+    query: str, asked: str, lexemes: Sequence[str], common: Frequencies, *, least_share: float
+) -> Wanted | None:
     """What to look for; None when the query has no word.
 
     A query that is nothing but words is answered by passages with some of them: chosen by its rarest, together no
     more than can be ranked. One that says more by its syntax means what it says.
 
+    :param query: as it was typed.
     :param asked: the query as PostgreSQL reads it (`websearch_to_tsquery`).
     :param lexemes: its words.
     :param least_share: of the worth of all words that a passage must have.
@@ -64,7 +69,7 @@ def wanted(asked: str, lexemes: Sequence[str], common: Frequencies, *, least_sha
     # BM25's weight of a word, by shares of passages (Robertson, Zaragoza: The Probabilistic Relevance Framework,
     # 2009).
     weights = {quoted(word): math.log(1 + 1 / common.of(word)) for word in rarest}
-    if any(sign in asked for sign in _SYNTAX):
+    if _QUOTE in query or any(sign in asked for sign in _SYNTAX):
         return Wanted(asked, weights)
     least = least_share * math.fsum(weights.values())
     rest, expected, chosen = math.fsum(weights.values()), 0.0, list[str]()
@@ -75,7 +80,7 @@ def wanted(asked: str, lexemes: Sequence[str], common: Frequencies, *, least_sha
             break
         chosen.append(quoted(word))
         rest -= weights[quoted(word)]
-    if common.expected(rarest[0]) > MOST_CANDIDATES:
+    if rarest[0] in common.shares and common.expected(rarest[0]) > MOST_CANDIDATES:
         return Wanted(" & ".join(weights), weights)  # common words alone: those that stand together
     return Wanted(" | ".join(chosen), weights, least)
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from millrace.models.build import open_embeddings
 from millrace.sentences import split_sentences
+from millrace.store.vectors import keeping_indexes
 from millrace.stream.connect import Resources
 from services.embed_agent.adapters.pgvector import PgVectorStore
 from services.embed_agent.handler import EmbedHandler
@@ -20,7 +21,10 @@ async def build_handler(settings: EmbedSettings, resources: Resources) -> AsyncI
     :raises ConfigurationError: nobody knows what the model costs.
     """
     settings.check_local(by_api=settings.embeds_by_api)
-    async with open_embeddings(settings, settings.care) as models:
+    async with (
+        open_embeddings(settings, settings.care) as models,
+        keeping_indexes(settings.postgres.get_secret_value()),
+    ):
         yield EmbedHandler(
             models,
             store=PgVectorStore(resources.database),

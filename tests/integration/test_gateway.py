@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -472,6 +472,58 @@ async def test_a_chunk_without_meaning_is_not_nearest_to_everything(gateway: Gat
     sql = "UPDATE embeddings SET embedding = $2::text::halfvec WHERE content_hash = md5($1)"
     await gateway.pool.execute(sql, SPEECH[1], nothing)
     assert [hit.text for hit in (await search(gateway, "country", mode="semantic")).hits] == [SPEECH[0]]
+
+
+async def test_what_is_said_again_and_again_hides_nothing_else(gateway: Gateway) -> None:
+    again, once = await share_text(gateway, "Again"), await share_text(gateway, "Once")
+    await add_chunks(gateway, again, ["thanks for watching this answer"] * 600)
+    await add_chunks(gateway, once, ["an answer that is given once"])
+    for mode in ("semantic", "keyword"):
+        found = [hit.share_id for hit in (await search(gateway, "answer", mode=mode)).hits]
+        assert sorted(found) == sorted([again, once]), mode
+
+
+async def test_chunks_without_meaning_push_nothing_out(gateway: Gateway) -> None:
+    await add_chunks(gateway, await share_text(gateway), [f"{SPEECH[1]} {n}" for n in range(120)])
+    nothing = f"[{','.join('0' * 256)}]"
+    sql = (
+        "UPDATE embeddings e SET embedding = $1::text::halfvec FROM chunks c "
+        "WHERE c.content_hash = e.content_hash AND c.text LIKE $2"
+    )
+    await gateway.pool.execute(sql, nothing, f"{SPEECH[1]} %")
+    await add_chunks(gateway, await share_text(gateway, "With"), SPEECH[:1])
+    assert [hit.text for hit in (await search(gateway, "country", mode="semantic")).hits] == [SPEECH[0]]
+
+
+async def test_hyphens_and_apostrophes_ask_for_no_phrase(gateway: Gateway) -> None:
+    await add_chunks(gateway, await share_text(gateway), SPEECH)
+    for question in ("what's my country-wide duty", "don't ask the country"):
+        assert (await search(gateway, question, mode="keyword")).hits[0].text == SPEECH[0], question
+
+
+async def test_filters_leave_what_they_say(gateway: Gateway) -> None:
+    english, german = await share_text(gateway, "One"), await share_text(gateway, "Two")
+    for share_id in (english, german):
+        await add_chunks(gateway, share_id, SPEECH)
+    await gateway.pool.execute("UPDATE shares SET language = 'de-AT' WHERE share_id = $1", german)
+    await gateway.pool.execute(
+        "UPDATE shares SET created_at = now() - interval '3 days' WHERE share_id = $1", english
+    )
+    day = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    for filters, left in (
+        ({"language": "de"}, {german}),
+        ({"language": "fr"}, set[str]()),
+        ({"since": day}, {german}),
+        ({"until": day}, {english}),
+        ({"share": english}, {english}),
+        ({"kind": "upload"}, set[str]()),
+        ({"content_type": "article"}, {english, german}),
+        ({"content_type": "video"}, set[str]()),
+        ({"category": "science"}, set[str]()),
+    ):
+        for mode in ("hybrid", "keyword"):
+            answer = await search(gateway, "country", mode=mode, **filters)
+            assert {hit.share_id for hit in answer.hits} == left, (filters, mode)
 
 
 async def test_a_denied_search_goes_by_words_and_says_so(gateway: Gateway) -> None:

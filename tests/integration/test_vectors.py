@@ -14,6 +14,7 @@ from millrace.ids import WorkKey
 from millrace.store.database import Database
 from millrace.store.migrate import migrate
 from millrace.store.pool import open_pool
+from millrace.store.vectors import ensure_index, index_name, keeping_indexes
 from services.embed_agent.adapters.pgvector import PgVectorStore
 from services.embed_agent.domain import Chunk
 from services.embed_agent.ports import Vectors
@@ -113,3 +114,39 @@ async def _until_blocked(connection: asyncpg.Connection[asyncpg.Record]) -> None
 
 async def _end_blocked(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     await connection.execute(f"SELECT pg_terminate_backend(pid) {_BLOCKED}")
+
+
+async def test_a_models_vectors_are_indexed_beside_other_work(empty_database: str) -> None:
+    await asyncio.to_thread(migrate, empty_database)
+    async with open_pool(empty_database) as pool:
+        await pool.execute("INSERT INTO work (work_key, stage) VALUES ('embed:1', 'embed')")
+        name = index_name("fake", 2)
+        valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)"
+        async with keeping_indexes(empty_database, every_s=0.2):
+            await PgVectorStore(Database(pool)).replace(WorkKey("embed:1"), vectors("one", "two"))
+            await eventually(lambda: pool.fetchval(valid, name), "the index")
+
+
+async def test_an_index_that_was_cut_off_is_made_anew(empty_database: str) -> None:
+    await asyncio.to_thread(migrate, empty_database)
+    async with open_pool(empty_database) as pool, pool.acquire() as connection:
+        name = index_name("fake", 2)
+        # What a CREATE INDEX CONCURRENTLY leaves that waits for somebody, and is ended.
+        await connection.execute("INSERT INTO work (work_key, stage) VALUES ('embed:1', 'embed')")
+        await PgVectorStore(Database(pool)).replace(WorkKey("embed:1"), vectors("one", "two"))
+        other = await asyncpg.connect(empty_database)
+        try:
+            await other.execute("BEGIN")
+            await other.execute("UPDATE embeddings SET dimensions = 2")
+            making = asyncio.create_task(ensure_index(connection, "fake", 2))
+            await eventually(
+                lambda: pool.fetchval("SELECT to_regclass($1) IS NOT NULL", name), "the index to be begun"
+            )
+            making.cancel()
+            await asyncio.wait([making])
+        finally:
+            await other.close()
+        state = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)"
+        assert await pool.fetchval(state, name) is False
+        async with keeping_indexes(empty_database, every_s=0.2):
+            await eventually(lambda: pool.fetchval(state, name), "a whole index")

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime
 
 from millrace.contracts.events import DEFAULT_ACCOUNT, SourceKind
 from millrace.contracts.search_api import SearchAnswer, SearchMode
+from millrace.contracts.share_api import ContentType
 from millrace.text import has_nul
 from services.api_gateway.errors import BadRequest
 from services.api_gateway.filters import Filters
@@ -16,16 +17,13 @@ from services.api_gateway.resources import Parts
 
 router = APIRouter(tags=["search"])
 
-_MEDIA_TYPE = r"^[a-z]+(/[a-z0-9][a-z0-9.+-]{0,100})?$"
 _LANGUAGE = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$"
 
 
 def _filters(
     *,
     kind: Annotated[SourceKind | None, Query(description="Only what was shared as url, upload or text")] = None,
-    content_type: Annotated[
-        str | None, Query(pattern=_MEDIA_TYPE, description="Only this type, or this half of types: video, text/html")
-    ] = None,
+    content_type: Annotated[ContentType | None, Query(description="Only this type of content")] = None,
     since: Annotated[AwareDatetime | None, Query(description="Only what was shared from then on")] = None,
     until: Annotated[AwareDatetime | None, Query(description="Only what was shared before")] = None,
     language: Annotated[str | None, Query(pattern=_LANGUAGE, description="Only in this language: en, de")] = None,

@@ -14,8 +14,9 @@ from millrace.ledger.port import Granted
 from millrace.models.port import Backend, Embedded, Tariff, Use
 from millrace.money import MicroUSD
 from millrace.testing.ledger import Asked, FakeLedger
+from services.api_gateway.errors import TooWide
 from services.api_gateway.filters import Filters
-from services.api_gateway.passages import Passage
+from services.api_gateway.passages import Passage, TookTooLong
 from services.api_gateway.search import Search
 
 REQUEST = RequestId("search-1")
@@ -29,15 +30,22 @@ def passage(name: str, rank: float = 0.5) -> Passage:
 
 
 class Passages:
+    def __init__(self, *, late: Sequence[str] = ()) -> None:
+        self.late = late
+
     async def by_meaning(
         self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
     ) -> list[Passage]:
+        if "meaning" in self.late:
+            raise TookTooLong
         assert (owner, model, vector) == ("local", "tiny", [1.0])
         return [passage("both", 0.9), passage("meant", 0.4)]
 
     async def by_words(
         self, owner: str, query: str, limit: int, filters: Filters, *, least_share: float
     ) -> list[Passage]:
+        if "words" in self.late:
+            raise TookTooLong
         return [passage("said"), passage("both")]
 
 
@@ -163,3 +171,15 @@ async def test_above_a_cap_that_only_warns_the_search_goes_on_and_says_so() -> N
         ["both", "said", "meant"],
     )
     assert ledger.told == [("reserve", 200), ("settle", 120)]
+
+
+@pytest.mark.parametrize(("late", "left"), [("meaning", ["said", "both"]), ("words", ["both", "meant"])])
+async def test_what_takes_too_long_is_left_out_and_said(late: str, left: list[str]) -> None:
+    search = Search(Passages(late=[late]), Model(), FakeLedger(), lambda: REQUEST)
+    assert await ask(search) == ("hybrid", f"What would be found by {late} took too long.", left)
+
+
+async def test_a_search_that_takes_too_long_in_every_way_says_what_to_do() -> None:
+    search = Search(Passages(late=["meaning", "words"]), Model(), FakeLedger(), lambda: REQUEST)
+    with pytest.raises(TooWide, match="narrow it by a filter"):
+        await ask(search)

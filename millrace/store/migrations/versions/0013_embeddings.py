@@ -6,6 +6,9 @@ revision = "0013"
 down_revision = "0012"
 
 UPGRADE = """
+-- No agent of the version before writes meanwhile.
+LOCK TABLE chunks IN SHARE ROW EXCLUSIVE MODE;
+
 -- What a model has made of a text, whoever shares it: bought once. Of length 1, as half floats: half the space, and
 -- the same neighbours.
 CREATE TABLE embeddings (
@@ -19,9 +22,18 @@ CREATE TABLE embeddings (
 -- Beside the row's other columns as far as it fits, so that a scan reads no second table.
 ALTER TABLE embeddings ALTER COLUMN embedding SET STORAGE MAIN;
 
+-- What there are indexes of.
+CREATE TABLE embedding_models (
+    model      text NOT NULL,
+    dimensions integer NOT NULL,
+    PRIMARY KEY (model, dimensions)
+);
+
 INSERT INTO embeddings (model, content_hash, dimensions, embedding)
 SELECT DISTINCT ON (model, content_hash) model, content_hash, vector_dims(embedding), l2_normalize(embedding)::halfvec
   FROM chunks;
+
+INSERT INTO embedding_models SELECT DISTINCT model, dimensions FROM embeddings;
 
 ALTER TABLE chunks
     DROP COLUMN embedding,
