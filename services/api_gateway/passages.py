@@ -19,7 +19,7 @@ SEARCH_SETTINGS: Final = {
     # others it walks the index and goes on until enough of what it finds may be seen.
     "plan_cache_mode": "force_custom_plan",
     "hnsw.iterative_scan": "relaxed_order",
-    "hnsw.ef_search": "160",
+    "hnsw.ef_search": "120",
     # A look that leads through all of a table is no search any more.
     "statement_timeout": "10s",
 }
