@@ -507,7 +507,7 @@ MUTANTS: Final = (
     Mutant(
         "silence-is-refunded",
         "millrace/models/openai_api.py",
-        "if type(exc.__cause__).__name__ in NEVER_SENT:",
+        "if why in NEVER_SENT:",
         "if exc.__cause__ is not None:",
         (f"{I}/test_openai_api.py",),
         "a request that was sent and not answered is given back",

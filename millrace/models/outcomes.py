@@ -40,14 +40,14 @@ def of_status(status: int, retry_after: str | None, *, model: str, key: str) -> 
     return Poison(f"the API of {model} refuses this request (HTTP {status})")
 
 
-def unreachable(model: str) -> Retryable:
-    """Nobody was asked."""
-    return Retryable(f"the API of {model} cannot be reached: is its base URL right?")
+def unreachable(model: str, why: str) -> Retryable:
+    """Nobody was asked; `why` is the type of what went wrong."""
+    return Retryable(f"the API of {model} cannot be reached ({why}): is its base URL right?")
 
 
-def silent(model: str) -> UnknownOutcome:
-    """It was asked, and its answer did not come."""
-    return UnknownOutcome(f"the API of {model} was asked and did not answer in time")
+def silent(model: str, why: str) -> UnknownOutcome:
+    """It was asked, and its answer did not come; `why` as above."""
+    return UnknownOutcome(f"the API of {model} was asked and did not answer in time ({why})")
 
 
 def unreadable(model: str) -> UnknownOutcome:

@@ -20,7 +20,8 @@ class SummarizeSettings(StageSettings, ChatSettings, ChildSettings):
 
     llm_backend: Literal["auto", "extractive", "api"] = Field(
         default="auto",
-        description="auto: api when the provider's key or MILLRACE_LLM_BASE_URL is set, otherwise extractive",
+        description="auto: api when the provider's key or MILLRACE_LLM_BASE_URL is set, otherwise extractive; "
+        "api, too, when MILLRACE_LLM_PROVIDER is anthropic",
     )
     summarize_price_per_second: Decimal = Field(
         default=Decimal(0), ge=0, description="US dollars a second of the local model's work"
@@ -63,5 +64,6 @@ class SummarizeSettings(StageSettings, ChatSettings, ChildSettings):
     def summarizes_by_api(self) -> bool:
         """Whether an API is asked, or this machine chooses sentences."""
         if self.llm_backend == "auto":
-            return self.has_llm
+            # Who names a provider besides the default one wants it asked: without its key it is refused at the start.
+            return self.has_llm or self.llm_provider == "anthropic"
         return self.llm_backend == "api"

@@ -50,8 +50,10 @@ def test_json_is_found_and_mended(content: str) -> None:
         ("{'sum': 1}", "its JSON was not valid, and had no summary, tags, quality"),
         ('{"summary": "x", }', "its JSON was not valid, and had no tags, quality"),
         ("{}", "summary: Field required"),
+        ('{"summary": "x", "quality": 0.5}', "it had no tags"),
+        ('{"summary": "x\\\\\\u0000", "tags": [], "quality": 0.5}', "it held a NUL character"),
         ('{"summary": "x", "quality": 7}', "quality: Input should be less than or equal to 1"),
-        ('{"summary": "x\\u0000"}', "it held a NUL character"),
+        ('{"summary": "x\\u0000", "tags": [], "quality": 0.5}', "it held a NUL character"),
         ("x" * 100_001, "it was far too long"),
         ("{" * 99_000 + "}", "its JSON could not be read"),
         ("{" + "a b " * 3000 + "}", "its JSON could not be read"),
@@ -61,6 +63,21 @@ def test_what_is_wrong_with_an_answer_is_said(content: object, problem: str) -> 
     found = read(content, Form, ASKED)
     assert (found.value, found.problem) == (None, problem)
     assert len(found.said) <= SHOWN
+
+
+def test_a_text_about_the_nul_character_holds_none() -> None:
+    about = GOOD.replace("Water", "The sign \\\\u0000")
+    assert read(about, Form, ASKED).value == Form(
+        summary="The sign \\u0000 drives mills.", tags=["mill"], quality=0.5
+    )
+
+
+def test_what_the_mender_stumbles_over_is_an_answer_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(*_: object, **__: object) -> None:
+        raise IndexError("one of its bugs")
+
+    monkeypatch.setattr("json_repair.loads", stumble)
+    assert read("{'summary': 1}", Form, ASKED).problem == "its JSON could not be read"
 
 
 def test_what_is_wrong_does_not_repeat_what_was_said() -> None:
@@ -73,6 +90,12 @@ def test_an_answer_that_was_cut_off_is_not_mended() -> None:
     assert read(cut, Form, ASKED, cut_off=True).problem.startswith("it was cut off")
     assert read(GOOD, Form, ASKED, cut_off=True).value is not None, "it was complete all the same"
     assert read('{"summary": "Water drives wa', Form, ASKED).problem == "it held no JSON object"
+    assert read(GOOD, Form, ASKED, cut_off=True, closed=True).problem.startswith("it was cut off"), (
+        "somebody closed it"
+    )
+    assert read(GOOD, Form, ASKED, closed=True).value is not None
+    for blank in ("", None):
+        assert "MILLRACE_LLM_MAX_TOKENS" in read(blank, Form, ASKED, cut_off=True).problem
 
 
 @pytest.mark.parametrize(

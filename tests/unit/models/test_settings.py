@@ -75,6 +75,23 @@ async def test_a_model_for_some_texts_without_a_price_is_refused_at_the_start(
             pass
 
 
+@pytest.mark.parametrize(
+    ("variables", "key"),
+    [
+        ({"MILLRACE_LLM_BACKEND": "api"}, "OPENAI_API_KEY"),
+        ({"MILLRACE_LLM_PROVIDER": "anthropic", "MILLRACE_LLM_MODEL": "claude-haiku-4-5"}, "ANTHROPIC_API_KEY"),
+    ],
+)
+async def test_an_api_without_its_key_is_refused_at_the_start(
+    environment: pytest.MonkeyPatch, variables: dict[str, str], key: str
+) -> None:
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"set {key} or MILLRACE_LLM_BASE_URL"):
+        async with build_handler(SummarizeSettings(), cast(Resources, None)):
+            pass
+
+
 def test_a_base_url_chooses_the_api_without_a_key(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("MILLRACE_LLM_BASE_URL", "http://127.0.0.1:11434/v1")
     assert SummarizeSettings().summarizes_by_api

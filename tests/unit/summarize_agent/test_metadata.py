@@ -20,6 +20,11 @@ from services.summarize_agent.metadata import MOST_LINKS, metadata_of
         ("https://ada:secret@example.org/ mailto:a@b.org ftp://c.org", []),
         ("https:// http://.", []),
         (
+            "https://a.org/?to=ada@example.org https://a.org/#ada%40example.org https://a.org/@ada",
+            ["https://a.org/@ada"],
+        ),
+        ("(see https://a.org/a_(b)).)]) https://a.org/c)", ["https://a.org/a_(b)", "https://a.org/c"]),
+        (
             "水車は<https://example.org/水車>、または https://example.org/粉。",
             ["https://example.org/水車", "https://example.org/粉"],
         ),
@@ -55,7 +60,21 @@ def test_blocks_of_code_are_those_between_fences(text: str, blocks: int) -> None
     assert metadata_of(text).code_blocks == blocks
 
 
-@pytest.mark.parametrize("piece", ["a", "a@", "a.", "https://", "```", "(", "https://a)", "\n```"])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a",
+        "a@",
+        "a.",
+        "https://",
+        "```",
+        "(",
+        "https://a)",
+        "\n```",
+        "https://" + "." * 399_990,
+        "https://" + ")" * 1990 + " ",
+    ],
+)
 def test_no_text_takes_longer_than_its_length(piece: str) -> None:
     text = piece * (400_000 // len(piece))
     before = time.process_time()

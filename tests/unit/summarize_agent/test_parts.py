@@ -55,6 +55,17 @@ def test_a_text_without_sentences_is_cut_all_the_same(text: str) -> None:
     assert all(octets(part) <= 1000 for part in found)
 
 
+@pytest.mark.parametrize("blank", ["\n", " ", "\u3000"])
+def test_nothing_is_paid_for_a_part_that_is_blank(blank: str) -> None:
+    said = "The mill is old. It stands by the river. The miller opens the gate."
+    text = f"{blank * 3000}{said}{blank * 20_000}{said}{blank * 20_000}"
+    found = parts(text, Limits(1000, 12))
+    assert "".join(found) == text
+    assert len(found) <= 3
+    assert all(octets(part.strip()) <= 1000 and part.strip() for part in found)
+    assert parts(blank * 5000, Limits(1000, 12)) == [blank * 5000]
+
+
 def test_what_is_beyond_the_last_part_is_cut_off() -> None:
     text = "The mill is old. " * 100
     found = cut(text, split_sentences(text, None), octets, Limits(500, 2))
