@@ -1857,8 +1857,8 @@ MUTANTS: Final = (
     ),
     Mutant(
         "document-ends-itself",
-        "millrace/models/question.py",
-        'return _TAG.sub(r"(\\1", text)',
+        "millrace/models/tags.py",
+        'return _OPENS.sub(lambda found: "(" if _is_tag(text, found.start()) else found.group(), text)',
         "return text",
         (f"{U}/models/test_answers.py",),
         "a document goes on as an instruction",

@@ -48,7 +48,7 @@ def read(
         if cut_off:
             return _wrong(content, _CUT_OFF)
         if exc.errors()[0]["type"] != "json_invalid":
-            return _wrong(content, _said(exc))
+            return _wrong(content, _said(exc, form))
         return _mended(content, found, form, properties)
     return _kept(content, value, properties)
 
@@ -64,7 +64,7 @@ def _mended(content: str, found: str, form: type[F], properties: Collection[str]
     try:
         return _kept(content, form.model_validate(mended), properties)
     except ValidationError as exc:
-        return _wrong(content, _said(exc))
+        return _wrong(content, _said(exc, form))
 
 
 def _object(found: str) -> dict[str, object] | None:
@@ -90,9 +90,9 @@ def _wrong(content: str, problem: str) -> ChatAnswer[F]:
     return ChatAnswer(said=storable(content, SHOWN), problem=problem)
 
 
-def _said(error: ValidationError) -> str:
-    """What is wrong where, without what the answer says there."""
+def _said(error: ValidationError, form: type[BaseModel]) -> str:
+    """What is wrong where, in no word of the answer: these go into the instructions of the next try."""
     return "; ".join(
-        f"{'.'.join(map(str, one['loc'])) or 'the JSON object'}: {one['msg']}"
+        f"{next((name for name in one['loc'][:1] if name in form.model_fields), 'the JSON object')}: {one['type']}"
         for one in error.errors()[:_MOST_PROBLEMS]
     )

@@ -55,7 +55,9 @@ def cut(text: str, sentences: Sequence[str], count: CountTokens, limits: Limits)
     fewest = -(-total // limits.part_tokens) or 1
     # Every full part then has more than its share, so that there are no more parts than if each were filled.
     even = -(-total // fewest) + max((tokens for _, tokens in pieces), default=0)
-    ends = packed([tokens for _, tokens in pieces], min(even, limits.part_tokens))
+    # What is left out anyway should be no more than it has to be.
+    most = limits.part_tokens if fewest > limits.most_parts else min(even, limits.part_tokens)
+    ends = packed([tokens for _, tokens in pieces], most)
     at, places = 0, [0]
     for piece, _ in pieces:
         at += len(piece)

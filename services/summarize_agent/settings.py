@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -12,7 +12,9 @@ from millrace.models.settings import ChatSettings, ChildSettings
 from millrace.settings import StageSettings
 from services.summarize_agent.complexity import Complexity
 from services.summarize_agent.domain import MOST_CHARACTERS
-from services.summarize_agent.parts import MOST_PARTS, Limits
+from services.summarize_agent.parts import Limits
+
+_MOST_PARTS: Final = 40  # 50 calls with those that join them, for which the stage's hard limit leaves 12 s each
 
 
 class SummarizeSettings(StageSettings, ChatSettings, ChildSettings):
@@ -33,10 +35,10 @@ class SummarizeSettings(StageSettings, ChatSettings, ChildSettings):
         default=24_000,
         ge=500,
         description="Most tokens of a text that the API is given at once; longer texts are cut into parts, each with "
-        "a call of its own. Of models whose tokenizer is not known (Anthropic's) these are bytes",
+        "a call of its own. Of models whose tokenizer is not known (all but OpenAI's) these are bytes",
     )
     summarize_max_parts: int = Field(
-        default=12, ge=1, le=MOST_PARTS, description="Most parts of a text; what comes after them is left out"
+        default=12, ge=1, le=_MOST_PARTS, description="Most parts of a text; what comes after them is left out"
     )
     llm_model_simple: str | None = Field(
         default=None,

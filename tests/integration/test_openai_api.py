@@ -404,3 +404,10 @@ async def test_a_missing_vector_is_not_taken_for_an_answer(api: Api, client: ope
 )
 def test_tokens_are_counted_where_the_tokenizer_is_known_and_never_too_few_elsewhere(model: str, tokens: int) -> None:
     assert token_counter(model)("Ask not what your country can do for you") == tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("\ufdfa", 33), ("\uff41", 3), ("e\u0301", 3), ("\ud800", 1), ("水", 3)]
+)
+def test_bytes_are_those_of_the_longer_form_that_a_tokenizer_may_read(text: str, tokens: int) -> None:
+    assert token_counter("somebodys-own-model")(text) == tokens

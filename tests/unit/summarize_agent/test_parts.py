@@ -74,6 +74,14 @@ def test_what_is_beyond_the_last_part_is_cut_off() -> None:
     assert not cut(text, split_sentences(text, None), octets, Limits(500, 4)).truncated
 
 
+def test_parts_are_full_where_something_is_left_out() -> None:
+    text = ("The mill is old. " * 15)[:-1] + " " + "The miller who keeps it is older than the wheel is. " * 10
+    for limits in (Limits(500, 1), Limits(250, 2)):
+        found = cut(text, split_sentences(text, None), octets, limits)
+        assert found.truncated
+        assert all(octets(text[part]) > limits.part_tokens - 60 for part in slices(found.ends))
+
+
 def test_neighbours_are_put_together_up_to_the_limit() -> None:
     assert packed([3, 3, 3, 3], 6) == (2, 4)
     assert packed([3, 3, 3, 3], 7) == (2, 4)
