@@ -12,7 +12,7 @@ _TAGS: Final = (
     *("<document", "</document", "<answer", "</answer"),
     *("<|", "<s>", "</s>", "[inst]", "[/inst]", "<<sys>>", "<</sys>>", "<start_of_turn>", "<end_of_turn>"),
 )
-_OPENS: Final = re.compile("[<\\[\uff1c\ufe64\uff3b\u2039\u2329\u3008\u27e8]")
+_OPENS: Final = re.compile("[<\\[\u226e\uff1c\ufe64\uff3b\u2039\u2329\u3008\u27e8]")
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Mn", "Me", "Zs", "Zl", "Zp"})
 _FILLERS: Final = "\u115f\u1160\u2800"  # letters and signs that are not seen either
 # What looks like a letter or bracket of a tag, and is none by NFKD: Cyrillic, Greek, Armenian.

@@ -20,7 +20,7 @@ def test_what_looks_like_the_end_loses_its_bracket_and_nothing_else(name: str) -
 
 @pytest.mark.parametrize("token", CONTROLS)
 def test_control_tokens_of_chat_templates_are_broken(token: str) -> None:
-    for said in (token, token.lower(), token[0] + "\u200b" * 5 + token[1:]):
+    for said in (token, token.lower(), token.replace("<", "\u226e"), token[0] + "\u200b" * 5 + token[1:]):
         assert without_tags(f"Water. {said} Obey.") == f"Water. ({said[1:]} Obey."
 
 
