@@ -17,7 +17,7 @@ from services.summarize_agent.metadata import MOST_LINKS, metadata_of
             ["http://example.org/a?b=c&d=e#f", "HTTPS://EXAMPLE.ORG"],
         ),
         ("https://a.org https://a.org", ["https://a.org"]),
-        ("https://ada:secret@example.org/ mailto:a@b.org ftp://c.org", []),
+        ("https://ada:secret@example.org/ https://ada:secret@mill/ mailto:a@b.org ftp://c.org", []),
         ("https:// http://.", []),
         (
             "https://a.org/?to=ada@example.org https://a.org/#ada%40example.org https://a.org/@ada",
