@@ -14,6 +14,7 @@ import anthropic
 from pydantic import BaseModel, SecretStr
 
 from millrace.models.answers import read
+from millrace.models.keys import key_to_send
 from millrace.models.outcomes import (
     CONNECT_S,
     NEVER_SENT,
@@ -43,14 +44,17 @@ def open_client(*, base_url: str | None, key: SecretStr | None, timeout_s: float
     """A client that never repeats a request by itself: every one is granted on its own. Close it when done.
 
     :param base_url: None for Anthropic itself; with or without the `/v1` that other providers' URLs end with.
+    :raises ConfigurationError: the key is none that could be sent.
     """
     # Key and URL are always given: the SDK would look for others in the environment and in files.
-    return anthropic.AsyncAnthropic(
+    client = anthropic.AsyncAnthropic(
         base_url=(base_url or _BASE_URL).rstrip("/").removesuffix("/v1"),
-        api_key=key.get_secret_value() if key else "none",
+        api_key=key_to_send(key, variable="ANTHROPIC_API_KEY"),
         max_retries=0,
         timeout=anthropic.Timeout(timeout_s, connect=CONNECT_S),
     )
+    client._custom_headers = {}  # noqa: SLF001 - as for OpenAI's: the environment's would replace the key
+    return client
 
 
 @contextmanager
@@ -68,9 +72,10 @@ def errors_by_outcome(model: str) -> Iterator[None]:
         wait = exc.response.headers.get("retry-after")
         raise of_status(exc.status_code, wait, model=model, key="ANTHROPIC_API_KEY") from None
     except anthropic.APIConnectionError as exc:
-        if type(exc.__cause__).__name__ in NEVER_SENT:
-            raise unreachable(model) from exc
-        raise silent(model) from exc
+        why = type(exc.__cause__).__name__  # and no more: some causes repeat a header, the key's among them
+        if why in NEVER_SENT:
+            raise unreachable(model, why) from None
+        raise silent(model, why) from None
     except (anthropic.AnthropicError, ValueError, TypeError, AttributeError, LookupError):
         raise unreadable(model) from None  # as above
 
@@ -110,7 +115,9 @@ class AnthropicChat:
             )
             content, reason = _content(answer, question.name), answer.stop_reason
             tokens_in, tokens_out = self._used(answer, question)
-        found = read(content, question.answer, question.properties, cut_off=reason == "max_tokens")
+        cut_off = reason == "max_tokens"
+        # A tool's input is read by the SDK: what was cut off comes as whole JSON.
+        found = read(content, question.answer, question.properties, cut_off=cut_off, closed=True)
         refused = reason == "refusal" and found.value is None
         more = {"tokens_in": tokens_in, "tokens_out": tokens_out, "refused": refused}
         return Paid(found.model_copy(update=more), self._tariff.cost(Use(tokens_in, tokens_out)))

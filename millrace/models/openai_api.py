@@ -13,6 +13,7 @@ import openai
 from pydantic import SecretStr
 
 from millrace.errors import UnknownOutcome
+from millrace.models.keys import key_to_send
 from millrace.models.outcomes import (
     CONNECT_S,
     NEVER_SENT,
@@ -25,6 +26,7 @@ from millrace.models.outcomes import (
 )
 from millrace.models.port import Backend, Embedded, Tariff, Use
 
+_BASE_URL = "https://api.openai.com/v1"
 _MOST_DIMENSIONS = 16_000  # of pgvector's type `vector`
 _LARGEST = 3.4e38  # of a 32-bit float, as which vectors are kept
 
@@ -34,13 +36,18 @@ def open_client(*, base_url: str | None, key: SecretStr | None, timeout_s: float
 
     :param base_url: None for OpenAI itself.
     :param key: None for servers that ask for none.
+    :raises ConfigurationError: the key is none that could be sent.
     """
-    return openai.AsyncOpenAI(
-        base_url=base_url,
-        api_key=key.get_secret_value() if key else "none",
+    client = openai.AsyncOpenAI(
+        base_url=base_url or _BASE_URL,
+        api_key=key_to_send(key, variable="OPENAI_API_KEY"),
         max_retries=0,
         timeout=openai.Timeout(timeout_s, connect=CONNECT_S),
     )
+    # The SDK takes these from the environment: another account would pay, or another key be sent.
+    client.organization = client.project = None
+    client._custom_headers = {}  # noqa: SLF001 - the constructor merges what it is given with the environment's
+    return client
 
 
 @contextmanager
@@ -59,9 +66,10 @@ def errors_by_outcome(model: str) -> Iterator[None]:
         wait = exc.response.headers.get("retry-after")
         raise of_status(exc.status_code, wait, model=model, key="OPENAI_API_KEY") from None
     except openai.APIConnectionError as exc:
-        if type(exc.__cause__).__name__ in NEVER_SENT:
-            raise unreachable(model) from exc
-        raise silent(model) from exc
+        why = type(exc.__cause__).__name__  # and no more: some causes repeat a header, the key's among them
+        if why in NEVER_SENT:
+            raise unreachable(model, why) from None
+        raise silent(model, why) from None
     except (openai.APIError, ValueError, TypeError, AttributeError, LookupError):
         # The client does not check what a server sends: parts of an answer may be missing, or no JSON at all.
         raise unreadable(model) from None  # as above

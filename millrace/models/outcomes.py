@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from http import HTTPStatus
 from typing import Final
 
@@ -40,14 +41,14 @@ def of_status(status: int, retry_after: str | None, *, model: str, key: str) -> 
     return Poison(f"the API of {model} refuses this request (HTTP {status})")
 
 
-def unreachable(model: str) -> Retryable:
-    """Nobody was asked."""
-    return Retryable(f"the API of {model} cannot be reached: is its base URL right?")
+def unreachable(model: str, why: str) -> Retryable:
+    """Nobody was asked; `why` is the type of what went wrong."""
+    return Retryable(f"the API of {model} cannot be reached ({why}): is its base URL right?")
 
 
-def silent(model: str) -> UnknownOutcome:
-    """It was asked, and its answer did not come."""
-    return UnknownOutcome(f"the API of {model} was asked and did not answer in time")
+def silent(model: str, why: str) -> UnknownOutcome:
+    """It was asked, and its answer did not come; `why` as above."""
+    return UnknownOutcome(f"the API of {model} was asked and did not answer in time ({why})")
 
 
 def unreadable(model: str) -> UnknownOutcome:
@@ -61,5 +62,9 @@ def counted(tokens: object, otherwise: int) -> int:
 
 
 def byte_count(text: str) -> int:
-    """Bytes of a text, which its tokens are never more than."""
-    return len(text.encode("utf-8", "replace"))
+    """Bytes of a text, which its tokens are never more than.
+
+    Some tokenizers read its NFKC form, in which a sign of 3 bytes may be 18 letters: the longer of both counts.
+    """
+    forms = (text,) if text.isascii() else (text, unicodedata.normalize("NFKC", text))
+    return max(len(form.encode("utf-8", "replace")) for form in forms)

@@ -75,10 +75,15 @@ class ChatSettings(ApiSettings):
         return self.llm_key is not None or self.llm_base_url is not None
 
     def check_llm(self) -> None:
-        """:raises ConfigurationError: no model of the provider is named."""
+        """:raises ConfigurationError: no model of the provider is named, or there is no API that could be asked."""
         if self.llm_provider == "anthropic" and self.llm_model == OPENAI_MODEL:
             raise ConfigurationError(
                 "MILLRACE_LLM_PROVIDER is anthropic: name one of its models in MILLRACE_LLM_MODEL"
+            )
+        if not self.has_llm:
+            key = "ANTHROPIC_API_KEY" if self.llm_provider == "anthropic" else "OPENAI_API_KEY"
+            raise ConfigurationError(
+                f"the settings choose an API of language models: set {key} or MILLRACE_LLM_BASE_URL"
             )
 
 

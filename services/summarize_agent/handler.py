@@ -10,6 +10,7 @@ from millrace.errors import Skipped
 from millrace.ids import content_hash
 from millrace.language import detect_language, well_formed
 from millrace.models.choice import Models
+from millrace.models.outcomes import byte_count
 from millrace.money import ZERO, MicroUSD
 from millrace.stream.stage import MODEL_OPTION, Plan, Run, StageHandler
 from services.summarize_agent.complexity import Complexity, complexity_of
@@ -66,7 +67,8 @@ class SummarizeHandler(StageHandler[Text, SummarizeResult]):
             # Media without words for different reasons must not share one result.
             "skipped": event.skipped_reason or "" if isinstance(event, TranscriptReady) else "",
         }
-        if not summarizer.reads_all:
+        # No text has more tokens than this: what is surely not cut is the same work however others are.
+        if not summarizer.reads_all and byte_count((event.text or "").strip()) > self._limits.part_tokens:
             parameters |= {"part_tokens": self._limits.part_tokens, "most_parts": self._limits.most_parts}
         local = summarizer.backend != "api"
         return Plan(event, content_hash(event.text or ""), summarizer.model, parameters, local)

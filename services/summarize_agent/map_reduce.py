@@ -128,14 +128,14 @@ class MapReduce:
         return answer
 
     def _cut(self, text: str) -> Cut:
-        if self._summarizer.reads_all or self._summarizer.count(text) <= self._limits.part_tokens:
+        if self._summarizer.reads_all or self._summarizer.count(text.strip()) <= self._limits.part_tokens:
             return Cut((len(text),))
         return cut(text, self._split(text, self._language), self._summarizer.count, self._limits)
 
     def _parts(self, text: str) -> Tasks:
         def tasks(found: Cut) -> list[Task]:
             kind: Kind = "whole" if len(found.ends) == 1 else "part"
-            return self._numbered([text[part] for part in slices(found.ends)], kind)
+            return self._numbered([text[part].strip() for part in slices(found.ends)], kind)
 
         return tasks
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Final
+from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict
 
 MOST_LINKS: Final = 20
 _LONGEST_LINK: Final = 2000  # characters
 # Every repetition is bounded, so that no text takes longer than its length.
-_LINK: Final = re.compile(r"\bhttps?://[^\s<>\"'`\\^{|}\u3000-\u303f\uff01-\uff60]+", re.IGNORECASE)
+_LINK: Final = re.compile(r"\bhttps?://[^\s<>\"'`\\^{|}\u3000-\u303f\uff01-\uff60]{1,2001}", re.IGNORECASE)
 _EMAIL: Final = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![\w-])")
 _FENCE: Final = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$", re.MULTILINE)
 _BEHIND: Final = ".,;:!?*_\u2026"
@@ -31,7 +32,7 @@ class Metadata(BaseModel):
 def metadata_of(text: str) -> Metadata:
     """Links in the order in which they stand, each once, at most 20; how many e-mail addresses and blocks of code.
 
-    Addresses are counted and not kept: they are people's. So are links that hold a user's name.
+    Addresses are counted and not kept: they are people's. Links that hold one, or a user's name, are not kept.
     """
     return Metadata(links=_links(text), emails=_emails(text), code_blocks=_code_blocks(text))
 
@@ -39,9 +40,11 @@ def metadata_of(text: str) -> Metadata:
 def _links(text: str) -> list[str]:
     found: dict[str, None] = {}
     for match in _LINK.finditer(text):
+        if len(match.group()) > _LONGEST_LINK:
+            continue
         link = _trimmed(match.group())
         host = link.partition("://")[2].partition("/")[0]
-        if host and "@" not in host and len(link) <= _LONGEST_LINK:
+        if host and "@" not in host and not _EMAIL.search(unquote(link)):
             found[link] = None
         if len(found) == MOST_LINKS:
             break
@@ -50,13 +53,13 @@ def _links(text: str) -> list[str]:
 
 def _trimmed(link: str) -> str:
     """Without the sentence's own signs behind it: `(see https://example.org/a_(b)).`"""
-    while link:
-        last = link[-1]
-        alone = last in _BRACKETS and link.count(last) > link.count(_BRACKETS[last])
-        if last not in _BEHIND and not alone:
-            break
-        link = link[:-1]
-    return link
+    alone = {closes: link.count(closes) - link.count(opens) for closes, opens in _BRACKETS.items()}
+    end = len(link)
+    while end and (link[end - 1] in _BEHIND or alone.get(link[end - 1], 0) > 0):
+        end -= 1
+        if link[end] in alone:
+            alone[link[end]] -= 1
+    return link[:end]
 
 
 def _emails(text: str) -> int:

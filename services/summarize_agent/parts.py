@@ -44,7 +44,7 @@ def call_number(level: int, part: int, attempt: int) -> int:
 def cut(text: str, sentences: Sequence[str], count: CountTokens, limits: Limits) -> Cut:
     """Cuts a text between sentences into as few parts as there can be, of about the same size.
 
-    Sentences that are longer than a part are cut between words, and words that are, anywhere.
+    Sentences that are longer than a part are cut between words, and words that are, anywhere. No part is blank.
 
     :param sentences: of the text, in order; joined they are the text.
     """
@@ -55,13 +55,21 @@ def cut(text: str, sentences: Sequence[str], count: CountTokens, limits: Limits)
     fewest = -(-total // limits.part_tokens) or 1
     # Every full part then has more than its share, so that there are no more parts than if each were filled.
     even = -(-total // fewest) + max((tokens for _, tokens in pieces), default=0)
-    ends = packed([tokens for _, tokens in pieces], min(even, limits.part_tokens))
+    # What is left out anyway should be no more than it has to be.
+    most = limits.part_tokens if fewest > limits.most_parts else min(even, limits.part_tokens)
+    ends = packed([tokens for _, tokens in pieces], most)
     at, places = 0, [0]
     for piece, _ in pieces:
         at += len(piece)
         places.append(at)
-    found = tuple(places[end] for end in ends) or (len(text),)
+    found = _not_blank(text, [places[end] for end in ends])
     return Cut(found[: limits.most_parts], truncated=len(found) > limits.most_parts)
+
+
+def _not_blank(text: str, ends: Sequence[int]) -> tuple[int, ...]:
+    """The ends of parts, without those of blank ones: such a part goes with its neighbour, and is not paid for."""
+    found = [part.stop for part in slices(ends) if text[part].strip()]
+    return (*found[:-1], len(text))
 
 
 def packed(sizes: Sequence[int], most: int) -> tuple[int, ...]:

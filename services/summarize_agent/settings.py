@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -12,7 +12,9 @@ from millrace.models.settings import ChatSettings, ChildSettings
 from millrace.settings import StageSettings
 from services.summarize_agent.complexity import Complexity
 from services.summarize_agent.domain import MOST_CHARACTERS
-from services.summarize_agent.parts import MOST_PARTS, Limits
+from services.summarize_agent.parts import Limits
+
+_MOST_PARTS: Final = 40  # 50 calls with those that join them, for which the stage's hard limit leaves 12 s each
 
 
 class SummarizeSettings(StageSettings, ChatSettings, ChildSettings):
@@ -20,7 +22,8 @@ class SummarizeSettings(StageSettings, ChatSettings, ChildSettings):
 
     llm_backend: Literal["auto", "extractive", "api"] = Field(
         default="auto",
-        description="auto: api when the provider's key or MILLRACE_LLM_BASE_URL is set, otherwise extractive",
+        description="auto: api when the provider's key or MILLRACE_LLM_BASE_URL is set, otherwise extractive; "
+        "api, too, when MILLRACE_LLM_PROVIDER is anthropic",
     )
     summarize_price_per_second: Decimal = Field(
         default=Decimal(0), ge=0, description="US dollars a second of the local model's work"
@@ -32,10 +35,10 @@ class SummarizeSettings(StageSettings, ChatSettings, ChildSettings):
         default=24_000,
         ge=500,
         description="Most tokens of a text that the API is given at once; longer texts are cut into parts, each with "
-        "a call of its own. Of models whose tokenizer is not known (Anthropic's) these are bytes",
+        "a call of its own. Of models whose tokenizer is not known (all but OpenAI's) these are bytes",
     )
     summarize_max_parts: int = Field(
-        default=12, ge=1, le=MOST_PARTS, description="Most parts of a text; what comes after them is left out"
+        default=12, ge=1, le=_MOST_PARTS, description="Most parts of a text; what comes after them is left out"
     )
     llm_model_simple: str | None = Field(
         default=None,
@@ -63,5 +66,6 @@ class SummarizeSettings(StageSettings, ChatSettings, ChildSettings):
     def summarizes_by_api(self) -> bool:
         """Whether an API is asked, or this machine chooses sentences."""
         if self.llm_backend == "auto":
-            return self.has_llm
+            # Who names a provider besides the default one wants it asked: without its key it is refused at the start.
+            return self.has_llm or self.llm_provider == "anthropic"
         return self.llm_backend == "api"

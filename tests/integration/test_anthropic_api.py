@@ -10,10 +10,11 @@ from decimal import Decimal
 
 import anthropic
 import pytest
+from aiohttp import web
 from pydantic import SecretStr
 
 from millrace.errors import ConfigurationError, Outcome, Poison, Retryable, UnknownOutcome
-from millrace.models.anthropic_api import AnthropicChat, open_client
+from millrace.models.anthropic_api import AnthropicChat, errors_by_outcome, open_client
 from millrace.models.build import open_chats
 from millrace.models.settings import OPENAI_MODEL, ChatSettings
 from millrace.models.tariffs import PerToken
@@ -25,6 +26,7 @@ from services.summarize_agent.map_reduce import MapReduce
 from services.summarize_agent.parts import Limits
 from tests.support.injections import FELL_FOR_IT, INJECTIONS
 from tests.support.provider import DOLLARS_IN, DOLLARS_OUT, Provider, Way, serve_provider, summary
+from tests.support.site import site
 
 TARIFF = PerToken(DOLLARS_IN, DOLLARS_OUT)
 TASK = Task("A mill race is the channel of water that drives a water wheel. The miller opens the gate.", "en")
@@ -79,6 +81,55 @@ async def test_nothing_of_the_environment_leads_elsewhere(
     async with open_client(base_url=None, key=None, timeout_s=1) as client:
         assert str(client.base_url).rstrip("/") == "https://api.anthropic.com"
     assert len(provider.invoice) == 1
+
+
+async def test_the_environment_adds_no_header() -> None:
+    seen: list[dict[str, str]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append({name.lower(): value for name, value in request.headers.items()})
+        return web.Response(status=400)
+
+    async with site(answer, "/{path:.*}") as port:
+        for key in ("sk-ant-1", " sk-ant-1\n"):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv(
+                    "ANTHROPIC_CUSTOM_HEADERS", "X-Api-Key: another\nAuthorization: another\nX-Other: another"
+                )
+                client = open_client(base_url=f"http://127.0.0.1:{port}", key=SecretStr(key), timeout_s=2)
+            async with client:
+                chat = AnthropicChat(client, model=MODEL, tariff=TARIFF, max_tokens=500)
+                with pytest.raises(Poison):
+                    await ApiSummarizer(chat).summarize(TASK)
+    assert len(seen) == 2
+    for headers in seen:
+        assert "another" not in headers.values()
+        assert "sk-ant-1" in {headers.get("x-api-key"), headers.get("authorization", "").removeprefix("Bearer ")}
+
+
+@pytest.mark.parametrize("cause", ["ConnectError", "LocalProtocolError"])
+def test_what_went_wrong_on_the_way_is_told_by_its_type_alone(cause: str) -> None:
+    def refuse(exc: Exception) -> None:
+        raise exc
+
+    def fail() -> None:
+        refused: type[Exception] = type(cause, (Exception,), {})
+        try:
+            refuse(refused("Illegal header value b'sk-ant-1'"))
+        except refused as exc:
+            request = anthropic.Anthropic(api_key="sk-ant-1")._client.build_request("GET", "http://127.0.0.1")
+            raise anthropic.APIConnectionError(request=request) from exc
+
+    with pytest.raises(Outcome, match=cause) as told, errors_by_outcome("m"):
+        fail()
+    assert "sk-ant-1" not in "".join(traceback.format_exception(told.value))
+
+
+async def test_half_a_summary_in_whole_json_is_none(provider: Provider, summarizer: ApiSummarizer) -> None:
+    provider.ways.append(Way(stop="max_tokens"))
+    paid = await summarizer.summarize(TASK)
+    assert (paid.answer.summary, paid.answer.problem[:14]) == (None, "it was cut off")
+    assert paid.cost == provider.total_micro_usd()
 
 
 @pytest.mark.parametrize(
@@ -208,11 +259,17 @@ async def test_anthropics_prices_are_known() -> None:
 async def test_a_model_of_openai_or_without_a_price_is_refused_at_the_start() -> None:
     for wrong, sentence in (
         ({"llm_model": OPENAI_MODEL}, "name one of its models"),
-        ({"llm_model": "claude-of-tomorrow"}, "no price of the model"),
+        ({"llm_model": "claude-of-tomorrow", "anthropic_api_key": "sk-ant-1"}, "no price of the model"),
+        ({}, "set ANTHROPIC_API_KEY or MILLRACE_LLM_BASE_URL"),
     ):
         with pytest.raises(ConfigurationError, match=sentence):
             async with open_chats(settings(**wrong)):
                 pass
-    own = {"llm_model": "claude-of-tomorrow", "llm_price_in": Decimal(1), "llm_price_out": Decimal(5)}
+    own = {
+        "anthropic_api_key": "sk-ant-1",
+        "llm_model": "claude-of-tomorrow",
+        "llm_price_in": Decimal(1),
+        "llm_price_out": Decimal(5),
+    }
     async with open_chats(settings(**own)) as chats:
         assert chats.of(None).model == "claude-of-tomorrow"

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from millrace.errors import Outcome, Poison, Retryable, UnknownOutcome
 from millrace.models.chat import Chat
-from millrace.models.openai_api import OpenAIEmbeddings, open_client, token_counter
+from millrace.models.openai_api import OpenAIEmbeddings, errors_by_outcome, open_client, token_counter
 from millrace.models.question import Wrong
 from millrace.models.tariffs import PerToken
 from millrace.sentences import split_sentences
@@ -50,12 +50,14 @@ class Api:
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str] = []
+        self.headers: list[dict[str, str]] = []
         self.answer: Answer = self.summary(json.dumps(SUMMARY))
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(await request.json())
         self.keys.append(request.headers.get("Authorization", ""))
+        self.headers.append(dict(request.headers))
         return await self.answer()
 
     @staticmethod
@@ -332,6 +334,47 @@ async def test_an_api_that_is_not_there_was_never_paid() -> None:
                 await model.embed(["text"])
 
 
+async def test_a_key_with_a_lines_end_is_sent_without_it(api: Api) -> None:
+    async with open_client(base_url=api.url, key=SecretStr("sk-1\n"), timeout_s=2) as client:
+        await ApiSummarizer(
+            Chat(client, model="gpt-4o-mini", tariff=TARIFF, max_tokens=500, own_server=True)
+        ).summarize(Task(TEXT))
+    assert api.keys == ["Bearer sk-1"]
+
+
+@pytest.mark.parametrize(("cause", "error"), [("ConnectError", Retryable), ("LocalProtocolError", UnknownOutcome)])
+def test_what_went_wrong_on_the_way_is_told_by_its_type_alone(cause: str, error: type[Outcome]) -> None:
+    def refuse(exc: Exception) -> None:
+        raise exc
+
+    def fail() -> None:
+        refused: type[Exception] = type(cause, (Exception,), {})
+        try:
+            refuse(refused("Illegal header value b'Bearer sk-1'"))
+        except refused as exc:
+            request = openai.OpenAI(api_key="sk-1")._client.build_request("GET", "http://127.0.0.1")
+            raise openai.APIConnectionError(request=request) from exc
+
+    with pytest.raises(error, match=cause) as told, errors_by_outcome("m"):
+        fail()
+    assert "sk-1" not in "".join(traceback.format_exception(told.value)), "logs and dead letters have it"
+
+
+async def test_nothing_of_the_environment_leads_elsewhere(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("OPENAI_ADMIN_KEY", "another")
+    monkeypatch.setenv("OPENAI_ORG_ID", "another")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "another")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer another\nX-Other: another")
+    async with open_client(base_url=api.url, key=SecretStr("sk-1"), timeout_s=2) as client:
+        chat = Chat(client, model="gpt-4o-mini", tariff=TARIFF, max_tokens=500, own_server=True)
+        await ApiSummarizer(chat).summarize(Task(TEXT))
+    assert api.keys == ["Bearer sk-1"]
+    assert "another" not in api.headers[0].values()
+    async with open_client(base_url=None, key=None, timeout_s=2) as client:
+        assert str(client.base_url).rstrip("/") == "https://api.openai.com/v1"
+
+
 async def test_vectors_come_in_the_order_of_the_texts(api: Api, client: openai.AsyncOpenAI) -> None:
     api.answer = api.vectors([1.0, 0.0], [0.0, 1.0])
     model = OpenAIEmbeddings(client, model="text-embedding-3-small", tariff=TARIFF)
@@ -361,3 +404,10 @@ async def test_a_missing_vector_is_not_taken_for_an_answer(api: Api, client: ope
 )
 def test_tokens_are_counted_where_the_tokenizer_is_known_and_never_too_few_elsewhere(model: str, tokens: int) -> None:
     assert token_counter(model)("Ask not what your country can do for you") == tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("\ufdfa", 33), ("\uff41", 3), ("e\u0301", 3), ("\ud800", 1), ("水", 3)]
+)
+def test_bytes_are_those_of_the_longer_form_that_a_tokenizer_may_read(text: str, tokens: int) -> None:
+    assert token_counter("somebodys-own-model")(text) == tokens

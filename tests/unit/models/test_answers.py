@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from millrace.models.answers import read
 from millrace.models.question import AGAIN_TOKENS, SHOWN, Question, Wrong
@@ -49,9 +49,11 @@ def test_json_is_found_and_mended(content: str) -> None:
         ("{No}", "its JSON could not be read"),
         ("{'sum': 1}", "its JSON was not valid, and had no summary, tags, quality"),
         ('{"summary": "x", }', "its JSON was not valid, and had no tags, quality"),
-        ("{}", "summary: Field required"),
-        ('{"summary": "x", "quality": 7}', "quality: Input should be less than or equal to 1"),
-        ('{"summary": "x\\u0000"}', "it held a NUL character"),
+        ("{}", "summary: missing"),
+        ('{"summary": "x", "quality": 0.5}', "it had no tags"),
+        ('{"summary": "x\\\\\\u0000", "tags": [], "quality": 0.5}', "it held a NUL character"),
+        ('{"summary": "x", "quality": 7}', "quality: less_than_equal"),
+        ('{"summary": "x\\u0000", "tags": [], "quality": 0.5}', "it held a NUL character"),
         ("x" * 100_001, "it was far too long"),
         ("{" * 99_000 + "}", "its JSON could not be read"),
         ("{" + "a b " * 3000 + "}", "its JSON could not be read"),
@@ -63,9 +65,30 @@ def test_what_is_wrong_with_an_answer_is_said(content: object, problem: str) -> 
     assert len(found.said) <= SHOWN
 
 
+def test_a_text_about_the_nul_character_holds_none() -> None:
+    about = GOOD.replace("Water", "The sign \\\\u0000")
+    assert read(about, Form, ASKED).value == Form(
+        summary="The sign \\u0000 drives mills.", tags=["mill"], quality=0.5
+    )
+
+
+def test_what_the_mender_stumbles_over_is_an_answer_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(*_: object, **__: object) -> None:
+        raise IndexError("one of its bugs")
+
+    monkeypatch.setattr("json_repair.loads", stumble)
+    assert read("{'summary': 1}", Form, ASKED).problem == "its JSON could not be read"
+
+
 def test_what_is_wrong_does_not_repeat_what_was_said() -> None:
     found = read('{"summary": ["my secret"], "quality": "my secret"}', Form, ASKED)
-    assert "secret" not in found.problem
+    assert found.problem == "summary: string_type; quality: float_parsing"
+
+    class Closed(Form):
+        model_config = ConfigDict(extra="forbid")
+
+    found = read('{"summary": "x", "my secret": 1}', Closed, ASKED)
+    assert found.problem == "the JSON object: extra_forbidden"
 
 
 def test_an_answer_that_was_cut_off_is_not_mended() -> None:
@@ -73,6 +96,12 @@ def test_an_answer_that_was_cut_off_is_not_mended() -> None:
     assert read(cut, Form, ASKED, cut_off=True).problem.startswith("it was cut off")
     assert read(GOOD, Form, ASKED, cut_off=True).value is not None, "it was complete all the same"
     assert read('{"summary": "Water drives wa', Form, ASKED).problem == "it held no JSON object"
+    assert read(GOOD, Form, ASKED, cut_off=True, closed=True).problem.startswith("it was cut off"), (
+        "somebody closed it"
+    )
+    assert read(GOOD, Form, ASKED, closed=True).value is not None
+    for blank in ("", None):
+        assert "MILLRACE_LLM_MAX_TOKENS" in read(blank, Form, ASKED, cut_off=True).problem
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from millrace.errors import ConfigurationError
 from millrace.models.build import open_embedding
@@ -73,6 +73,31 @@ async def test_a_model_for_some_texts_without_a_price_is_refused_at_the_start(
     with pytest.raises(ConfigurationError, match="model-of-tomorrow"):
         async with build_handler(SummarizeSettings(), cast(Resources, None)):
             pass
+
+
+@pytest.mark.parametrize(
+    ("variables", "key"),
+    [
+        ({"MILLRACE_LLM_BACKEND": "api"}, "OPENAI_API_KEY"),
+        ({"MILLRACE_LLM_PROVIDER": "anthropic", "MILLRACE_LLM_MODEL": "claude-haiku-4-5"}, "ANTHROPIC_API_KEY"),
+    ],
+)
+async def test_an_api_without_its_key_is_refused_at_the_start(
+    environment: pytest.MonkeyPatch, variables: dict[str, str], key: str
+) -> None:
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"set {key} or MILLRACE_LLM_BASE_URL"):
+        async with build_handler(SummarizeSettings(), cast(Resources, None)):
+            pass
+
+
+def test_no_more_parts_are_allowed_than_the_stage_has_time_for(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("MILLRACE_SUMMARIZE_MAX_PARTS", "40")
+    assert SummarizeSettings().limits.most_parts == 40
+    environment.setenv("MILLRACE_SUMMARIZE_MAX_PARTS", "41")
+    with pytest.raises(ValidationError):
+        SummarizeSettings()
 
 
 def test_a_base_url_chooses_the_api_without_a_key(environment: pytest.MonkeyPatch) -> None:

@@ -244,12 +244,17 @@ async def test_the_language_of_the_source_is_told_to_the_model_and_never_a_sente
 
 def test_a_text_that_is_cut_otherwise_is_other_work() -> None:
     summarizer = FakeSummarizer()
-    keys = set()
-    for limits in (LIMITS, Limits(501, 3), Limits(500, 4)):
-        plan = handler_of(Models[Summarizer](summarizer.model, summarizer), limits).plan(ARTICLE, {})
-        assert plan is not None
-        keys.add(plan.work_key("summarize"))
-    assert len(keys) == 3
+
+    def keys(event: ShareCreated) -> set[str]:
+        found: set[str] = set()
+        for limits in (LIMITS, Limits(501, 3), Limits(500, 4)):
+            plan = handler_of(Models[Summarizer](summarizer.model, summarizer), limits).plan(event, {})
+            assert plan is not None
+            found.add(plan.work_key("summarize"))
+        return found
+
+    assert len(keys(share_created(text=TEXT * 6))) == 3
+    assert len(keys(ARTICLE)) == 1, "it is cut by none of them"
 
 
 async def test_a_long_text_is_summarised_in_parts_and_what_it_may_cost_is_known_before() -> None:

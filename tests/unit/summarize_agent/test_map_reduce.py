@@ -75,12 +75,22 @@ async def test_a_text_that_fits_is_one_call() -> None:
     assert [call.call_no for call in run.calls] == [0]
 
 
+async def test_a_text_that_ends_in_a_desert_of_lines_is_one_call() -> None:
+    class Bytes(Model):
+        def count(self, text: str) -> int:
+            return len(text.encode())
+
+    model, text = Bytes(), text_of(3)
+    await summarised(model, f"\n{text}{chr(10) * 9000}")
+    assert [task.text for task in model.asked] == [text]
+
+
 async def test_parts_are_summarised_each_and_then_together() -> None:
     model, run = Model(), FakeRun()
     text = text_of(120)
     found = await summarised(model, text, run)
     assert [task.kind for task in model.asked] == ["part", "part", "part", "final"]
-    assert "".join(task.text for task in model.asked[:3]) == text, "no word is lost"
+    assert " ".join(task.text for task in model.asked[:3]) == text, "no word is lost"
     assert all(model.count(task.text) <= PART for task in model.asked)
     assert model.asked[3].text.startswith("Part 1:\npart 1 of 3.\n- water\n\nPart 2:\n")
     assert (found.parts, found.tokens_in, found.tokens_out) == (3, 40, 4)
@@ -152,7 +162,7 @@ async def test_a_cut_that_was_paid_for_holds_whatever_the_library_would_do_now()
     assert other._cut(text) != reducer(second)._cut(text)
     await other.summarise(FakeRun(paid=run.paid), text)
     parts = [task.text for task in first.asked + second.asked if task.kind == "part"]
-    assert "".join(parts) == text
+    assert " ".join(parts) == text
 
 
 @pytest.mark.parametrize("sentences", [1, 49, 51, 120, 700, 900, 3000])

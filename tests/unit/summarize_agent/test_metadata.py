@@ -17,8 +17,13 @@ from services.summarize_agent.metadata import MOST_LINKS, metadata_of
             ["http://example.org/a?b=c&d=e#f", "HTTPS://EXAMPLE.ORG"],
         ),
         ("https://a.org https://a.org", ["https://a.org"]),
-        ("https://ada:secret@example.org/ mailto:a@b.org ftp://c.org", []),
+        ("https://ada:secret@example.org/ https://ada:secret@mill/ mailto:a@b.org ftp://c.org", []),
         ("https:// http://.", []),
+        (
+            "https://a.org/?to=ada@example.org https://a.org/#ada%40example.org https://a.org/@ada",
+            ["https://a.org/@ada"],
+        ),
+        ("(see https://a.org/a_(b)).)]) https://a.org/c)", ["https://a.org/a_(b)", "https://a.org/c"]),
         (
             "水車は<https://example.org/水車>、または https://example.org/粉。",
             ["https://example.org/水車", "https://example.org/粉"],
@@ -55,7 +60,22 @@ def test_blocks_of_code_are_those_between_fences(text: str, blocks: int) -> None
     assert metadata_of(text).code_blocks == blocks
 
 
-@pytest.mark.parametrize("piece", ["a", "a@", "a.", "https://", "```", "(", "https://a)", "\n```"])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a",
+        "a@",
+        "a.",
+        "https://",
+        "```",
+        "(",
+        "https://a)",
+        "\n```",
+        "https://" + ")" * 390_000,
+        "https://" + ")" * 1990 + " ",
+    ],
+    ids=lambda piece: f"{piece[:12]} {len(piece)}",
+)
 def test_no_text_takes_longer_than_its_length(piece: str) -> None:
     text = piece * (400_000 // len(piece))
     before = time.process_time()

@@ -55,12 +55,31 @@ def test_a_text_without_sentences_is_cut_all_the_same(text: str) -> None:
     assert all(octets(part) <= 1000 for part in found)
 
 
+@pytest.mark.parametrize("blank", ["\n", " ", "\u3000"])
+def test_nothing_is_paid_for_a_part_that_is_blank(blank: str) -> None:
+    said = "The mill is old. It stands by the river. The miller opens the gate."
+    text = f"{blank * 3000}{said}{blank * 20_000}{said}{blank * 20_000}"
+    found = parts(text, Limits(1000, 12))
+    assert "".join(found) == text
+    assert len(found) <= 3
+    assert all(octets(part.strip()) <= 1000 and part.strip() for part in found)
+    assert parts(blank * 5000, Limits(1000, 12)) == [blank * 5000]
+
+
 def test_what_is_beyond_the_last_part_is_cut_off() -> None:
     text = "The mill is old. " * 100
     found = cut(text, split_sentences(text, None), octets, Limits(500, 2))
     assert (len(found.ends), found.truncated) == (2, True)
     assert text[: found.ends[-1]].endswith("old. ")
     assert not cut(text, split_sentences(text, None), octets, Limits(500, 4)).truncated
+
+
+def test_parts_are_full_where_something_is_left_out() -> None:
+    text = ("The mill is old. " * 15)[:-1] + " " + "The miller who keeps it is older than the wheel is. " * 10
+    for limits in (Limits(500, 1), Limits(250, 2)):
+        found = cut(text, split_sentences(text, None), octets, limits)
+        assert found.truncated
+        assert all(octets(text[part]) > limits.part_tokens - 60 for part in slices(found.ends))
 
 
 def test_neighbours_are_put_together_up_to_the_limit() -> None:
