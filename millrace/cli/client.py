@@ -154,6 +154,13 @@ class Client:
         """
         return self.get("/search", SearchAnswer, q=query, limit=limit, mode=mode, **filters)
 
+    def similar(self, share_id: str, *, limit: int = 10, **filters: str | None) -> SearchAnswer:
+        """Shares that are about the same as one, nearest first.
+
+        :param filters: as `search` has them.
+        """
+        return self.get(f"/shares/{quote(share_id, safe='')}/similar", SearchAnswer, limit=limit, **filters)
+
     def budget(self, *, account: str | None = None) -> BudgetAnswer:
         """What was spent this hour and day, and what is left."""
         return self.get("/budget", BudgetAnswer, account=account)

@@ -20,7 +20,7 @@ from millrace.contracts.share_api import ContentType
 
 
 def search(
-    query: Annotated[str, typer.Argument(help="Words, or a question")],
+    query: Annotated[str, typer.Argument(help="Words, or a question")] = "",
     *,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Hits at most")] = 10,
     mode: Annotated[SearchMode, typer.Option(help="By meaning, by words, or both")] = "hybrid",
@@ -31,6 +31,7 @@ def search(
     language: Annotated[str | None, typer.Option(help="Only in this language: en, de")] = None,
     category: Annotated[str | None, typer.Option(help="Only with this category")] = None,
     share: Annotated[str | None, typer.Option(help="Only in this share")] = None,
+    like: Annotated[str | None, typer.Option(help="Instead of a query: shares about the same as this one")] = None,
     gateway: GatewayOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
@@ -38,21 +39,22 @@ def search(
 
     Hits in media tell their moment.
     """
-    if not query.strip():
-        raise typer.BadParameter("give at least one word to search for.")
+    if bool(query.strip()) == (like is not None):
+        raise typer.BadParameter("give at least one word to search for, or a share with --like.")
+    filters: dict[str, str | None] = {
+        "kind": kind,
+        "content_type": content_type,
+        "since": since_option(since),
+        "until": since_option(until),
+        "language": language,
+        "category": category,
+        "share": share,
+    }
     with one_sentence(), connect(gateway) as client:
-        answer = client.search(
-            query,
-            limit=limit,
-            mode=mode,
-            kind=kind,
-            content_type=content_type,
-            since=since_option(since),
-            until=since_option(until),
-            language=language,
-            category=category,
-            share=share,
-        )
+        if like is None:
+            answer = client.search(query, limit=limit, mode=mode, **filters)
+        else:
+            answer = client.similar(like, limit=limit, **filters)
     if as_json:
         print_json(answer)
     else:
@@ -61,17 +63,26 @@ def search(
 
 def hits(answer: SearchAnswer) -> Group:
     """Passages, best first, each with its moment and below it the shares that it is in."""
-    parts: list[RenderableType] = [Text.assemble("Search: ", plain(answer.query), style="bold")]
+    title = Text.assemble("Search: ", plain(answer.query)) if answer.query else Text("About the same")
+    title.stylize("bold")
+    parts: list[RenderableType] = [title]
     if answer.note:
         parts.append(plain(answer.note))
     if not answer.hits:
         parts.append(Text("Nothing found."))
     table = Table.grid(padding=(0, 2))
     for same in passages(answer.hits):
-        table.add_row(moment(same[0].start_ms), plain(same[0].text))
+        table.add_row(moment(same[0].start_ms), _lit(same[0]))
         for hit in same:
             table.add_row("", Text.assemble("in ", plain(hit.title or "a share"), f"  {hit.share_id}", style="dim"))
     return Group(*parts, table)
+
+
+def _lit(hit: SearchHit) -> Text:
+    text = plain(hit.text)
+    for start, end in hit.highlights:
+        text.stylize("bold", start, end)
+    return text
 
 
 def passages(found: Sequence[SearchHit]) -> list[list[SearchHit]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from millrace.contracts.api import Answer
 
 SearchMode = Literal["hybrid", "semantic", "keyword"]
@@ -16,7 +18,7 @@ class SearchHit(Answer):
     """A passage of a share; `start_ms` is its moment, None in text shares.
 
     `score` orders the hits of one answer and means nothing beyond it; `similarity` is the cosine, -1 to 1, where
-    the passage was found by meaning.
+    the passage was found by meaning. `highlights` are the query's words in `text`: start and end in characters.
     """
 
     share_id: str
@@ -28,6 +30,7 @@ class SearchHit(Answer):
     score: float
     similarity: float | None = None
     matched_by: list[MatchedBy]
+    highlights: list[tuple[int, int]] = Field(default_factory=list)
 
 
 class SearchAnswer(Answer):

@@ -83,6 +83,11 @@ SELECT s.most_common_elems::text::text[] AS words, s.most_common_elem_freqs AS s
  WHERE c.oid = 'chunks'::regclass
 """
 _FREQUENCIES_S = 60.0
+_MIDDLE = f"""
+SELECT avg(e.embedding)::text
+  FROM chunks c JOIN embeddings e ON c.model = e.model AND c.content_hash = e.content_hash {_SEEN}
+ WHERE e.model = $2 AND s.share_id = $3
+"""  # noqa: S608 - constants of this module; values are parameters
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,11 @@ class Passages:
             sql = _ONE_BY_ONE.format(columns=_COLUMNS, seen=_SEEN, **sizes)
             found = _once(await self._rows(sql, owner, numbers, limit, *values))
         return found
+
+    async def middle(self, owner: str, model: str, share_id: str) -> list[float] | None:
+        """The mean of a share's vectors; None where it has none, or is somebody else's."""
+        found = await self._pool.fetchval(_MIDDLE, owner, model, share_id)
+        return None if found is None else [float(number) for number in found.strip("[]").split(",")]
 
     async def by_words(
         self, owner: str, query: str, limit: int, filters: Filters, *, least_share: float

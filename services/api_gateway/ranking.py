@@ -52,3 +52,9 @@ def snippet(text: str, query: str, *, longest: int = 320) -> str:
     end = len(text) if start + longest >= len(text) else text.rfind(" ", start, start + longest)
     end = end if end > start else start + longest
     return ("… " if start else "") + text[start:end] + (" …" if end < len(text) else "")
+
+
+def highlights(text: str, query: str) -> list[tuple[int, int]]:
+    """Where words of the query stand in a text: start and end in characters, in order."""
+    words = {word.casefold() for word in _WORD.findall(query)}
+    return [match.span() for match in _WORD.finditer(text) if match.group().casefold() in words]

@@ -18,7 +18,7 @@ from millrace.money import format_usd
 from services.api_gateway.errors import TooWide
 from services.api_gateway.filters import EVERYTHING, Filters
 from services.api_gateway.passages import Passage, TookTooLong
-from services.api_gateway.ranking import fuse, snippet
+from services.api_gateway.ranking import fuse, highlights, snippet
 from services.api_gateway.terms import LEAST_SHARE
 
 SCOPE = "search"
@@ -35,6 +35,10 @@ class PassageStore(Protocol):
         self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
     ) -> list[Passage]:
         """Nearest first."""
+        ...
+
+    async def middle(self, owner: str, model: str, share_id: str) -> list[float] | None:
+        """The mean of a share's vectors; None where it has none, or is somebody else's."""
         ...
 
     async def by_words(
@@ -80,8 +84,11 @@ class Search:
         limit: int,
         mode: SearchMode,
         filters: Filters = EVERYTHING,
+        least_similarity: float = 0.0,
     ) -> SearchAnswer:
         """The best `limit` passages that `owner` may see; `account` pays for the query's embedding.
+
+        Passages whose cosine to the query is below `least_similarity` are not found by meaning.
 
         :raises TooWide: it would take too long.
         """
@@ -104,8 +111,32 @@ class Search:
             if len(late) == len(found):
                 raise TooWide("The search took too long; narrow it by a filter, or use fewer words.")
             note = " ".join(filter(None, [note, f"What would be found by {_BY[late[0]]} took too long."]))
-        rankings_in_time = {name: ranking for name, ranking in found.items() if ranking is not None}
+        rankings_in_time = {
+            name: [one for one in ranking if name != "semantic" or one.rank >= least_similarity]
+            for name, ranking in found.items()
+            if ranking is not None
+        }
         return SearchAnswer(query=query, mode=mode, note=note, hits=_hits(rankings_in_time, query)[:limit])
+
+    async def similar(self, share_id: str, *, owner: str, limit: int, filters: Filters = EVERYTHING) -> SearchAnswer:
+        """Shares that are about the same, each with its nearest passage; costs nothing, as all vectors are there.
+
+        :raises TooWide: it would take too long.
+        """
+        vector = await self._passages.middle(owner, self._model.name, share_id)
+        found: list[Passage] = []
+        if vector is not None:
+            ranking = self._passages.by_meaning(owner, self._model.name, vector, limit * _DEPTH, filters)
+            if (in_time := await _in_time(ranking)) is None:
+                raise TooWide("The search took too long; narrow it by a filter.")
+            found = in_time
+        shares: dict[str, Passage] = {}
+        for passage in found:
+            if passage.share_id != share_id:
+                shares.setdefault(passage.share_id, passage)
+        note = None if vector is not None else "This share has no vectors of the model in use."
+        hits = _hits({"semantic": list(shares.values())}, "")[:limit]
+        return SearchAnswer(query="", mode="semantic", note=note, hits=hits)
 
     async def _vector(self, query: str, account: str) -> tuple[Sequence[float], str | None]:
         """The query's vector, and what there is to say about its price."""
@@ -168,7 +199,8 @@ def _hits(rankings: dict[MatchedBy, list[Passage]], query: str) -> list[SearchHi
             share_id=passage.share_id,
             title=passage.title,
             url=passage.url,
-            text=snippet(passage.text, query),
+            text=text,
+            highlights=highlights(text, query),
             start_ms=passage.start_ms,
             end_ms=passage.end_ms,
             score=round(result.score, 6),
@@ -177,4 +209,5 @@ def _hits(rankings: dict[MatchedBy, list[Passage]], query: str) -> list[SearchHi
         )
         for result in fuse({name: [p.key for p in ranking] for name, ranking in rankings.items()})
         for passage in (passages[result.key],)
+        for text in (snippet(passage.text, query),)
     ]

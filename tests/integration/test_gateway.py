@@ -501,6 +501,22 @@ async def test_hyphens_and_apostrophes_ask_for_no_phrase(gateway: Gateway) -> No
         assert (await search(gateway, question, mode="keyword")).hits[0].text == SPEECH[0], question
 
 
+async def test_shares_about_the_same_are_found_by_what_they_say(gateway: Gateway) -> None:
+    bread, loaf, broker, theirs = [await share_text(gateway, f"Text {n}") for n in range(4)]
+    await add_chunks(gateway, bread, [SPEECH[1]])
+    await add_chunks(gateway, loaf, ["Put the loaf into the oven, and bake the bread until it is brown.", SPEECH[0]])
+    await add_chunks(gateway, broker, [SPEECH[2]])
+    await add_chunks(gateway, theirs, [SPEECH[1]])
+    await gateway.pool.execute("UPDATE shares SET owner = 'somebody' WHERE share_id = $1", theirs)
+    response = await gateway.http.get(f"/shares/{bread}/similar")
+    found = SearchAnswer.model_validate(response.json())
+    assert found.hits[0].share_id == loaf
+    assert found.hits[0].text.startswith("Put the loaf")
+    assert {hit.share_id for hit in found.hits} <= {loaf, broker}
+    assert (await gateway.http.get(f"/shares/{theirs}/similar")).status_code == 404
+    assert not gateway.ledger.ended, "nothing is bought for it"
+
+
 async def test_filters_leave_what_they_say(gateway: Gateway) -> None:
     english, german = await share_text(gateway, "One"), await share_text(gateway, "Two")
     for share_id in (english, german):

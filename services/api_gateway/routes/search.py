@@ -11,12 +11,13 @@ from millrace.contracts.events import DEFAULT_ACCOUNT, SourceKind
 from millrace.contracts.search_api import SearchAnswer, SearchMode
 from millrace.contracts.share_api import ContentType
 from millrace.text import has_nul
-from services.api_gateway.errors import BadRequest
+from services.api_gateway.errors import BadRequest, NotFound
 from services.api_gateway.filters import Filters
 from services.api_gateway.resources import Parts
 
 router = APIRouter(tags=["search"])
 
+_MINE = "SELECT true FROM shares WHERE share_id = $1 AND owner = $2"
 _LANGUAGE = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$"
 
 
@@ -46,6 +47,9 @@ async def search(
         str, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="Who pays")
     ] = DEFAULT_ACCOUNT,
     filters: Annotated[Filters, Depends(_filters)],
+    least_similarity: Annotated[
+        float, Query(ge=0, le=1, description="Find by meaning only what is so near: the cosine to the query")
+    ] = 0.0,
 ) -> SearchAnswer:
     """Find passages of shares, with their moment in media.
 
@@ -54,5 +58,25 @@ async def search(
     if not q.strip() or has_nul(q):
         raise BadRequest("The query q is empty or not text; give at least one word.")
     return await parts.search.answer(
-        q.strip(), owner=parts.owner, account=account, limit=limit, mode=mode, filters=filters
+        q.strip(),
+        owner=parts.owner,
+        account=account,
+        limit=limit,
+        mode=mode,
+        filters=filters,
+        least_similarity=least_similarity,
     )
+
+
+@router.get("/shares/{share_id}/similar")
+async def similar(
+    *,
+    parts: Parts,
+    share_id: str,
+    filters: Annotated[Filters, Depends(_filters)],
+    limit: Annotated[int, Query(ge=1, le=100)] = 10,
+) -> SearchAnswer:
+    """Find shares that are about the same as one, each with its nearest passage."""
+    if has_nul(share_id) or not await parts.pool.fetchval(_MINE, share_id, parts.owner):
+        raise NotFound("There is no share with this id.")
+    return await parts.search.similar(share_id, owner=parts.owner, limit=limit, filters=filters)

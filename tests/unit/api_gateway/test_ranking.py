@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.api_gateway.ranking import fuse, snippet
+from services.api_gateway.ranking import fuse, highlights, snippet
 
 KEYS = st.lists(st.integers(0, 20), unique=True, max_size=15)
 
@@ -47,3 +47,9 @@ def test_a_snippet_is_cut_around_the_words_that_were_looked_for() -> None:
 @given(st.text(max_size=2000), st.text(max_size=50))
 def test_a_snippet_is_short_whatever_the_text(text: str, query: str) -> None:
     assert len(snippet(text, query)) <= 330
+
+
+def test_words_of_the_query_are_lit_whole() -> None:
+    text = "The mill's wheel: a WHEEL of the millers"
+    assert [text[start:end] for start, end in highlights(text, "wheel mill?")] == ["mill", "wheel", "WHEEL"]
+    assert highlights(text, "") == []

@@ -41,6 +41,9 @@ class Passages:
         assert (owner, model, vector) == ("local", "tiny", [1.0])
         return [passage("both", 0.9), passage("meant", 0.4)]
 
+    async def middle(self, owner: str, model: str, share_id: str) -> list[float] | None:
+        return [1.0] if share_id == "share" else None
+
     async def by_words(
         self, owner: str, query: str, limit: int, filters: Filters, *, least_share: float
     ) -> list[Passage]:
@@ -183,3 +186,19 @@ async def test_a_search_that_takes_too_long_in_every_way_says_what_to_do() -> No
     search = Search(Passages(late=["meaning", "words"]), Model(), FakeLedger(), lambda: REQUEST)
     with pytest.raises(TooWide, match="narrow it by a filter"):
         await ask(search)
+
+
+async def test_what_is_too_far_is_not_found_by_meaning() -> None:
+    search = Search(Passages(), Model(), FakeLedger(), lambda: REQUEST)
+    answer = await search.answer(
+        "question", owner="local", account="default", limit=10, mode="hybrid", least_similarity=0.5
+    )
+    assert [hit.text for hit in answer.hits] == ["text of both", "text of said"]
+    assert answer.hits[0].matched_by == ["semantic", "keyword"]
+
+
+async def test_shares_about_the_same_leave_out_the_share_itself() -> None:
+    search = Search(Passages(), Model(), FakeLedger(), lambda: REQUEST)
+    assert (await search.similar("share", owner="local", limit=10)).hits == []
+    nothing = await search.similar("other", owner="local", limit=10)
+    assert (nothing.hits, nothing.note) == ([], "This share has no vectors of the model in use.")
