@@ -2026,11 +2026,11 @@ MUTANTS: Final = (
     ),
     Mutant(
         "answer-by-its-place",
-        "services/embed_agent/handler.py",
-        "hashes = batch.hashes or [",
-        "hashes = [",
+        "services/embed_agent/batches.py",
+        "for at, name in enumerate(batch.hashes)}",
+        "for at, name in enumerate(sorted(batch.hashes))}",
         (f"{U}/embed_agent/test_handler.py",),
-        "texts get the vectors of others after a retry",
+        "texts get the vectors of others",
     ),
     Mutant(
         "force-buys-nothing",

@@ -20,12 +20,11 @@ class Batch(BaseModel):
     """Vectors of a batch, one after another, as little-endian 32-bit floats in base64; and whose they are.
 
     `hashes` are the content hashes of the texts: who goes on with the work may ask for others under the same number.
-    Answers of earlier versions have none.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    hashes: list[str] = []
+    hashes: list[str]
     vectors: str
     dimensions: int
     tokens: int
@@ -47,13 +46,13 @@ def packed(embedded: Embedded, hashes: Sequence[str]) -> Batch:
     )
 
 
-def unpacked(batch: Batch, hashes: Sequence[str]) -> dict[str, array[float]]:
+def unpacked(batch: Batch) -> dict[str, array[float]]:
     """The vectors, each of length `dimensions`, by content hash."""
     numbers = array("f", b64decode(batch.vectors))
     if sys.byteorder == "big":
         numbers.byteswap()
     size = batch.dimensions
-    return {name: numbers[at * size : (at + 1) * size] for at, name in enumerate(hashes)}
+    return {name: numbers[at * size : (at + 1) * size] for at, name in enumerate(batch.hashes)}
 
 
 def calls_of(chunks: Sequence[Chunk], *, texts: int, tokens: int) -> Iterator[list[Chunk]]:

@@ -86,10 +86,7 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
         while missing := [chunk for name, chunk in texts.items() if name not in known and name not in made]:
             call = next(calls_of(missing, texts=model.batch_size, tokens=model.batch_tokens))
             batch = await self._embed(plan, run, call_no, call)
-            # Answers of earlier versions say by their place what they are about; then everything was asked for.
-            place = call_no * model.batch_size
-            hashes = batch.hashes or [one.content_hash for one in chunks[place : place + model.batch_size]]
-            made |= unpacked(batch, hashes)
+            made |= unpacked(batch)
             call_no, tokens = call_no + 1, tokens + batch.tokens
             await run.progress(1 - (len(missing) - len(call)) / len(texts))
         await self._store.replace(plan.work_key("embed"), Vectors(EMBEDDING_TYPE, model.name, chunks, made))
