@@ -18,6 +18,7 @@ from millrace.models.child.environment import child_environment
 from millrace.models.child.frames import ASK, DONE, EXIT_MEMORY, FAILED, LOAD, READY, TOLD, Failed, Frame, Load
 
 _PROGRAM = "millrace.models.child.program"
+_ENDS_WITHIN_S = 2.0  # once its pipe is closed
 
 Told = Callable[[bytes], Awaitable[None]]
 
@@ -126,7 +127,12 @@ class Child:
 
     async def _death(self) -> Retryable:
         """It said nothing any more: why, as far as the kernel tells."""
-        await self.end()  # also when it has only closed its pipe
+        # Not killed at once: before it sends a signal, asyncio's own loop looks whether the process has ended, and so
+        # takes the status away from who waits for it.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ENDS_WITHIN_S):
+                await self._process.wait()
+        await self.end()  # it has only closed its pipe
         status = self._process.returncode or 0
         if status == EXIT_MEMORY:
             return self._out_of_memory()
