@@ -187,7 +187,8 @@ async def add_chunks(gateway: Gateway, share_id: str, texts: Sequence[str], *, m
         for number, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
             await connection.execute(
                 "INSERT INTO embeddings (model, content_hash, dimensions, embedding) "
-                "VALUES ($1, md5($2), $3, $4::text::halfvec) ON CONFLICT DO NOTHING",
+                "VALUES ($1, md5($2), $3, $4::text::halfvec) "
+                "ON CONFLICT (model, content_hash) DO UPDATE SET embedding = excluded.embedding",
                 name,
                 text,
                 len(vector),
