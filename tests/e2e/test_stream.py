@@ -57,8 +57,11 @@ def test_every_stage_left_a_receipt_and_the_ledger_agrees(running: Running, vide
     # The same words may have been embedded for another share before, cut at other moments: then nothing was bought.
     assert set(paid) | {"embed"} == {"transcribe", "summarize", "embed"}
     bought = """
-        SELECT k.state FROM jobs j JOIN chunks c USING (work_key) JOIN chunks o USING (model, content_hash)
-          JOIN calls k ON k.work_key = o.work_key WHERE j.share_id = %s AND j.stage = 'embed'
+        SELECT k.state
+          FROM jobs j JOIN chunks c ON c.work_key = j.work_key
+          JOIN chunks o ON (o.model, o.content_hash) = (c.model, c.content_hash)
+          JOIN calls k ON k.work_key = o.work_key
+         WHERE j.share_id = %s AND j.stage = 'embed'
     """
     assert {row["state"] for row in running.sql(bought, video.share_id)} == {"settled"}
     assert all(r.state == "settled" for r in video.receipts)
