@@ -19,9 +19,8 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolC
 MOST_DIMENSIONS = 4_000
 """Of an index over half floats (pgvector); longer vectors are compared one by one."""
 _A_DAY_S: Final = 86_400.0  # the pool's own limit, which None stands for, is a minute
-_ONE_AT_A_TIME = (
-    7_215_330_119  # advisory lock; not waited for: the one that makes an index would wait for the waiting
-)
+# Advisory lock; not waited for: the one that makes an index would wait for the waiting.
+_ONE_AT_A_TIME = 7_215_330_119
 
 _MODELS = "SELECT model, dimensions FROM embedding_models ORDER BY model, dimensions"
 _STATE = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)"

@@ -21,6 +21,8 @@ class Filters:
     language: str | None = None
     category: str | None = None
     share_id: str | None = None
+    other_than: str | None = None
+    """A share that is left out."""
 
     def sql(self, *, first: int) -> tuple[str, list[object]]:
         """Conditions on the table `s` of shares, each after AND, and their values.
@@ -35,6 +37,7 @@ class Filters:
             _LANGUAGE: self.language,
             _CATEGORY: self.category,
             "s.share_id = {}": self.share_id,
+            "s.share_id <> {}": self.other_than,
         }
         given = {condition: value for condition, value in conditions.items() if value is not None}
         parts = [f"AND {condition.format(f'${number}')}" for number, condition in enumerate(given, first)]

@@ -6,6 +6,7 @@ import asyncio
 import math
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final, Protocol
 
@@ -126,14 +127,15 @@ class Search:
         vector = await self._passages.middle(owner, self._model.name, share_id)
         found: list[Passage] = []
         if vector is not None:
-            ranking = self._passages.by_meaning(owner, self._model.name, vector, limit * _DEPTH, filters)
+            # Left out in the query: a long share's own passages would be all of the nearest.
+            others = replace(filters, other_than=share_id)
+            ranking = self._passages.by_meaning(owner, self._model.name, vector, limit * _DEPTH, others)
             if (in_time := await _in_time(ranking)) is None:
                 raise TooWide("The search took too long; narrow it by a filter.")
             found = in_time
         shares: dict[str, Passage] = {}
         for passage in found:
-            if passage.share_id != share_id:
-                shares.setdefault(passage.share_id, passage)
+            shares.setdefault(passage.share_id, passage)
         note = None if vector is not None else "This share has no vectors of the model in use."
         hits = _hits({"semantic": list(shares.values())}, "")[:limit]
         return SearchAnswer(query="", mode="semantic", note=note, hits=hits)

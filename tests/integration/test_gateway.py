@@ -503,7 +503,7 @@ async def test_hyphens_and_apostrophes_ask_for_no_phrase(gateway: Gateway) -> No
 
 async def test_shares_about_the_same_are_found_by_what_they_say(gateway: Gateway) -> None:
     bread, loaf, broker, theirs = [await share_text(gateway, f"Text {n}") for n in range(4)]
-    await add_chunks(gateway, bread, [SPEECH[1]])
+    await add_chunks(gateway, bread, [SPEECH[1], *(f"{SPEECH[1]} Number {n}." for n in range(60))])
     await add_chunks(gateway, loaf, ["Put the loaf into the oven, and bake the bread until it is brown.", SPEECH[0]])
     await add_chunks(gateway, broker, [SPEECH[2]])
     await add_chunks(gateway, theirs, [SPEECH[1]])

@@ -23,3 +23,7 @@ def test_a_parameter_that_stands_twice_is_one() -> None:
     sql, values = Filters(content_type="video", language="en", category="science").sql(first=8)
     assert {name for name in ("$8", "$9", "$10", "$11") if name in sql} == {"$8", "$9", "$10"}
     assert values == ["video", "en", "science"]
+
+
+def test_a_share_can_be_left_out() -> None:
+    assert Filters(other_than="s").sql(first=4) == ("AND s.share_id <> $4", ["s"])

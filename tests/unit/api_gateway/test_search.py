@@ -32,10 +32,12 @@ def passage(name: str, rank: float = 0.5) -> Passage:
 class Passages:
     def __init__(self, *, late: Sequence[str] = ()) -> None:
         self.late = late
+        self.left_out: str | None = None
 
     async def by_meaning(
         self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
     ) -> list[Passage]:
+        self.left_out = filters.other_than
         if "meaning" in self.late:
             raise TookTooLong
         assert (owner, model, vector) == ("local", "tiny", [1.0])
@@ -198,7 +200,9 @@ async def test_what_is_too_far_is_not_found_by_meaning() -> None:
 
 
 async def test_shares_about_the_same_leave_out_the_share_itself() -> None:
-    search = Search(Passages(), Model(), FakeLedger(), lambda: REQUEST)
-    assert (await search.similar("share", owner="local", limit=10)).hits == []
+    passages = Passages()
+    search = Search(passages, Model(), FakeLedger(), lambda: REQUEST)
+    (hit,) = (await search.similar("share", owner="local", limit=10)).hits
+    assert (hit.text, passages.left_out) == ("text of both", "share"), "one passage a share, the nearest"
     nothing = await search.similar("other", owner="local", limit=10)
     assert (nothing.hits, nothing.note) == ([], "This share has no vectors of the model in use.")
