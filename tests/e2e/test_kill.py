@@ -130,7 +130,7 @@ def test_an_agent_that_dies_during_a_paid_call(
 
 def test_the_transcriber_dies_while_it_listens(billed: Running, client: Client, tmp_path: Path) -> None:
     share = client.upload(repeated_speech(tmp_path, 40), ShareRequest()).share_id
-    until(lambda: _heard(billed, share), "some of it to be heard", 60)
+    until(lambda: _heard(billed, share) and _listening(billed, share), "some to be heard, and more listened to", 60)
     old = billed.kill("transcribe_agent")
     before = _heard(billed, share)
     billed.wait_restarted("transcribe_agent", old)
@@ -150,6 +150,12 @@ def _heard(running: Running, share: str) -> list[dict[str, object]]:
         "AND state IN ('answered', 'settled') ORDER BY call_no",
         share,
     )
+
+
+def _listening(running: Running, share: str) -> bool:
+    """A chunk is with the model; between two of them a kill finds none."""
+    calling = "SELECT FROM calls WHERE share_id = %s AND scope = 'transcribe' AND state = 'calling'"
+    return bool(running.sql(calling, share))
 
 
 def test_the_media_agent_dies_in_the_middle_of_a_download(billed: Running, files: FileServer, client: Client) -> None:
