@@ -96,8 +96,9 @@ def _remark(stage: StageView) -> str:
 
 
 def _receipt_state(receipt: Receipt) -> str:
+    with_others = f", with {receipt.works - 1} others" if receipt.works > 1 else ""
     if not receipt.reused:
-        return receipt.state
+        return f"{receipt.state}{with_others}"
     return "reused" if receipt.state == "settled" else f"{receipt.state}, reused"
 
 

@@ -135,6 +135,7 @@ class Receipt(Answer):
     """One call of a model and the money behind it.
 
     `reused`: the work had been done for another share, so this share paid nothing for it.
+    `works`: how many pieces of work share the call: the amount is this one's part, the hold that of the whole call.
     """
 
     stage: StageName
@@ -146,6 +147,7 @@ class Receipt(Answer):
     actual_micro_usd: MicroUSD | None = None
     reason: str | None = None
     reused: bool = False
+    works: int = 1
     request_id: str
     asked_at: AwareDatetime
 

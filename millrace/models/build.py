@@ -30,15 +30,18 @@ async def open_embedding(settings: EmbeddingSettings, care: Care | None) -> Asyn
 
 
 @asynccontextmanager
-async def open_embeddings(settings: EmbeddingSettings, care: Care | None) -> AsyncIterator[Models[EmbeddingModel]]:
+async def open_embeddings(
+    settings: EmbeddingSettings, care: Care | None, *, batch: int = 100
+) -> AsyncIterator[Models[EmbeddingModel]]:
     """The embedding model, and others behind the same API.
 
     :param care: as in `open_embedding`.
+    :param batch: most texts of a call of the API.
     :raises ConfigurationError: nobody knows what the API's model costs.
     """
     price = settings.embed_price_per_second
     if settings.embeds_by_api:
-        async with _open_api(settings) as make:
+        async with _open_api(settings, batch) as make:
             yield Models(settings.embed_model, make(settings.embed_model), make)
     elif care is None:
         model = await asyncio.to_thread(WordLlamaModel, price)
@@ -50,7 +53,7 @@ async def open_embeddings(settings: EmbeddingSettings, care: Care | None) -> Asy
 
 
 @asynccontextmanager
-async def _open_api(settings: EmbeddingSettings) -> AsyncIterator[Callable[[str], EmbeddingModel]]:
+async def _open_api(settings: EmbeddingSettings, batch: int) -> AsyncIterator[Callable[[str], EmbeddingModel]]:
     # 120 MB and three seconds that processes with a local model do without.
     from millrace.models.openai_api import OpenAIEmbeddings, open_client  # noqa: PLC0415 - memory and seconds that only its users pay
 
@@ -65,7 +68,7 @@ async def _open_api(settings: EmbeddingSettings) -> AsyncIterator[Callable[[str]
             setting="MILLRACE_EMBED_PRICE_IN",
             clock=SystemClock(),
         )
-        return OpenAIEmbeddings(client, model=name, tariff=tariff)
+        return OpenAIEmbeddings(client, model=name, tariff=tariff, batch_size=batch)
 
     client = open_client(
         base_url=settings.embed_base_url, key=settings.openai_api_key, timeout_s=settings.embed_timeout_s

@@ -29,13 +29,26 @@ SELECT j.stage, j.state, j.reason, j.progress, j.resume_at, j.needed_micro_usd, 
  WHERE j.share_id = $1
 """
 # What a person has said about a call that nobody knew the end of stands in the ledger's journal only.
+# Calls of its works, and its parts of calls that other works have made.
 _CALLS = """
-SELECT j.stage, c.model, c.call_no, c.attempt, c.state, c.hold_micro_usd, c.actual_micro_usd, c.reason, c.request_id,
-       c.share_id, c.created_at AS asked_at, e.actual_micro_usd AS reconciled_micro_usd
-  FROM jobs j JOIN calls c ON c.work_key = j.work_key
+SELECT own.stage, c.model, c.call_no, c.attempt, c.state, c.hold_micro_usd, c.reason, c.request_id,
+       coalesce(own.cost_micro_usd, CASE parts.works WHEN 0 THEN c.actual_micro_usd ELSE 0 END) AS actual_micro_usd,
+       coalesce(own.share_id, c.share_id) AS share_id, c.created_at AS asked_at,
+       e.actual_micro_usd AS reconciled_micro_usd, greatest(parts.works, 1) AS works
+  FROM (
+       SELECT j.stage, c.request_id, p.share_id, p.cost_micro_usd
+         FROM jobs j JOIN calls c ON c.work_key = j.work_key
+         LEFT JOIN call_parts p ON p.request_id = c.request_id AND p.work_key = j.work_key
+        WHERE j.share_id = $1
+        UNION
+       SELECT j.stage, p.request_id, p.share_id, p.cost_micro_usd
+         FROM jobs j JOIN call_parts p ON p.work_key = j.work_key
+        WHERE j.share_id = $1
+       ) AS own JOIN calls c USING (request_id)
+ CROSS JOIN LATERAL (SELECT count(*) AS works FROM call_parts WHERE request_id = c.request_id) AS parts
   LEFT JOIN ledger_entries e
     ON (e.request_id, e.account, e.outcome, e.previous) = (c.request_id, c.account, 'reconciled', 'unconfirmed')
- WHERE j.share_id = $1 ORDER BY c.created_at, c.call_no, c.attempt
+ ORDER BY c.created_at, c.call_no, c.attempt
 """
 
 
