@@ -21,7 +21,7 @@ from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
-SHARES, AT_ONCE, A_CALL = 1000, 10, 100
+SHARES, AT_ONCE, A_CALL, MORE = 1000, 10, 100, 150
 
 
 @pytest.fixture(scope="module")
@@ -32,18 +32,18 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture(scope="module")
 def parts(provider: Provider) -> Iterator[Apart]:
-    environment = provider.environment(embeds=True) | {"MILLRACE_EMBED_WAIT_S": "20"}
+    environment = provider.environment(embeds=True) | {"MILLRACE_EMBED_WAIT_S": "8", "MILLRACE_LEASE_S": "4"}
     with apart(environment, {}) as made:
-        asyncio.run(share(made))
+        asyncio.run(share(made, range(SHARES)))
         made.start(("cost_ledger", "embed_agent"))
         yield made
 
 
-async def share(parts: Apart) -> None:
+async def share(parts: Apart, numbers: range) -> None:
     with Registry(parts.addresses.registry) as registry:
         codec = await Codec.connect(registry, Catalog.load(), ("share.created",))
         async with open_producer(parts.addresses.kafka) as producer:
-            for number in range(SHARES):
+            for number in numbers:
                 event = ShareCreated(
                     share_id=str(uuid.uuid4()),
                     owner="test",
@@ -84,3 +84,42 @@ def test_a_backlog_of_a_thousand_shares_is_bought_in_few_calls(parts: Apart, pro
     assert total(parts, "cost_micro_usd), 0)::bigint FROM jobs WHERE stage = 'embed'") == bill
     assert total(parts, "cost_micro_usd), 0)::bigint FROM call_parts") == bill
     assert parts.sql("SELECT 1 FROM calls WHERE state <> 'settled'") == []
+
+
+def test_an_agent_that_dies_in_a_call_for_many_loses_none_and_pays_for_none_again(
+    parts: Apart, provider: Provider
+) -> None:
+    bill, kept = (
+        provider.total_micro_usd(),
+        total(parts, "cost_micro_usd), 0)::bigint FROM work WHERE stage = 'embed'"),
+    )
+    assert bill == kept
+    provider.gate.clear()
+    before = len(provider.invoice)
+    asyncio.run(share(parts, range(SHARES, SHARES + MORE)))
+    until(lambda: held_for_many(parts), "a call for many shares to be under way", 120)
+    provider.wait_for_calls(before + 1)
+    parts.workers["embed_agent"].process.kill()
+    parts.workers["embed_agent"].process.wait()
+    provider.gate.set()
+    parts.start(("embed_agent",))
+    until(lambda: jobs(parts) == {"done": SHARES + MORE}, "all shares to be embedded", 200)
+    until(
+        lambda: parts.sql("SELECT 1 FROM calls WHERE NOT told_ledger AND state <> 'denied'") == [], "no call is open"
+    )
+    settled = total(parts, "actual_micro_usd), 0)::bigint FROM calls WHERE state = 'settled'")
+    lost = total(parts, "hold_micro_usd), 0)::bigint FROM calls WHERE state = 'unconfirmed'")
+    assert lost > 0, "nobody knows whether the call was answered"
+    assert settled == total(parts, "cost_micro_usd), 0)::bigint FROM work WHERE stage = 'embed'")
+    assert settled <= provider.total_micro_usd() <= settled + lost
+    # The few calls that were under way are all that was asked for twice.
+    unconfirmed = len(parts.sql("SELECT 1 FROM calls WHERE state = 'unconfirmed'"))
+    assert len(provider.invoice) - before <= MORE / 20 + AT_ONCE + unconfirmed
+
+
+def held_for_many(parts: Apart) -> bool:
+    sql = """
+        SELECT 1 FROM calls JOIN pending_texts ON claimed_by = calls.work_key
+         WHERE state = 'calling' GROUP BY request_id HAVING count(*) > 20
+    """
+    return bool(parts.sql(sql))
