@@ -9,6 +9,7 @@ from millrace.models.build import open_embeddings
 from millrace.sentences import split_sentences
 from millrace.store.vectors import keeping_indexes
 from millrace.stream.connect import Resources
+from services.embed_agent.adapters.insights import keeping_insights
 from services.embed_agent.adapters.pgvector import PgVectorStore
 from services.embed_agent.handler import EmbedHandler
 from services.embed_agent.settings import EmbedSettings
@@ -24,6 +25,7 @@ async def build_handler(settings: EmbedSettings, resources: Resources) -> AsyncI
     async with (
         open_embeddings(settings, settings.care) as models,
         keeping_indexes(settings.postgres.get_secret_value()),
+        keeping_insights(resources.database),
     ):
         yield EmbedHandler(
             models,
