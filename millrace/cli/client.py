@@ -163,9 +163,18 @@ class Client:
         """
         return self.get(f"/shares/{quote(share_id, safe='')}/similar", SearchAnswer, limit=limit, **filters)
 
-    def duplicates(self, share_id: str, *, limit: int = 20) -> DuplicatesAnswer:
+    def duplicates(
+        self,
+        share_id: str,
+        *,
+        limit: int = 20,
+        least_jaccard: float | None = None,
+        least_cosine: float | None = None,
+    ) -> DuplicatesAnswer:
         """Shares that say nearly the same as one, most alike first."""
-        return self.get(f"/shares/{quote(share_id, safe='')}/duplicates", DuplicatesAnswer, limit=limit)
+        least = {"least_jaccard": least_jaccard, "least_cosine": least_cosine}
+        asked = {name: None if value is None else str(value) for name, value in least.items()}
+        return self.get(f"/shares/{quote(share_id, safe='')}/duplicates", DuplicatesAnswer, limit=limit, **asked)
 
     def digest(self, *, since: str | None = None, until: str | None = None, limit: int = 10) -> DigestAnswer:
         """What was shared in a period, by topic; moments in ISO form."""

@@ -19,12 +19,18 @@ def duplicates(
     share_id: Annotated[UUID, typer.Argument(help="Id of the share")],
     *,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Shares at most")] = 20,
+    least_jaccard: Annotated[
+        float | None, typer.Option(min=0.4, max=1, help="Share of the word pairs that both have, at least")
+    ] = None,
+    least_cosine: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Cosine of the mean vectors, at least")
+    ] = None,
     gateway: GatewayOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
     """Other shares that say nearly the same, by their words (jaccard) or by their vectors (cosine)."""
     with one_sentence(), connect(gateway) as client:
-        answer = client.duplicates(str(share_id), limit=limit)
+        answer = client.duplicates(str(share_id), limit=limit, least_jaccard=least_jaccard, least_cosine=least_cosine)
     if as_json:
         print_json(answer)
     else:

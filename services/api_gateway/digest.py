@@ -114,8 +114,8 @@ def note(counts: Counts, compared: int) -> str | None:
     if counts.all - counts.without > compared:
         notes.append(f"The period is cut: only its newest {compared} shares are grouped.")
     if counts.without:
-        has = "share has" if counts.without == 1 else "shares have"
-        notes.append(f"{counts.without} {has} no vectors of the model in use, and are left out.")
+        left_out = "1 share is" if counts.without == 1 else f"{counts.without} shares are"
+        notes.append(f"{left_out} left out, without vectors of the model in use.")
     return " ".join(notes) or None
 
 
