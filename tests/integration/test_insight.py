@@ -134,7 +134,8 @@ async def test_nothing_of_other_owners_is_told(gateway: Gateway) -> None:
     mine, theirs = await shared(gateway, WHEEL), await shared(gateway, WHEEL)
     await gateway.pool.execute("UPDATE shares SET owner = 'somebody else' WHERE share_id = $1", theirs)
     assert (await duplicates(gateway, mine)).duplicates == []
-    assert (await digest(gateway)).count == 1
+    told = await digest(gateway)
+    assert (told.count, [share.share_id for share in told.others], told.topics) == (1, [mine], [])
     for unknown in (theirs, str(uuid.uuid4()), "%00"):
         response = await gateway.http.get(f"/shares/{unknown}/duplicates")
         assert (response.status_code, response.json()["detail"]) == (404, "There is no share with this id.")

@@ -27,14 +27,11 @@ class Model:
 MODEL = cast(EmbeddingModel, Model())
 
 
-def row(number: int, mean: str, **fields: object) -> Row:
-    known = {"title": None, "url": None, "text": "Some words.", "summary": None, "tags": [], "language": None}
-    return Row(
-        share_id=f"s{number}",
-        mean=mean,
-        created_at=UNTIL - timedelta(hours=number + 1),
-        **{**known, **fields},  # type: ignore[arg-type]
-    )
+def row(
+    number: int, mean: str, *, text: str = "Some words.", title: str | None = None, summary: str | None = None
+) -> Row:
+    moment = UNTIL - timedelta(hours=number + 1)
+    return Row(f"s{number}", title, None, moment, mean, text, summary, [], None)
 
 
 class Rows:
