@@ -49,7 +49,8 @@ def clusters(vectors: Vectors, *, usual: float, least: float = LEAST_LIKENESS) -
     :param vectors: normalised.
     :param usual: the cosine of shares that have nothing to do with one another (`background`).
     """
-    members = _linked(vectors @ vectors.T, usual + least * (1 - usual))
+    likeness = vectors @ vectors.T
+    members = _linked((likeness + likeness.T) / 2, usual + least * (1 - usual))
     return [central_first(vectors, found) for found in sorted(members, key=lambda one: (-len(one), one[0]))]
 
 
@@ -66,7 +67,7 @@ def centrality(vectors: Vectors, members: list[int]) -> NDArray[np.float32]:
 
 
 def _linked(likeness: NDArray[np.float32], least: float) -> list[list[int]]:
-    """Average linkage over a matrix that is used up."""
+    """Average linkage over a matrix that is used up; as it is symmetric to the last bit, chains go no circle."""
     members = [[at] for at in range(len(likeness))]
     sizes = np.ones(len(likeness), dtype=np.float32)
     np.fill_diagonal(likeness, -np.inf)
@@ -75,13 +76,14 @@ def _linked(likeness: NDArray[np.float32], least: float) -> list[list[int]]:
         if not chain:
             chain.append(min(open_))
         last = chain[-1]
+        if last not in open_:  # a mean was rounded up, and it was merged further up the chain
+            chain.pop()
+            continue
         nearest = int(np.argmax(likeness[last]))
-        if len(chain) > 1 and likeness[last, chain[-2]] >= likeness[last, nearest]:
-            nearest = chain[-2]  # also where others are as near: a chain goes no circle
         if likeness[last, nearest] < least:
             # Nothing is near to it, nor will be: a mean of what is too low is too low.
             done.append(members[last])
-            _close(likeness, last)
+            _close(likeness, last)  # also where a mean is rounded up to the threshold
             open_.discard(last)
             chain.pop()
         elif len(chain) > 1 and nearest == chain[-2]:

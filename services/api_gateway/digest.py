@@ -125,7 +125,7 @@ def _grouped(rows: Sequence[Row], wider: Sequence[Row]) -> _Grouped:
     usual = background(vectors if wider is rows else vectors_of(wider, length)[0])
     found = clusters(vectors, usual=usual)
     topics = [[rows[at] for at in members] for members in found if len(members) > 1]
-    others = [rows[at] for at in sorted(at for members in found if len(members) == 1 for at in members)]
+    others = [rows[members[0]] for members in found if len(members) == 1]
     named = terms([[_words(row) for row in topic] for topic in topics], [_words(row) for row in others])
     return _Grouped(topics, named, others)
 

@@ -45,6 +45,7 @@ _STOP_WORDS: Final = """
 SELECT DISTINCT word FROM unnest($1::text[]) AS asked (word), unnest($2::text[]) AS named (dictionary)
   JOIN pg_ts_dict d ON d.dictname = named.dictionary
  WHERE ts_lexize(d.oid::regdictionary, word) = '{}'
+    OR (named.dictionary, word) = ('french_stem', 'les')  -- which its list has forgotten
 """
 _DICTIONARIES: Final = {
     "da": "danish",

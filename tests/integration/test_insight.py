@@ -15,6 +15,7 @@ from millrace.contracts.share_api import ShareView
 from millrace.embedded.readyfile import Addresses
 from millrace.models.wordllama import WordLlamaModel
 from millrace.store.database import Database
+from services.api_gateway.digest_rows import DigestRows
 from services.embed_agent.adapters.insights import keeping_insights, look
 from tests.integration.gateway import Gateway, add_chunks, finish_job, open_gateway, provision
 from tests.support.waiting import eventually
@@ -141,6 +142,16 @@ async def test_nothing_of_other_owners_is_told(gateway: Gateway) -> None:
         assert (response.status_code, response.json()["detail"]) == (404, "There is no share with this id.")
 
 
+async def test_signatures_of_other_rules_are_not_compared(gateway: Gateway) -> None:
+    one, other = await shared(gateway, WHEEL), await shared(gateway, WHEEL.upper())
+    await gateway.pool.execute(
+        "UPDATE insights i SET version = 'other' FROM jobs j WHERE j.work_key = i.work_key AND j.share_id = $1", other
+    )
+    assert (await duplicates(gateway, one)).duplicates == []
+    await seen(gateway)
+    assert [found.share_id for found in (await duplicates(gateway, one)).duplicates] == [other]
+
+
 async def test_what_could_not_be_compared_is_said(gateway: Gateway) -> None:
     response = await gateway.http.post("/shares", json={"text": WHEEL})
     share_id = response.json()["share_id"]
@@ -238,6 +249,15 @@ async def test_a_digest_groups_shares_by_topic_and_names_them(gateway: Gateway) 
     assert first.href == f"/shares/{sky[0]}"
     assert [topic.count for topic in (await digest(gateway, limit=1)).topics] == [3, 3]
     assert [len(topic.shares) for topic in (await digest(gateway, limit=1)).topics] == [1, 1]
+
+
+async def test_words_that_say_nothing_are_known_in_many_languages(gateway: Gateway) -> None:
+    rows = DigestRows(gateway.pool)
+    words = ["the", "mill", "und", "mühle", "les", "moulin"]
+    assert await rows.stop_words(words, ["en-GB"]) == {"the"}
+    assert await rows.stop_words(words, ["de", None]) == {"the", "und"}
+    assert await rows.stop_words(words, ["fr"]) == {"les"}
+    assert await rows.stop_words(words, ["ja"]) == set()
 
 
 async def test_a_digest_is_of_its_period(gateway: Gateway) -> None:

@@ -65,6 +65,21 @@ def test_a_vector_without_a_direction_is_alone() -> None:
     assert sorted(sorted(members) for members in clusters(vectors, usual=0.0)) == [[0], [1], [2, 3]]
 
 
+def test_the_threshold_is_a_part_of_what_is_above_the_usual() -> None:
+    pair = normalised(np.array([[1, 0], [0.68, 0.7332]], dtype=np.float32))  # their cosine is 0.68
+    assert len(clusters(pair, usual=0.6, least=0.15)) == 1
+    assert len(clusters(pair, usual=0.6, least=0.25)) == 2
+    assert len(clusters(pair, usual=0.7, least=0.15)) == 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(0, 2)] * 3), max_size=40), st.sampled_from([0.05, 0.5, 0.9]))
+def test_each_share_is_in_one_cluster_however_many_are_as_near(rows: list[tuple[int, ...]], least: float) -> None:
+    vectors = normalised(np.array(rows, dtype=np.float32).reshape(-1, 3))
+    found = clusters(vectors, usual=0.0, least=least)
+    assert sorted(at for members in found for at in members) == list(range(len(rows)))
+
+
 def naive(vectors: Vectors, least: float) -> set[frozenset[int]]:
     """Average linkage as it is defined: the two nearest clusters become one, again and again."""
     likeness = vectors @ vectors.T

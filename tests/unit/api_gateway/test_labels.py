@@ -25,6 +25,11 @@ def test_a_single_long_share_does_not_name_a_topic() -> None:
     assert "harbour" not in label(ranked, STOP)
 
 
+def test_what_one_share_alone_is_called_comes_behind_what_all_say() -> None:
+    (ranked,) = terms([[Words("Zanzibar", "wheel"), *[Words("", "wheel")] * 2]], [Words("", "wheel")] * 20)
+    assert ranked == ["wheel", "Zanzibar"]
+
+
 def test_forms_of_a_word_stand_once() -> None:
     assert label(["mills", "mill", "Mill", "wheel"], frozenset()) == "mills, wheel"
 
