@@ -50,7 +50,8 @@ def clusters(vectors: Vectors, *, usual: float, least: float = LEAST_LIKENESS) -
     :param usual: the cosine of shares that have nothing to do with one another (`background`).
     """
     likeness = vectors @ vectors.T
-    members = _linked((likeness + likeness.T) / 2, usual + least * (1 - usual))
+    symmetric = np.asarray((likeness + likeness.T) / 2, dtype=np.float32)
+    members = _linked(symmetric, usual + least * (1 - usual))
     return [central_first(vectors, found) for found in sorted(members, key=lambda one: (-len(one), one[0]))]
 
 

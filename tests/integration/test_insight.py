@@ -17,6 +17,8 @@ from millrace.models.wordllama import WordLlamaModel
 from millrace.store.database import Database
 from services.api_gateway.digest_rows import DigestRows
 from services.embed_agent.adapters.insights import keeping_insights, look
+from services.embed_agent.domain import Source
+from services.embed_agent.insight import Insight, insight_of
 from tests.integration.gateway import Gateway, add_chunks, finish_job, open_gateway, provision
 from tests.support.waiting import eventually
 
@@ -173,6 +175,24 @@ async def test_texts_are_looked_at_beside_other_work(gateway: Gateway) -> None:
         assert await quality() is None
         await add_chunks(gateway, share_id, [WHEEL])
         await eventually(quality, "the text to be looked at")
+
+
+async def test_a_text_that_breaks_the_rules_does_not_keep_others_from_being_looked_at(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    def tell(text: str, source: Source, content_type: str) -> Insight:
+        if text == BREAD:
+            raise ValueError("nobody thought of bread")
+        return insight_of(text, source, content_type)
+
+    broken, sound = [(await gateway.http.post("/shares", json={"text": text})).json() for text in (BREAD, WHEEL)]
+    for share, text in ((broken, BREAD), (sound, WHEEL)):
+        await add_chunks(gateway, share["share_id"], [text])
+    while await look(Database(gateway.pool), tell=tell):
+        pass
+    views = [(await gateway.http.get(share["href"])).json() for share in (broken, sound)]
+    assert [view["quality"]["score"] > 0 for view in views] == [False, True]
+    assert "could not be looked at" in caplog.text
 
 
 async def test_texts_that_other_rules_have_looked_at_are_looked_at_again(gateway: Gateway) -> None:

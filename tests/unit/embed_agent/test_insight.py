@@ -8,20 +8,20 @@ GERMAN = "Der Fluss stand so tief, dass die Schaufeln unseres Rades das Wasser k
 
 
 def test_language_and_signature_are_those_of_the_words() -> None:
-    plain = insight_of(GERMAN, source="text", content_type="article")
-    dressed = insight_of(f"<p>{GERMAN}</p>\n\n", source="text", content_type="article")
+    plain = insight_of(GERMAN, "text", "article")
+    dressed = insight_of(f"<p>{GERMAN}</p>\n\n", "text", "article")
     assert (plain.language, dressed.language) == ("de", "de")
     assert plain.signature == dressed.signature
     assert plain.signature is not None
 
 
 def test_quality_is_that_of_the_text_as_it_was_shared() -> None:
-    plain = insight_of(GERMAN, source="text", content_type="post")
-    spam = insight_of(f"{GERMAN} https://spam.example/a/long/path {'!' * 40}", source="text", content_type="post")
+    plain = insight_of(GERMAN, "text", "post")
+    spam = insight_of(f"{GERMAN} https://spam.example/a/long/path {'!' * 40}", "text", "post")
     assert spam.quality.score < plain.quality.score
     assert (plain.quality.links, plain.quality.shouting) == (1, 1)
 
 
 def test_what_is_no_text_is_nothing() -> None:
-    assert insight_of("\0\1\2", source="text", content_type="article") == NOTHING
-    assert insight_of("", source="transcript", content_type="") == NOTHING
+    assert insight_of("\0\1\2", "text", "article") == NOTHING
+    assert insight_of("", "transcript", "") == NOTHING
