@@ -131,6 +131,17 @@ class EmbeddingView(Answer):
     skipped_reason: str | None = None
 
 
+class QualityView(Answer):
+    """How much of the text is worth reading, 0 to 1: as a model has said with the summary, or else by rule.
+
+    `parts` are those of the rule, each 0 to 1: length, sentences, repetition, links, shouting, vocabulary.
+    """
+
+    score: float
+    by: Literal["model", "rule"]
+    parts: dict[str, float] = Field(default_factory=dict)
+
+
 class Receipt(Answer):
     """One call of a model and the money behind it.
 
@@ -153,7 +164,10 @@ class Receipt(Answer):
 
 
 class ShareView(Answer):
-    """A share with its stages, its results so far and its receipts."""
+    """A share with its stages, its results so far and its receipts.
+
+    `language` is what was said with the share, `text_language` what its text looks like.
+    """
 
     share_id: str
     account: str
@@ -173,5 +187,7 @@ class ShareView(Answer):
     transcript: TranscriptView | None = None
     summary: SummaryView | None = None
     embedding: EmbeddingView | None = None
+    quality: QualityView | None = None
+    text_language: str | None = None
     receipts: list[Receipt] = Field(default_factory=list)
     cost_micro_usd: MicroUSD = ZERO

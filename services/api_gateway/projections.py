@@ -8,7 +8,15 @@ import asyncpg
 from pydantic import BaseModel, ConfigDict
 
 from millrace.contracts.catalog import Catalog
-from millrace.contracts.share_api import EmbeddingView, Receipt, ShareView, StageView, SummaryView, TranscriptView
+from millrace.contracts.share_api import (
+    EmbeddingView,
+    QualityView,
+    Receipt,
+    ShareView,
+    StageView,
+    SummaryView,
+    TranscriptView,
+)
 from millrace.errors import Poison, Unavailable
 from millrace.money import MicroUSD
 from millrace.store.blobs import BlobStore, NotHereYet
@@ -27,6 +35,10 @@ SELECT j.stage, j.state, j.reason, j.progress, j.resume_at, j.needed_micro_usd, 
        j.model, j.cost_micro_usd, j.updated_at, w.result
   FROM jobs j LEFT JOIN work w ON w.work_key = j.work_key AND j.state IN ('done', 'skipped')
  WHERE j.share_id = $1
+"""
+_INSIGHT = """
+SELECT i.language, i.quality, i.parts FROM jobs j JOIN insights i ON i.work_key = j.work_key
+ WHERE j.share_id = $1 AND j.stage = 'embed'
 """
 # What a person has said about a call that nobody knew the end of stands in the ledger's journal only.
 # Calls of its works, and its parts of calls that other works have made.
@@ -75,6 +87,7 @@ async def share_view(
             raise NotFound("There is no share with this id.")
         jobs = sorted(await connection.fetch(_STAGES, share_id), key=lambda job: catalog.place_of(job["stage"]))
         calls = await connection.fetch(_CALLS, share_id)
+        insight = await connection.fetchrow(_INSIGHT, share_id)
     results = {job["stage"]: job["result"] for job in jobs if job["result"] is not None}
     stages = _stages(jobs)
     return ShareView.model_validate(
@@ -85,6 +98,8 @@ async def share_view(
             "transcript": await _transcript(blobs, results.get("transcribe")),
             "summary": None if "summarize" not in results else SummaryView.model_validate(results["summarize"]),
             "embedding": None if "embed" not in results else EmbeddingView.model_validate(results["embed"]),
+            "quality": _quality(results.get("summarize"), insight),
+            "text_language": None if insight is None else insight["language"],
             "receipts": [_receipt(call, share_id) for call in calls],
             "cost_micro_usd": MicroUSD(sum(stage.cost_micro_usd for stage in stages)),
         }
@@ -96,6 +111,14 @@ def _stages(jobs: Sequence[asyncpg.Record]) -> list[StageView]:
     return [
         StageView.model_validate({**dict(job), "reason": job["reason"] or waits.get(job["stage"])}) for job in jobs
     ]
+
+
+def _quality(summary: Mapping[str, object] | None, insight: asyncpg.Record | None) -> QualityView | None:
+    said = None if summary is None else SummaryView.model_validate(summary).quality
+    parts = {} if insight is None else insight["parts"]
+    if said is not None:
+        return QualityView(score=said, by="model", parts=parts)
+    return None if insight is None else QualityView(score=insight["quality"], by="rule", parts=parts)
 
 
 def _receipt(call: asyncpg.Record, share_id: str) -> Receipt:

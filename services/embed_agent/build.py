@@ -13,6 +13,7 @@ from millrace.models.build import open_embeddings
 from millrace.sentences import split_sentences
 from millrace.store.vectors import keeping_indexes
 from millrace.stream.connect import Resources
+from services.embed_agent.adapters.insights import keeping_insights
 from services.embed_agent.adapters.pending import PgPendingTexts
 from services.embed_agent.adapters.pgvector import PgVectorStore
 from services.embed_agent.buying import Buyer
@@ -35,6 +36,7 @@ async def build_handler(settings: EmbedSettings, resources: Resources) -> AsyncI
         open_embeddings(settings, settings.care, batch=settings.embed_batch) as models,
         keeping_indexes(settings.postgres.get_secret_value()),
         _swept(pending),
+        keeping_insights(resources.database),
     ):
         yield EmbedHandler(
             models,
