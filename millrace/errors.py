@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from datetime import datetime, timedelta
 
     from millrace.money import MicroUSD
@@ -109,11 +110,15 @@ class Paused(Outcome):
 
 
 class Deferred(Outcome):
-    """What it needs is written down and comes with the work of others, who wake it; it looks again after `wait`."""
+    """What it needs is written down and comes with the work of others, who wake it; it looks again after `wait`.
 
-    def __init__(self, message: str, wait: timedelta) -> None:
+    :param look: called once it is written down that it waits, for what has come meanwhile.
+    """
+
+    def __init__(self, message: str, wait: timedelta, *, look: Callable[[], Awaitable[None]] | None = None) -> None:
         super().__init__(message)
         self.wait = wait
+        self.look = look
 
 
 class Cancelled(Outcome):

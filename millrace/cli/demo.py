@@ -110,7 +110,8 @@ def reckoning(views: Sequence[ShareView]) -> str:
     remote = any("api" in _backends(view) for view in views)
     where = "Some models were asked over the network" if remote else "Everything ran on this machine"
     money = "nothing was paid" if paid == 0 else f"{format_usd(paid)} was spent"
-    ledger = f"The cost ledger granted each of the {len(granted) - reused} model calls before it was made"
+    calls = len({receipt.request_id for receipt in granted if not receipt.reused})
+    ledger = f"The cost ledger granted each of the {calls} model calls before it was made"
     again = f"; {reused} results were reused from earlier shares of the same content" if reused else ""
     return f"{where} and {money}. {ledger}{again}."
 

@@ -96,6 +96,8 @@ class Attempt(Generic[E, R]):
             await end.hold_back(job, exc)
         except Deferred as exc:
             await end.wait(job, "waiting", Wait("batch", str(exc), exc.wait))
+            if exc.look is not None:
+                await exc.look()
         except (Unavailable, LeaseLost) as exc:
             reason = str(exc) or "another worker took this over"
             await end.wait(job, "waiting", Wait("retry", reason, OUTAGE_WAIT))
@@ -169,7 +171,8 @@ class Attempt(Generic[E, R]):
             stage=core.spec.name,
             clock=core.clock,
             stop=stop,
-            in_bulk=job.incoming.reason == "replay",
+            in_bulk=job.incoming.in_bulk,
+            is_probe=self._passage.is_probe,
         )
         try:
             async with limited(core.spec, lambda: self._end.overdue(job)):

@@ -149,7 +149,7 @@ class Calls:
         """Write down which answered calls the ledger has heard of, where `all_told` has no end to be written with."""
         if self._telling:
             await asyncio.wait(self._telling.values())
-        for request, task in self._telling.items():
+        for request, task in list(self._telling.items()):
             if not task.cancelled() and task.exception() is None:
                 await self._store.told(request, "answered")
 

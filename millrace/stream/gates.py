@@ -13,7 +13,7 @@ from dataclasses import replace
 from millrace.contracts.events import StageName
 from millrace.errors import Denied, Paused, Refusal
 from millrace.money import MicroUSD, format_usd
-from millrace.store.gate_names import budget_gate, model_gate
+from millrace.store.gate_names import MODEL, budget_gate, model_gate
 from millrace.store.waiting import ShutGate, WaitingStore
 from millrace.stream.breaker import DOWN_AFTER, pause
 
@@ -78,6 +78,12 @@ class Passage:
         self._gates = gates
         self._budget = budget_gate(account)
         self._ticket = let_through
+
+    @property
+    def is_probe(self) -> bool:
+        """It was let through the gate of a model that nobody has got through to since."""
+        ticket = self._ticket
+        return ticket is not None and ticket.startswith(MODEL) and self._gates.shut(ticket) is not None
 
     def may_call(self, model: str) -> None:
         """Before money is asked for.

@@ -22,6 +22,9 @@ GATE_HEADER = "millrace-gate"
 PLACE_HEADER = "millrace-place"
 """The place in the queue that a message had while it waited, a number."""
 
+BULK_HEADER = "millrace-bulk"
+"""A replay has asked for the job at first, whatever brings it back."""
+
 ON_DEMAND: frozenset[RequestReason] = frozenset({"api", "replay"})
 """Somebody asked for the result: it is emitted even if it was before."""
 FRESH: frozenset[RequestReason] = ON_DEMAND | {"redrive"}
@@ -72,6 +75,11 @@ class Incoming:
         return self.reason in FRESH and self.requested_at is not None and self.requested_at > moment
 
     @property
+    def in_bulk(self) -> bool:
+        """A replay asked for it, now or before it waited."""
+        return self.reason == "replay" or BULK_HEADER in self.message.headers
+
+    @property
     def is_command(self) -> bool:
         """It came as a command that carries the event."""
         return self.requested_at is not None
@@ -112,4 +120,6 @@ class Incoming:
         trace = self.traceparent
         kept = {} if trace is None else {"traceparent": trace.decode("ascii", "replace")}
         kept |= {ROUND_HEADER: self.round, ORIGIN_HEADER: str(self.original.at)}
+        if self.in_bulk:
+            kept[BULK_HEADER] = "1"
         return kept if turn is None else kept | turn_headers(turn)

@@ -36,6 +36,7 @@ class JobRun:
         clock: Clock,
         stop: Stop,
         in_bulk: bool = False,
+        is_probe: bool = False,
     ) -> None:
         self._calls = calls
         self._stop = stop
@@ -46,6 +47,12 @@ class JobRun:
         self._clock = clock
         self._next_at = clock.now()
         self._in_bulk = in_bulk
+        self._is_probe = is_probe
+
+    @property
+    def is_probe(self) -> bool:
+        """See `Run.is_probe`."""
+        return self._is_probe
 
     @property
     def in_bulk(self) -> bool:

@@ -134,6 +134,11 @@ class Run(Protocol):
         """A replay asks for the work, so nobody waits in front of a screen."""
         ...
 
+    @property
+    def is_probe(self) -> bool:
+        """The model has failed for everybody, and this job tries whether it works again."""
+        ...
+
     async def call(
         self,
         call_no: int,

@@ -41,6 +41,7 @@ class FakeRun:
         self.paid: dict[int, str] = {} if paid is None else paid
         self._cap = cap
         self.in_bulk = False
+        self.is_probe = False
 
     @property
     def cost(self) -> MicroUSD:

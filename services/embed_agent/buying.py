@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from millrace.clock import Clock
 from millrace.contracts.events import ShareEvent
-from millrace.errors import Deferred, Denied, Paused, Poison
+from millrace.errors import Deferred, Denied, Paused, Poison, Retryable, UnknownOutcome
 from millrace.models.port import EmbeddingModel, Paid
 from millrace.stream.stage import Plan, Run
 from services.embed_agent.batches import Batch, calls_of, packed
@@ -66,7 +66,7 @@ class _Purchase:
         self._model = model
         self._key = plan.work_key("embed")
         self._call_no = 0
-        self._alone = False
+        self._alone = run.is_probe
         self._made: dict[str, int] = {}
         self._known: Mapping[str, int] = {}
         self._tokens = 0
@@ -94,7 +94,9 @@ class _Purchase:
         """
         match await self._pending.next(self._want(missing, times)):
             case Later(why=why, wait=wait):
-                raise Deferred(why, wait)
+                share_id = self._plan.event.share_id
+                # They may have come before it is written down that somebody waits.
+                raise Deferred(why, wait, look=lambda: self._pending.wake(self._key, share_id))
             case Abandoned(work_key=work, paid=paid):
                 for call_no, batch in paid:
                     await self._pending.bought(work, call_no, self._model.name, batch)
@@ -127,12 +129,19 @@ class _Purchase:
         try:
             batch = await self._call(texts, shared=True)
         except (Denied, Poison) as exc:
-            await self._pending.release(self._key, alone=isinstance(exc, Poison))
-            if self._alone or all(text.work_key == self._key for text in texts):
+            is_last = self._alone or all(text.work_key == self._key for text in texts)
+            await self._pending.release(self._key, alone=is_last or isinstance(exc, Poison))
+            if is_last:
                 raise
             self._alone = True
         except Paused:
             await self._pending.release(self._key)
+            raise
+        except (Retryable, UnknownOutcome) as exc:
+            if isinstance(exc, UnknownOutcome) and exc.paused is not None:
+                await self._pending.release(self._key)
+            else:
+                await self._pending.failed(self._key)
             raise
         else:
             await self._pending.bought(self._key, self._call_no - 1, self._model.name, batch)

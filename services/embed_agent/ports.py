@@ -99,6 +99,16 @@ class PendingTexts(Protocol):
         """
         ...
 
+    async def failed(self, work_key: WorkKey) -> None:
+        """A call with the texts that a work has claimed has failed. The second time they are released, each to go in
+        a call of its own work.
+        """
+        ...
+
+    async def wake(self, work_key: WorkKey, share_id: str) -> None:
+        """Wake a share that waits, if its work has all of its texts by now."""
+        ...
+
     async def tokens_of(self, work_key: WorkKey) -> int:
         """How many tokens were bought for a work, as the provider counts."""
         ...

@@ -15,6 +15,8 @@ from millrace.money import MicroUSD
 
 _WINDOW = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
 NOW: Final = timedelta(0)
+TRIES_TOGETHER: Final = 2
+"""Calls that may fail with a text in them, before all of their texts go one work at a time: one may be the cause."""
 CROWD: Final = 10
 """Works of an account in a minute, beyond which short ones wait for others, too."""
 
@@ -124,12 +126,12 @@ def parts_of(texts: Sequence[PendingText], tokens: int, cost: MicroUSD) -> list[
     """Who pays how much of a call that had these texts, tokens and cost as the provider counts: each by its own
     tokens as we count them.
     """
-    weights: dict[tuple[WorkKey, str], int] = {}
+    weights: dict[WorkKey, int] = {}
     for text in texts:
-        who = (text.work_key, text.share_id)
-        weights[who] = weights.get(who, 0) + max(1, text.tokens)
-    shares = zip(weights, divided(tokens, [*weights.values()]), divided(cost, [*weights.values()]), strict=True)
+        weights[text.work_key] = weights.get(text.work_key, 0) + max(1, text.tokens)
+    shares = {text.work_key: text.share_id for text in texts}
+    parts = zip(weights, divided(tokens, [*weights.values()]), divided(cost, [*weights.values()]), strict=True)
     return [
-        Part(work_key=work_key, share_id=share_id, tokens=part, cost_micro_usd=MicroUSD(paid))
-        for (work_key, share_id), part, paid in shares
+        Part(work_key=work_key, share_id=shares[work_key], tokens=part, cost_micro_usd=MicroUSD(paid))
+        for work_key, part, paid in parts
     ]

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from millrace.errors import Poison
+from millrace.errors import Denied, Poison
 from millrace.models.port import Paid
 from millrace.models.question import AGAIN_TOKENS
 from millrace.money import MicroUSD
@@ -53,24 +53,40 @@ class Whole:
 
 async def in_order(work: Callable[[int], Awaitable[T]], numbers: Sequence[int], at_once: int) -> list[T]:
     """What comes of each number, so many at a time. Once one has failed, none is begun; those that are under way end
-    first, because what they pay for is kept.
+    first, because what they pay for is kept. Where the money did not do for all at once, they go one by one.
     """
-    turns, errors = asyncio.Semaphore(at_once), list[Exception]()
+    turns, errors, found = asyncio.Semaphore(at_once), list[Exception](), dict[int, T]()
 
-    async def one(number: int) -> T | None:
+    async def one(number: int) -> None:
         async with turns:
-            if errors:
-                return None
-            try:
-                return await work(number)
-            except Exception as exc:  # noqa: BLE001 - raised below
-                errors.append(exc)
-                return None
+            if not errors:
+                try:
+                    found[number] = await work(number)
+                except Exception as exc:  # noqa: BLE001 - raised below
+                    errors.append(exc)
 
-    found = await asyncio.gather(*map(one, numbers))
-    if errors:
+    await _to_their_end([asyncio.ensure_future(one(number)) for number in numbers])
+    if errors and all(isinstance(error, Denied) for error in errors) and at_once > 1:
+        # Holds are more than what calls cost in the end: by now there may be room.
+        found |= {number: await work(number) for number in numbers if number not in found}
+    elif errors:
         raise errors[0]
-    return [result for result in found if result is not None]
+    return [found[number] for number in numbers]
+
+
+async def _to_their_end(tasks: Sequence[asyncio.Future[None]]) -> None:
+    """Also when this is cancelled: they are, too, and what they have paid for is kept before it goes on."""
+    if not tasks:
+        return
+    try:
+        await asyncio.wait(tasks)
+    except asyncio.CancelledError:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        raise
+    for task in tasks:
+        task.result()
 
 
 class MapReduce:

@@ -83,5 +83,11 @@ class FakePending:
     async def release(self, work_key: WorkKey, *, alone: bool = False) -> None:
         self.released.append((work_key, alone))
 
+    async def failed(self, work_key: WorkKey) -> None:
+        self.released.append((work_key, False))
+
+    async def wake(self, work_key: WorkKey, share_id: str) -> None:
+        """Nobody waits."""
+
     async def tokens_of(self, work_key: WorkKey) -> int:
         return sum(part.tokens for _, _, batch in self.batches for part in batch.parts if part.work_key == work_key)

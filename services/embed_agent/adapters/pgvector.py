@@ -31,11 +31,19 @@ SELECT content_hash, dimensions FROM embeddings JOIN pending_texts USING (model,
 """
 
 
-async def keep_vectors(connection: Connection, model: str, batch: Batch) -> None:
-    """Keep a batch's vectors within a transaction."""
+VectorRows = Sequence[tuple[str, str, int, str]]
+"""Model, content hash, dimensions, vector."""
+
+
+def vector_rows(model: str, batch: Batch) -> VectorRows:
+    """A batch's vectors as they are written."""
     # In the order of the hashes everywhere: two who keep the same texts do not wait for each other in a circle.
-    rows = [(model, name, len(vector), halfvec(vector)) for name, vector in sorted(unpacked(batch).items())]
-    await connection.execute(_MODEL, model, batch.dimensions)
+    return [(model, name, len(vector), halfvec(vector)) for name, vector in sorted(unpacked(batch).items())]
+
+
+async def keep_vectors(connection: Connection, model: str, rows: VectorRows) -> None:
+    """Keep vectors within a transaction."""
+    await connection.executemany(_MODEL, sorted({(model, row[2]) for row in rows}))
     await connection.executemany(_KEEP, rows)
 
 
@@ -55,7 +63,8 @@ class PgVectorStore:
 
     async def keep(self, model: str, batch: Batch) -> None:
         """One transaction."""
-        await self._db.transaction(lambda connection: keep_vectors(connection, model, batch))
+        rows = vector_rows(model, batch)
+        await self._db.transaction(lambda connection: keep_vectors(connection, model, rows))
 
     async def replace(self, work_key: WorkKey, embedding_type: str, model: str, chunks: Sequence[Chunk]) -> None:
         """Delete and insert in one transaction, so that a repeat changes nothing and a reader sees all or none."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
 
 import pytest
+from pydantic import BaseModel
 
-from millrace.errors import Poison, UnknownOutcome
+from millrace.errors import Denied, Poison, Refusal, UnknownOutcome
 from millrace.models.port import Paid
 from millrace.models.question import AGAIN_TOKENS
 from millrace.money import MicroUSD
@@ -17,6 +20,7 @@ from services.summarize_agent.domain import Answer, Backend, Summary, Task
 from services.summarize_agent.map_reduce import MapReduce, Whole, in_order
 from services.summarize_agent.parts import MOST_PARTS, TRIES, Limits
 
+A = TypeVar("A", bound=BaseModel)
 PART = 500
 LIMITS = Limits(part_tokens=PART, most_parts=20)
 
@@ -218,3 +222,55 @@ async def test_once_a_part_has_failed_none_is_begun_and_what_is_under_way_ends()
     with pytest.raises(UnknownOutcome, match="no answer"):
         await in_order(work, range(9), 3)
     assert (begun, ended) == ([0, 1, 2], [0, 2])
+
+
+async def test_parts_that_are_too_dear_at_once_are_asked_for_one_by_one() -> None:
+    class Window(FakeRun):
+        """Settled and held money is never above the cap, as the ledger has it."""
+
+        used = 0
+
+        async def call(
+            self,
+            call_no: int,
+            answer_type: type[A],
+            *,
+            model: str,
+            hold: MicroUSD,
+            do: Callable[[], Awaitable[Paid[A]]],
+            local: bool = False,
+        ) -> A:
+            if self.used + hold > 1500:
+                raise Denied(Refusal("day:test", hold, MicroUSD(0), MicroUSD(1500), None), "no room")
+            self.used += hold
+            await asyncio.sleep(0)
+            answer = await super().call(call_no, answer_type, model=model, hold=hold, do=do, local=local)
+            self.used += (self.calls[-1].cost or 0) - hold
+            return answer
+
+    class Cheap(Model):
+        async def summarize(self, task: Task) -> Paid[Answer]:
+            return replace(await super().summarize(task), cost=MicroUSD(20))
+
+    found = await summarised(Cheap(), text_of(300), Window())
+    assert found.parts > 4
+
+
+async def test_cut_off_it_ends_when_what_was_paid_for_is_kept() -> None:
+    kept = list[int]()
+
+    async def work(number: int) -> str:
+        try:
+            await asyncio.sleep(10)
+        finally:
+            await asyncio.sleep(0.01 * number)
+            kept.append(number)
+        return ""
+
+    task = asyncio.create_task(in_order(work, range(3), 3))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert kept == [0, 1, 2]

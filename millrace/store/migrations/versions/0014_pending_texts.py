@@ -19,12 +19,14 @@ CREATE TABLE pending_texts (
     not_before   timestamptz NOT NULL,
     due          timestamptz NOT NULL,
     claimed_by   text,
+    failures     integer NOT NULL DEFAULT 0,
     alone        boolean NOT NULL DEFAULT false,
     bought_at    timestamptz,
     added_at     timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (work_key, content_hash)
 );
-CREATE INDEX pending_texts_open ON pending_texts (model, account, due) WHERE claimed_by IS NULL AND bought_at IS NULL;
+CREATE INDEX pending_texts_open ON pending_texts (model, account, due)
+ WHERE claimed_by IS NULL AND bought_at IS NULL AND NOT alone;
 CREATE INDEX pending_texts_newest ON pending_texts (model, account, added_at);
 CREATE INDEX pending_texts_by_text ON pending_texts (model, content_hash);
 CREATE INDEX pending_texts_claimed ON pending_texts (claimed_by) WHERE bought_at IS NULL;
