@@ -146,13 +146,20 @@ class Client:
             sleep(every_s)
 
     def search(
-        self, query: str, *, limit: int = 10, mode: SearchMode = "hybrid", **filters: str | None
+        self,
+        query: str,
+        *,
+        limit: int = 10,
+        mode: SearchMode = "hybrid",
+        cursor: str | None = None,
+        **filters: str | None,
     ) -> SearchAnswer:
         """Passages of shares, best first.
 
+        :param cursor: `next` of the page before.
         :param filters: as the API has them: kind, content_type, since, until, language, category, share.
         """
-        return self.get("/search", SearchAnswer, q=query, limit=limit, mode=mode, **filters)
+        return self.get("/search", SearchAnswer, q=query, limit=limit, mode=mode, cursor=cursor, **filters)
 
     def similar(self, share_id: str, *, limit: int = 10, **filters: str | None) -> SearchAnswer:
         """Shares that are about the same as one, nearest first.

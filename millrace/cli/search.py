@@ -31,6 +31,7 @@ def search(
     language: Annotated[str | None, typer.Option(help="Only in this language: en, de")] = None,
     category: Annotated[str | None, typer.Option(help="Only with this category")] = None,
     share: Annotated[str | None, typer.Option(help="Only in this share")] = None,
+    cursor: Annotated[str | None, typer.Option(help="Go on where the page before ended")] = None,
     like: Annotated[str | None, typer.Option(help="Instead of a query: shares about the same as this one")] = None,
     gateway: GatewayOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
@@ -41,6 +42,8 @@ def search(
     """
     if bool(query.strip()) == (like is not None):
         raise typer.BadParameter("give at least one word to search for, or a share with --like.")
+    if like is not None and cursor is not None:
+        raise typer.BadParameter("what is --like a share has one page, and no --cursor.")
     filters: dict[str, str | None] = {
         "kind": kind,
         "content_type": content_type,
@@ -52,7 +55,7 @@ def search(
     }
     with one_sentence(), connect(gateway) as client:
         if like is None:
-            answer = client.search(query, limit=limit, mode=mode, **filters)
+            answer = client.search(query, limit=limit, mode=mode, cursor=cursor, **filters)
         else:
             answer = client.similar(like, limit=limit, **filters)
     if as_json:
@@ -62,7 +65,7 @@ def search(
 
 
 def hits(answer: SearchAnswer) -> Group:
-    """Passages, best first, each with its moment and below it the shares that it is in."""
+    """Passages, best first, each with its moment, its link there, and below it the shares that it is in."""
     title = Text.assemble("Search: ", plain(answer.query)) if answer.query else Text("About the same")
     title.stylize("bold")
     parts: list[RenderableType] = [title]
@@ -72,10 +75,14 @@ def hits(answer: SearchAnswer) -> Group:
         parts.append(Text("Nothing found."))
     table = Table.grid(padding=(0, 2))
     for same in passages(answer.hits):
-        table.add_row(moment(same[0].start_ms), _lit(same[0]))
+        said = same[0].moment
+        table.add_row(moment(said.start_ms if said else same[0].start_ms), _lit(same[0]))
         for hit in same:
             table.add_row("", Text.assemble("in ", plain(hit.title or "a share"), f"  {hit.share_id}", style="dim"))
-    return Group(*parts, table)
+            if hit.moment and hit.moment.url:
+                table.add_row("", Text.assemble("at ", plain(hit.moment.url), style="dim"))
+    more = [] if answer.next is None else [plain(f"There are more: --cursor {answer.next}")]
+    return Group(*parts, table, *more)
 
 
 def _lit(hit: SearchHit) -> Text:

@@ -12,7 +12,7 @@ import asyncpg
 from millrace.errors import MillraceError
 from millrace.store.vectors import MOST_DIMENSIONS, halfvec, literal
 from services.api_gateway.filters import Filters
-from services.api_gateway.terms import Frequencies, Wanted, wanted
+from services.api_gateway.terms import Frequencies, Wanted, wanted, weight
 
 SEARCH_SETTINGS: Final = {
     # Plans are made for the values at hand: for a filter that leaves little, PostgreSQL compares what is left, for
@@ -50,7 +50,7 @@ SELECT * FROM (
    ORDER BY s.share_id, c.content_hash, c.chunk_no
 ) AS passages
  WHERE rank > 0 AND rank < 'NaN'  -- which PostgreSQL sorts above every number
- ORDER BY rank DESC LIMIT $3
+ ORDER BY rank DESC, share_id, content_hash LIMIT $3
 """
 # Chosen by the rarest words, ranked by all of them: a word counts more the rarer it is, less the more often it was
 # said before, and less in a longer passage, as in BM25.
@@ -167,6 +167,11 @@ class Passages:
         bounds = limit, words.most, words.least
         found = await self._rows(sql, owner, words.query, terms, weights, *bounds, *values)
         return _once(found)
+
+    async def worth(self, words: set[str]) -> dict[str, float]:
+        """What each word says about a passage, 0 and up: the rarer it is, the more."""
+        common = await self._common()
+        return {word: weight(common.of(word)) for word in words}
 
     async def _rows(self, sql: str, *values: object) -> list[asyncpg.Record]:
         try:

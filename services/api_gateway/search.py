@@ -1,32 +1,32 @@
-"""Search by meaning and by words. A query's embedding is a model call like any other: the ledger grants it first."""
+"""Search by meaning and by words, page by page. A query's embedding is a model call like any other: it is granted."""
 
 from __future__ import annotations
 
 import asyncio
-import math
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import asdict, replace
 from typing import Final, Protocol
 
-from millrace.contracts.search_api import MatchedBy, SearchAnswer, SearchHit, SearchMode
-from millrace.errors import MillraceError, Poison, Refusal, Retryable, Unavailable
+from millrace.contracts.events import Segment
+from millrace.contracts.search_api import MatchedBy, Moment, SearchAnswer, SearchHit, SearchMode
 from millrace.ids import RequestId
 from millrace.ledger.port import Ledger
 from millrace.models.port import EmbeddingModel
-from millrace.money import format_usd
-from services.api_gateway.errors import TooWide
+from services.api_gateway.cursors import Place, cursor_of, fingerprint, place_of
+from services.api_gateway.errors import NotNow, TooWide
 from services.api_gateway.filters import EVERYTHING, Filters
+from services.api_gateway.moments import best_sentence, link_at, words_of
 from services.api_gateway.passages import Passage, TookTooLong
+from services.api_gateway.query_vectors import NoVector, QueryVectors, new_request_id
 from services.api_gateway.ranking import fuse, highlights, snippet
+from services.api_gateway.spoken import Stretch
 from services.api_gateway.terms import LEAST_SHARE
 
-SCOPE = "search"
-_HOLD_FOR = timedelta(minutes=6)  # the embedding call's own limit of one minute, and five for settling
-_DEPTH = 5  # each ranking is read this many times deeper than the answer, so that fusion has something to weigh
-_SHALLOWEST = 50
+DEPTH: Final = 100
+"""Passages that each ranking brings, whatever the size of a page: all pages are cut from the same hits."""
+_OF_SIMILAR: Final = 5  # passages for each share that is asked for
 _BY: Final[Mapping[MatchedBy, str]] = {"semantic": "meaning", "keyword": "words"}
+_Rankings = dict[MatchedBy, list[Passage]]
 
 
 class PassageStore(Protocol):
@@ -48,10 +48,17 @@ class PassageStore(Protocol):
         """Best first: passages with some of the words, of such a share of their worth at least."""
         ...
 
+    async def worth(self, words: set[str]) -> Mapping[str, float]:
+        """What each word says about a passage: the rarer it is, the more."""
+        ...
 
-def new_request_id() -> RequestId:
-    """Every query is an effect of its own: the same words asked twice are embedded, and paid for, twice."""
-    return RequestId(f"search-{uuid.uuid4()}")
+
+class Transcripts(Protocol):
+    """Knows what was said."""
+
+    async def segments(self, owner: str, stretches: Sequence[Stretch]) -> list[list[Segment]]:
+        """The segments that touch each stretch; none where they cannot be had."""
+        ...
 
 
 class Search:
@@ -59,6 +66,8 @@ class Search:
 
     `model` is the one that the chunks were embedded with: those of another are not found by meaning. A search waits
     `grant_within_s` for the ledger, which is less than the ledger's client would.
+
+    :param spoken: where sentences of hits are looked up.
     """
 
     def __init__(
@@ -68,13 +77,13 @@ class Search:
         ledger: Ledger,
         request_id: Callable[[], RequestId] = new_request_id,
         *,
+        spoken: Transcripts | None = None,
         grant_within_s: float = 3.0,
     ) -> None:
         self._passages = passages
         self._model = model
-        self._ledger = ledger
-        self._request_id = request_id
-        self._grant_within_s = grant_within_s
+        self._spoken = spoken
+        self._vectors = QueryVectors(model, ledger, request_id, grant_within_s=grant_within_s)
 
     async def answer(
         self,
@@ -86,38 +95,40 @@ class Search:
         mode: SearchMode,
         filters: Filters = EVERYTHING,
         least_similarity: float = 0.0,
+        cursor: str | None = None,
     ) -> SearchAnswer:
-        """The best `limit` passages that `owner` may see; `account` pays for the query's embedding.
+        """The next `limit` of the best passages that `owner` may see; `account` pays for the query's embedding.
 
         Passages whose cosine to the query is below `least_similarity` are not found by meaning.
 
+        :param cursor: `next` of the page before; the first one without.
         :raises TooWide: it would take too long.
+        :raises Unreadable: the cursor is not one of this search.
+        :raises NotNow: the first page was found by meaning, and this one cannot be.
         """
-        depth = max(limit * _DEPTH, _SHALLOWEST)
-        vector: Sequence[float] | None = None
-        note: str | None = None
-        if mode != "keyword":
-            try:
-                vector, note = await self._vector(query, account)
-            except _NoVector as exc:
-                note, mode = f"{exc} Searched by words only.", "keyword"
-        rankings: dict[MatchedBy, Awaitable[list[Passage]]] = {}
-        if vector is not None:
-            rankings["semantic"] = self._passages.by_meaning(owner, self._model.name, vector, depth, filters)
-        if mode != "semantic":
-            least = 0.0 if vector is None else LEAST_SHARE
-            rankings["keyword"] = self._passages.by_words(owner, query, depth, filters, least_share=least)
-        found = dict(zip(rankings, await asyncio.gather(*map(_in_time, rankings.values())), strict=True))
-        if late := [name for name, ranking in found.items() if ranking is None]:
-            if len(late) == len(found):
+        search = fingerprint(
+            query=query,
+            owner=owner,
+            mode=mode,
+            filters=asdict(filters),
+            least=least_similarity,
+            model=self._model.name,
+        )
+        place = None if cursor is None else place_of(cursor, search)
+        vector, note, mode = await self._vector(query, account, mode, place)
+        found, late = await self._rankings(query, vector, owner=owner, mode=mode, filters=filters)
+        if late:
+            if place is not None or not found:
                 raise TooWide("The search took too long; narrow it by a filter, or use fewer words.")
             note = " ".join(filter(None, [note, f"What would be found by {_BY[late[0]]} took too long."]))
-        rankings_in_time = {
-            name: [one for one in ranking if name != "semantic" or one.rank >= least_similarity]
-            for name, ranking in found.items()
-            if ranking is not None
-        }
-        return SearchAnswer(query=query, mode=mode, note=note, hits=_hits(rankings_in_time, query)[:limit])
+        if "semantic" in found:
+            found["semantic"] = [one for one in found["semantic"] if one.rank >= least_similarity]
+        hits, seen = _hits(found, query), 0 if place is None else place.seen
+        page = await self._with_moments(hits[seen : seen + limit], query, owner)
+        # The page behind one that lacks something could not be told from it.
+        more = len(hits) > seen + limit and not late
+        following = cursor_of(Place(seen + limit, mode), search) if more else None
+        return SearchAnswer(query=query, mode=mode, note=note, hits=page, next=following)
 
     async def similar(self, share_id: str, *, owner: str, limit: int, filters: Filters = EVERYTHING) -> SearchAnswer:
         """Shares that are about the same, each with its nearest passage; costs nothing, as all vectors are there.
@@ -129,7 +140,7 @@ class Search:
         if vector is not None:
             # Left out in the query: a long share's own passages would be all of the nearest.
             others = replace(filters, other_than=share_id)
-            ranking = self._passages.by_meaning(owner, self._model.name, vector, limit * _DEPTH, others)
+            ranking = self._passages.by_meaning(owner, self._model.name, vector, limit * _OF_SIMILAR, others)
             if (in_time := await _in_time(ranking)) is None:
                 raise TooWide("The search took too long; narrow it by a filter.")
             found = in_time
@@ -140,35 +151,55 @@ class Search:
         hits = _hits({"semantic": list(shares.values())}, "")[:limit]
         return SearchAnswer(query="", mode="semantic", note=note, hits=hits)
 
-    async def _vector(self, query: str, account: str) -> tuple[Sequence[float], str | None]:
-        """The query's vector, and what there is to say about its price."""
-        request = self._request_id()
+    async def _vector(
+        self, query: str, account: str, mode: SearchMode, place: Place | None
+    ) -> tuple[Sequence[float] | None, str | None, SearchMode]:
+        """The query's vector, if there is to be one; what there is to say; and how is searched then."""
+        if mode == "keyword":
+            return None, None, mode
+        if place is not None and place.mode == "keyword":
+            return None, "Searched by words only, as the page before.", "keyword"
         try:
-            async with asyncio.timeout(self._grant_within_s):  # cancelled, the client lets go of the hold
-                decision = await self._ledger.reserve(
-                    request,
-                    account=account,
-                    scope=SCOPE,
-                    amount=self._model.tariff.most(self._model.count_tokens(query)),
-                    hold_for=_HOLD_FOR,
-                    model=self._model.name,
-                )
-        except (Unavailable, TimeoutError) as exc:
-            raise _NoVector("The cost ledger does not answer, so the query's embedding was not granted.") from exc
-        if isinstance(decision, Refusal):
-            raise _NoVector(_why(decision))
-        try:
-            async with decision as hold:
-                embedded = await self._model.embed([query])
-                hold.settle(self._model.tariff.cost(embedded.use))
-        except (Retryable, Poison) as exc:
-            raise _NoVector(f"The embedding model does not work: {_clause(exc)}.") from exc
-        except MillraceError as exc:
-            raise _NoVector(f"The embedding model did not answer: {_clause(exc)}.") from exc
-        vector = embedded.vectors[0]
-        if not any(vector) or not all(map(math.isfinite, vector)):
-            raise _NoVector("The query means nothing to the embedding model.")
-        return vector, None if decision.warning is None else f"The query's embedding is {decision.warning}."
+            vector = await self._vectors.of(query, account)
+        except NoVector as exc:
+            if place is not None:
+                reason = str(exc).rstrip(".")
+                raise NotNow(f"{reason}, so this page cannot be made: search again without the cursor.") from exc
+            return None, f"{exc} Searched by words only.", "keyword"
+        return vector.numbers, vector.note, mode
+
+    async def _rankings(
+        self, query: str, vector: Sequence[float] | None, *, owner: str, mode: SearchMode, filters: Filters
+    ) -> tuple[_Rankings, list[MatchedBy]]:
+        """What is found in each way that is asked for, and the ways that took too long."""
+        asked: dict[MatchedBy, Awaitable[list[Passage]]] = {}
+        if vector is not None:
+            asked["semantic"] = self._passages.by_meaning(owner, self._model.name, vector, DEPTH, filters)
+        if mode != "semantic":
+            least = 0.0 if vector is None else LEAST_SHARE
+            asked["keyword"] = self._passages.by_words(owner, query, DEPTH, filters, least_share=least)
+        found = dict(zip(asked, await asyncio.gather(*map(_in_time, asked.values())), strict=True))
+        late = [name for name, ranking in found.items() if ranking is None]
+        return {name: ranking for name, ranking in found.items() if ranking is not None}, late
+
+    async def _with_moments(self, hits: list[SearchHit], query: str, owner: str) -> list[SearchHit]:
+        """Hits of media say which of their sentences is meant."""
+        stretches = {
+            at: Stretch(hit.share_id, hit.start_ms, hit.start_ms if hit.end_ms is None else hit.end_ms)
+            for at, hit in enumerate(hits)
+            if hit.start_ms is not None
+        }
+        if self._spoken is None or not stretches:
+            return hits
+        worth = await self._passages.worth(words_of(query))
+        said = await self._spoken.segments(owner, list(stretches.values()))
+        for (at, stretch), segments in zip(stretches.items(), said, strict=True):
+            best = best_sentence(segments, stretch.start_ms, stretch.end_ms, worth)
+            if best is not None:
+                text, url = snippet(best.text, query), link_at(hits[at].url, best.start_ms)
+                moment = Moment(text=text, start_ms=best.start_ms, end_ms=best.end_ms, url=url)
+                hits[at] = hits[at].model_copy(update={"moment": moment})
+        return hits
 
 
 async def _in_time(ranking: Awaitable[list[Passage]]) -> list[Passage] | None:
@@ -176,21 +207,6 @@ async def _in_time(ranking: Awaitable[list[Passage]]) -> list[Passage] | None:
         return await ranking
     except TookTooLong:
         return None
-
-
-class _NoVector(MillraceError):
-    """The query has no vector; the text says why."""
-
-
-def _clause(error: MillraceError) -> str:
-    return str(error).rstrip(".")
-
-
-def _why(refusal: Refusal) -> str:
-    window, _, scope = refusal.cap.partition(":")
-    when = "" if refusal.room_at is None else f" (room again at {refusal.room_at:%Y-%m-%d %H:%M} UTC)"
-    needed, left, cap = map(format_usd, (refusal.needed_micro_usd, refusal.left_micro_usd, refusal.cap_micro_usd))
-    return f"The query's embedding needs {needed}, but {left} is left of this {window}'s {cap} for {scope}{when}."
 
 
 def _hits(rankings: dict[MatchedBy, list[Passage]], query: str) -> list[SearchHit]:

@@ -1,0 +1,112 @@
+"""Pages, moments and shares first: the gateway's search against the real PostgreSQL."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from millrace.contracts.api import Problem
+from millrace.contracts.events import Segment
+from millrace.contracts.search_api import SearchAnswer
+from millrace.embedded.readyfile import Addresses
+from millrace.models.wordllama import WordLlamaModel
+from millrace.store.transcripts import keep_large
+from millrace.store.vectors import ensure_index
+from tests.integration.gateway import Gateway, add_chunks, finish_job, open_gateway, provision
+
+SPEECH = [
+    "And so, my fellow Americans, ask not what your country can do for you, ask what you can do for your country.",
+    "Bake the bread for forty minutes until the crust is golden brown.",
+]
+
+
+@pytest.fixture(scope="module")
+async def model(stack: Addresses) -> WordLlamaModel:
+    """What all gateways of this module share, once topics and schemas are there."""
+    await provision(stack)
+    return WordLlamaModel()
+
+
+@pytest.fixture
+async def gateway(stack: Addresses, migrated: str, tmp_path: Path, model: WordLlamaModel) -> AsyncIterator[Gateway]:
+    async with open_gateway(stack, migrated, tmp_path, model) as opened:
+        yield opened
+
+
+async def share_text(gateway: Gateway, text: str = "Some words.") -> str:
+    response = await gateway.http.post("/shares", json={"text": text})
+    assert response.status_code == 202, response.text
+    return str(response.json()["share_id"])
+
+
+async def search(gateway: Gateway, q: str, **params: str | int) -> SearchAnswer:
+    response = await gateway.http.get("/search", params={"q": q, **params})
+    assert response.status_code == 200, response.text
+    return SearchAnswer.model_validate(response.json())
+
+
+async def test_pages_of_a_search_have_every_passage_once(gateway: Gateway) -> None:
+    texts = [f"What the mill number {n} can do for your country." for n in range(130)]
+    for n in range(2):
+        await add_chunks(gateway, await share_text(gateway, f"Mills {n}"), texts[n * 65 : n * 65 + 65])
+    async with gateway.pool.acquire() as connection:
+        await ensure_index(connection, gateway.model.name, 256)
+    for mode in ("hybrid", "semantic", "keyword"):
+        whole = await search(gateway, "a mill for the country", mode=mode, limit=100)
+        assert len(whole.hits) == 100, "the depth"
+        found = await search(gateway, "a mill for the country", mode=mode, limit=23)
+        pages = [found]
+        while found.next is not None:
+            found = await search(gateway, "a mill for the country", mode=mode, limit=23, cursor=found.next)
+            pages.append(found)
+        hits = [(hit.share_id, hit.text) for page in pages for hit in page.hits]
+        assert hits[:100] == [(hit.share_id, hit.text) for hit in whole.hits], mode
+        assert len(set(hits)) == len(hits) >= 100
+    assert len(gateway.ledger.ended) == 1, "no page pays for the query again"
+
+
+async def test_a_cursor_of_another_search_is_one_sentence(gateway: Gateway) -> None:
+    await add_chunks(gateway, await share_text(gateway), SPEECH)
+    cursor = (await search(gateway, "the country", limit=1)).next
+    assert cursor is not None
+    for q, wrong in (("the bread", cursor), ("the country", "1.h"), ("the country", "%00")):
+        refused = await gateway.http.get("/search", params={"q": q, "cursor": wrong})
+        assert refused.status_code == 400
+        sentence = "The cursor is none that this search has given: leave it out to begin anew."
+        assert Problem.model_validate(refused.json()).detail == sentence
+    other = await gateway.http.get("/search", params={"q": "the country", "cursor": cursor, "kind": "text"})
+    assert other.status_code == 400, "another filter is another search"
+
+
+@pytest.mark.parametrize("large", [False, True])
+async def test_a_hit_of_media_says_the_moment_of_its_sentence(gateway: Gateway, *, large: bool) -> None:
+    url = "https://www.youtube.com/watch?v=abc"
+    share_id = (await gateway.http.post("/shares", json={"url": url})).json()["share_id"]
+    said = "Good evening. The country is at peace. Ask not what your country can do for you. Thank you all."
+    segments = [Segment(start_ms=n * 9_500, end_ms=n * 9_500 + 9_000, text=said) for n in range(2)]
+    if large:
+        segments += [Segment(start_ms=30_000 + n, end_ms=30_001 + n, text="on and on " * 20) for n in range(4_000)]
+    reference = await keep_large(gateway.parts.blobs, segments)
+    assert (reference is not None) is large
+    result = {
+        "segments": [] if large else [segment.model_dump() for segment in segments],
+        "segments_ref": reference,
+    }
+    work_key = f"transcribe:{uuid.uuid4().hex}"
+    await add_chunks(gateway, share_id, [said, SPEECH[1]])
+    async with gateway.pool.acquire() as connection:
+        await connection.execute(
+            "INSERT INTO work (work_key, stage, result, finished_at) VALUES ($1, 'transcribe', $2, now())",
+            work_key,
+            result,
+        )
+        await finish_job(connection, share_id, "transcribe", work_key)
+    (hit,) = (await search(gateway, "what can you do for your country", mode="keyword", limit=1)).hits
+    assert (hit.start_ms, hit.end_ms) == (0, 9_000)
+    assert hit.moment is not None
+    assert hit.moment.text == "Ask not what your country can do for you."
+    assert 2_000 < hit.moment.start_ms < hit.moment.end_ms < 9_000
+    assert hit.moment.url == f"{url}&t={hit.moment.start_ms // 1000}s"
