@@ -18,7 +18,7 @@ from services.api_gateway.filters import EVERYTHING, Filters
 from services.api_gateway.moments import best_sentence, link_at, words_of
 from services.api_gateway.passages import Passage, TookTooLong
 from services.api_gateway.query_vectors import NoVector, QueryVectors, new_request_id
-from services.api_gateway.ranking import fuse, highlights, snippet
+from services.api_gateway.ranking import Fused, fuse, highlights, snippet
 from services.api_gateway.spoken import Stretch
 from services.api_gateway.terms import LEAST_SHARE
 
@@ -27,6 +27,7 @@ DEPTH: Final = 100
 _OF_SIMILAR: Final = 5  # passages for each share that is asked for
 _BY: Final[Mapping[MatchedBy, str]] = {"semantic": "meaning", "keyword": "words"}
 _Rankings = dict[MatchedBy, list[Passage]]
+_Key = tuple[str, str]  # of a passage
 
 
 class PassageStore(Protocol):
@@ -123,10 +124,10 @@ class Search:
             note = " ".join(filter(None, [note, f"What would be found by {_BY[late[0]]} took too long."]))
         if "semantic" in found:
             found["semantic"] = [one for one in found["semantic"] if one.rank >= least_similarity]
-        hits, seen = _hits(found, query), 0 if place is None else place.seen
-        page = await self._with_moments(hits[seen : seen + limit], query, owner)
+        fused, seen = _fused(found), 0 if place is None else place.seen
+        page = await self._with_moments(_hits(found, fused[seen : seen + limit], query), query, owner)
         # The page behind one that lacks something could not be told from it.
-        more = len(hits) > seen + limit and not late
+        more = len(fused) > seen + limit and not late
         following = cursor_of(Place(seen + limit, mode), search) if more else None
         return SearchAnswer(query=query, mode=mode, note=note, hits=page, next=following)
 
@@ -148,8 +149,8 @@ class Search:
         for passage in found:
             shares.setdefault(passage.share_id, passage)
         note = None if vector is not None else "This share has no vectors of the model in use."
-        hits = _hits({"semantic": list(shares.values())}, "")[:limit]
-        return SearchAnswer(query="", mode="semantic", note=note, hits=hits)
+        nearest: _Rankings = {"semantic": list(shares.values())}
+        return SearchAnswer(query="", mode="semantic", note=note, hits=_hits(nearest, _fused(nearest)[:limit], ""))
 
     async def _vector(
         self, query: str, account: str, mode: SearchMode, place: Place | None
@@ -209,7 +210,7 @@ async def _in_time(ranking: Awaitable[list[Passage]]) -> list[Passage] | None:
         return None
 
 
-def _hits(rankings: dict[MatchedBy, list[Passage]], query: str) -> list[SearchHit]:
+def _hits(rankings: _Rankings, fused: Sequence[Fused[_Key]], query: str) -> list[SearchHit]:
     passages = {passage.key: passage for ranking in rankings.values() for passage in ranking}
     similar = {passage.key: passage.rank for passage in rankings.get("semantic", [])}
     return [
@@ -225,7 +226,11 @@ def _hits(rankings: dict[MatchedBy, list[Passage]], query: str) -> list[SearchHi
             similarity=similar.get(result.key),
             matched_by=result.matched_by,
         )
-        for result in fuse({name: [p.key for p in ranking] for name, ranking in rankings.items()})
+        for result in fused
         for passage in (passages[result.key],)
         for text in (snippet(passage.text, query),)
     ]
+
+
+def _fused(rankings: _Rankings) -> list[Fused[_Key]]:
+    return fuse({name: [passage.key for passage in ranking] for name, ranking in rankings.items()})

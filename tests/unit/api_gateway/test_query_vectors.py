@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Sequence
+from decimal import Decimal
 
 import pytest
 
@@ -20,7 +21,7 @@ class Model:
     dimensions = 2
     batch_size = 1
     text_tokens = batch_tokens = 1000
-    tariff: Tariff = PerToken(10)
+    tariff: Tariff = PerToken(Decimal(10))
 
     def __init__(self, name: str = "tiny") -> None:
         self.name = name
