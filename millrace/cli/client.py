@@ -151,15 +151,19 @@ class Client:
         *,
         limit: int = 10,
         mode: SearchMode = "hybrid",
+        two_phase: bool = False,
         cursor: str | None = None,
         **filters: str | None,
     ) -> SearchAnswer:
         """Passages of shares, best first.
 
+        :param two_phase: in the nearest shares alone.
         :param cursor: `next` of the page before.
         :param filters: as the API has them: kind, content_type, since, until, language, category, share.
         """
-        return self.get("/search", SearchAnswer, q=query, limit=limit, mode=mode, cursor=cursor, **filters)
+        phases = "true" if two_phase else None
+        asked = {"mode": mode, "two_phase": phases, "cursor": cursor, **filters}
+        return self.get("/search", SearchAnswer, q=query, limit=limit, **asked)
 
     def similar(self, share_id: str, *, limit: int = 10, **filters: str | None) -> SearchAnswer:
         """Shares that are about the same as one, nearest first.

@@ -31,6 +31,9 @@ def search(
     language: Annotated[str | None, typer.Option(help="Only in this language: en, de")] = None,
     category: Annotated[str | None, typer.Option(help="Only with this category")] = None,
     share: Annotated[str | None, typer.Option(help="Only in this share")] = None,
+    two_phase: Annotated[
+        bool, typer.Option("--two-phase", help="Find the nearest shares first, then passages in them alone")
+    ] = False,
     cursor: Annotated[str | None, typer.Option(help="Go on where the page before ended")] = None,
     like: Annotated[str | None, typer.Option(help="Instead of a query: shares about the same as this one")] = None,
     gateway: GatewayOption = None,
@@ -42,8 +45,8 @@ def search(
     """
     if bool(query.strip()) == (like is not None):
         raise typer.BadParameter("give at least one word to search for, or a share with --like.")
-    if like is not None and cursor is not None:
-        raise typer.BadParameter("what is --like a share has one page, and no --cursor.")
+    if like is not None and (cursor is not None or two_phase):
+        raise typer.BadParameter("--cursor and --two-phase are for words to search for, not for --like.")
     filters: dict[str, str | None] = {
         "kind": kind,
         "content_type": content_type,
@@ -55,7 +58,7 @@ def search(
     }
     with one_sentence(), connect(gateway) as client:
         if like is None:
-            answer = client.search(query, limit=limit, mode=mode, cursor=cursor, **filters)
+            answer = client.search(query, limit=limit, mode=mode, two_phase=two_phase, cursor=cursor, **filters)
         else:
             answer = client.similar(like, limit=limit, **filters)
     if as_json:

@@ -23,6 +23,8 @@ class Filters:
     share_id: str | None = None
     other_than: str | None = None
     """A share that is left out."""
+    among: tuple[str, ...] | None = None
+    """Shares that alone are searched."""
 
     def sql(self, *, first: int) -> tuple[str, list[object]]:
         """Conditions on the table `s` of shares, each after AND, and their values.
@@ -38,6 +40,7 @@ class Filters:
             _CATEGORY: self.category,
             "s.share_id = {}": self.share_id,
             "s.share_id <> {}": self.other_than,
+            "s.share_id = ANY({}::text[])": self.among,
         }
         given = {condition: value for condition, value in conditions.items() if value is not None}
         parts = [f"AND {condition.format(f'${number}')}" for number, condition in enumerate(given, first)]

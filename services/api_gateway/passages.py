@@ -31,6 +31,7 @@ _COLUMNS = "s.share_id, s.title, s.url, c.content_hash, c.text, c.start_ms, c.en
 _SEEN = """
   JOIN jobs j ON j.work_key = c.work_key AND j.stage = 'embed' AND j.state = 'done'
   JOIN shares s ON s.share_id = j.share_id AND s.owner = $1
+   AND c.embedding_type = 'content'  -- others are no passages
 """
 _MORE = 2  # rows for each passage that is asked for: some have the same words as others of their share
 _MOST_LOOKED_AT = 4  # times the candidates: of those that say the same in one share, one is ranked
@@ -51,6 +52,14 @@ SELECT * FROM (
 ) AS passages
  WHERE rank > 0 AND rank < 'NaN'  -- which PostgreSQL sorts above every number
  ORDER BY rank DESC, share_id, content_hash LIMIT $3
+"""
+# Compared one by one: of each share there is one.
+_SHARES = """
+SELECT s.share_id FROM work_vectors v
+  JOIN jobs j ON j.work_key = v.work_key AND j.stage = 'embed' AND j.state = 'done'
+  JOIN shares s ON s.share_id = j.share_id AND s.owner = $1
+ WHERE v.embedding_type = 'composite' AND v.model = {model} AND v.dimensions = {dimensions} {filters}
+ ORDER BY v.embedding <=> $2::text::halfvec, s.share_id LIMIT $3
 """
 # Chosen by the rarest words, ranked by all of them: a word counts more the rarer it is, less the more often it was
 # said before, and less in a longer passage, as in BM25.
@@ -143,6 +152,17 @@ class Passages:
             sql = _ONE_BY_ONE.format(columns=_COLUMNS, seen=_SEEN, **sizes)
             found = _once(await self._rows(sql, owner, numbers, limit, *values))
         return found
+
+    async def shares(
+        self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
+    ) -> list[str]:
+        """The shares that are nearest as a whole, by the vector that stands for each, nearest first.
+
+        :raises TookTooLong: as the others.
+        """
+        chosen, values = filters.sql(first=4)
+        sql = _SHARES.format(model=literal(model), dimensions=len(vector), filters=chosen)
+        return [row["share_id"] for row in await self._rows(sql, owner, halfvec(vector), limit, *values)]
 
     async def middle(self, owner: str, model: str, share_id: str) -> list[float] | None:
         """The mean of a share's vectors; None where it has none, or is somebody else's."""

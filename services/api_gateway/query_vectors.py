@@ -20,7 +20,7 @@ from millrace.money import format_usd
 
 SCOPE: Final = "search"
 MOST_KEPT: Final = 1_000
-"""Vectors that are kept: 12 MB of those with 3,072 numbers."""
+"""Vectors that are kept: 25 MB of those with 3,072 numbers."""
 _HOLD_FOR: Final = timedelta(minutes=6)  # the embedding call's own limit of one minute, and five for settling
 
 
@@ -57,14 +57,12 @@ class QueryVectors:
 
     def __init__(
         self,
-        model: EmbeddingModel,
         ledger: Ledger,
         request_id: Callable[[], RequestId] = new_request_id,
         *,
         grant_within_s: float = 3.0,
         most: int = MOST_KEPT,
     ) -> None:
-        self._model = model
         self._ledger = ledger
         self._request_id = request_id
         self._grant_within_s = grant_within_s
@@ -72,18 +70,18 @@ class QueryVectors:
         self._kept: OrderedDict[_Key, array[float]] = OrderedDict()
         self._buying: dict[_Key, asyncio.Task[QueryVector]] = {}
 
-    async def of(self, query: str, account: str) -> QueryVector:
-        """The query's vector; who asks for one that is being bought waits for it.
+    async def of(self, model: EmbeddingModel, query: str, account: str) -> QueryVector:
+        """The query's vector by a model; who asks for one that is being bought waits for it.
 
         :raises NoVector: it was not granted, or the model made none. That is not kept.
         """
-        key = _Key(account, self._model.name, query)
+        key = _Key(account, model.name, query)
         if (kept := self._kept.get(key)) is not None:
             self._kept.move_to_end(key)
-            return QueryVector(kept)
+            return QueryVector(list(kept))
         buying = self._buying.get(key)
         if buying is None:
-            buying = self._buying[key] = asyncio.create_task(self._buy(query, account))
+            buying = self._buying[key] = asyncio.create_task(self._buy(model, query, account))
             buying.add_done_callback(lambda task: self._bought(key, task))
         # Whoever goes away leaves the purchase to those who wait for it, too.
         return await asyncio.shield(buying)
@@ -96,16 +94,16 @@ class QueryVectors:
         if len(self._kept) > self._most:
             self._kept.popitem(last=False)
 
-    async def _buy(self, query: str, account: str) -> QueryVector:
+    async def _buy(self, model: EmbeddingModel, query: str, account: str) -> QueryVector:
         try:
             async with asyncio.timeout(self._grant_within_s):  # cancelled, the client lets go of the hold
                 decision = await self._ledger.reserve(
                     self._request_id(),
                     account=account,
                     scope=SCOPE,
-                    amount=self._model.tariff.most(self._model.count_tokens(query)),
+                    amount=model.tariff.most(model.count_tokens(query)),
                     hold_for=_HOLD_FOR,
-                    model=self._model.name,
+                    model=model.name,
                 )
         except (Unavailable, TimeoutError) as exc:
             raise NoVector("The cost ledger does not answer, so the query's embedding was not granted.") from exc
@@ -113,8 +111,8 @@ class QueryVectors:
             raise NoVector(_why(decision))
         try:
             async with decision as hold:
-                embedded = await self._model.embed([query])
-                hold.settle(self._model.tariff.cost(embedded.use))
+                embedded = await model.embed([query])
+                hold.settle(model.tariff.cost(embedded.use))
         except (Retryable, Poison) as exc:
             raise NoVector(f"The embedding model does not work: {_clause(exc)}.") from exc
         except MillraceError as exc:

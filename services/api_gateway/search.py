@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Final, Protocol
 
 from millrace.contracts.events import Segment
@@ -13,7 +13,7 @@ from millrace.ids import RequestId
 from millrace.ledger.port import Ledger
 from millrace.models.port import EmbeddingModel
 from services.api_gateway.cursors import Place, cursor_of, fingerprint, place_of
-from services.api_gateway.errors import NotNow, TooWide
+from services.api_gateway.errors import BadRequest, NotNow, TooWide
 from services.api_gateway.filters import EVERYTHING, Filters
 from services.api_gateway.moments import best_sentence, link_at, words_of
 from services.api_gateway.passages import Passage, TookTooLong
@@ -24,8 +24,11 @@ from services.api_gateway.terms import LEAST_SHARE
 
 DEPTH: Final = 100
 """Passages that each ranking brings, whatever the size of a page: all pages are cut from the same hits."""
+SHARES_FIRST: Final = 50
+"""Shares that a search in two phases looks into."""
 _OF_SIMILAR: Final = 5  # passages for each share that is asked for
 _BY: Final[Mapping[MatchedBy, str]] = {"semantic": "meaning", "keyword": "words"}
+_TOO_LONG: Final = "The search took too long; narrow it by a filter, or use fewer words."
 _Rankings = dict[MatchedBy, list[Passage]]
 _Key = tuple[str, str]  # of a passage
 
@@ -37,6 +40,12 @@ class PassageStore(Protocol):
         self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
     ) -> list[Passage]:
         """Nearest first."""
+        ...
+
+    async def shares(
+        self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
+    ) -> list[str]:
+        """Shares whose vector of the whole is nearest, nearest first."""
         ...
 
     async def middle(self, owner: str, model: str, share_id: str) -> list[float] | None:
@@ -62,6 +71,18 @@ class Transcripts(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What the order of the hits depends on, besides the model."""
+
+    query: str
+    owner: str
+    mode: SearchMode
+    filters: Filters
+    least_similarity: float
+    two_phase: bool
+
+
 class Search:
     """Answers queries; falls back to words when meaning cannot be bought, and says so.
 
@@ -69,6 +90,7 @@ class Search:
     `grant_within_s` for the ledger, which is less than the ledger's client would.
 
     :param spoken: where sentences of hits are looked up.
+    :param shares_first: how many shares a search in two phases looks into.
     """
 
     def __init__(
@@ -79,12 +101,14 @@ class Search:
         request_id: Callable[[], RequestId] = new_request_id,
         *,
         spoken: Transcripts | None = None,
+        shares_first: int = SHARES_FIRST,
         grant_within_s: float = 3.0,
     ) -> None:
         self._passages = passages
         self._model = model
         self._spoken = spoken
-        self._vectors = QueryVectors(model, ledger, request_id, grant_within_s=grant_within_s)
+        self._shares_first = shares_first
+        self._vectors = QueryVectors(ledger, request_id, grant_within_s=grant_within_s)
 
     async def answer(
         self,
@@ -96,34 +120,33 @@ class Search:
         mode: SearchMode,
         filters: Filters = EVERYTHING,
         least_similarity: float = 0.0,
+        two_phase: bool = False,
         cursor: str | None = None,
     ) -> SearchAnswer:
         """The next `limit` of the best passages that `owner` may see; `account` pays for the query's embedding.
 
         Passages whose cosine to the query is below `least_similarity` are not found by meaning.
 
+        :param two_phase: look for the nearest shares first, and for passages in them alone.
         :param cursor: `next` of the page before; the first one without.
+        :raises BadRequest: shares are to be found first, and nothing by meaning.
         :raises TooWide: it would take too long.
         :raises Unreadable: the cursor is not one of this search.
         :raises NotNow: the first page was found by meaning, and this one cannot be.
         """
-        search = fingerprint(
-            query=query,
-            owner=owner,
-            mode=mode,
-            filters=asdict(filters),
-            least=least_similarity,
-            model=self._model.name,
-        )
+        if two_phase and mode == "keyword":
+            raise BadRequest("Shares are looked for by meaning: take two_phase without the mode keyword.")
+        asked = _Asked(query, owner, mode, filters, least_similarity, two_phase)
+        search = fingerprint(model=self._model.name, **asdict(asked))
         place = None if cursor is None else place_of(cursor, search)
         vector, note, mode = await self._vector(query, account, mode, place)
-        found, late = await self._rankings(query, vector, owner=owner, mode=mode, filters=filters)
+        if vector is not None and two_phase:
+            asked = replace(asked, filters=replace(filters, among=await self._nearest(asked, vector)))
+        found, late = await self._rankings(replace(asked, mode=mode), vector)
         if late:
             if place is not None or not found:
-                raise TooWide("The search took too long; narrow it by a filter, or use fewer words.")
+                raise TooWide(_TOO_LONG)
             note = " ".join(filter(None, [note, f"What would be found by {_BY[late[0]]} took too long."]))
-        if "semantic" in found:
-            found["semantic"] = [one for one in found["semantic"] if one.rank >= least_similarity]
         fused, seen = _fused(found), 0 if place is None else place.seen
         page = await self._with_moments(_hits(found, fused[seen : seen + limit], query), query, owner)
         # The page behind one that lacks something could not be told from it.
@@ -161,7 +184,7 @@ class Search:
         if place is not None and place.mode == "keyword":
             return None, "Searched by words only, as the page before.", "keyword"
         try:
-            vector = await self._vectors.of(query, account)
+            vector = await self._vectors.of(self._model, query, account)
         except NoVector as exc:
             if place is not None:
                 reason = str(exc).rstrip(".")
@@ -169,19 +192,28 @@ class Search:
             return None, f"{exc} Searched by words only.", "keyword"
         return vector.numbers, vector.note, mode
 
-    async def _rankings(
-        self, query: str, vector: Sequence[float] | None, *, owner: str, mode: SearchMode, filters: Filters
-    ) -> tuple[_Rankings, list[MatchedBy]]:
+    async def _nearest(self, asked: _Asked, vector: Sequence[float]) -> tuple[str, ...]:
+        model, most = self._model.name, self._shares_first
+        try:
+            return tuple(await self._passages.shares(asked.owner, model, vector, most, asked.filters))
+        except TookTooLong as exc:
+            raise TooWide(_TOO_LONG) from exc
+
+    async def _rankings(self, asked: _Asked, vector: Sequence[float] | None) -> tuple[_Rankings, list[MatchedBy]]:
         """What is found in each way that is asked for, and the ways that took too long."""
-        asked: dict[MatchedBy, Awaitable[list[Passage]]] = {}
+        owner, filters = asked.owner, asked.filters
+        asking: dict[MatchedBy, Awaitable[list[Passage]]] = {}
         if vector is not None:
-            asked["semantic"] = self._passages.by_meaning(owner, self._model.name, vector, DEPTH, filters)
-        if mode != "semantic":
+            asking["semantic"] = self._passages.by_meaning(owner, self._model.name, vector, DEPTH, filters)
+        if asked.mode != "semantic":
             least = 0.0 if vector is None else LEAST_SHARE
-            asked["keyword"] = self._passages.by_words(owner, query, DEPTH, filters, least_share=least)
-        found = dict(zip(asked, await asyncio.gather(*map(_in_time, asked.values())), strict=True))
+            asking["keyword"] = self._passages.by_words(owner, asked.query, DEPTH, filters, least_share=least)
+        found = dict(zip(asking, await asyncio.gather(*map(_in_time, asking.values())), strict=True))
         late = [name for name, ranking in found.items() if ranking is None]
-        return {name: ranking for name, ranking in found.items() if ranking is not None}, late
+        rankings = {name: ranking for name, ranking in found.items() if ranking is not None}
+        if "semantic" in rankings:
+            rankings["semantic"] = [one for one in rankings["semantic"] if one.rank >= asked.least_similarity]
+        return rankings, late
 
     async def _with_moments(self, hits: list[SearchHit], query: str, owner: str) -> list[SearchHit]:
         """Hits of media say which of their sentences is meant."""

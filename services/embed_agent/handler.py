@@ -17,11 +17,21 @@ from millrace.store.transcripts import read_segments
 from millrace.stream.stage import MODEL_OPTION, Plan, Run, StageHandler
 from services.embed_agent.batches import Batch, calls_of, packed, unpacked
 from services.embed_agent.cutting import AUTO, CHUNKER_OPTION, Material, chosen, cut
-from services.embed_agent.domain import EMBEDDING_TYPE, Chunk, Chunker, EmbedResult, Source, SplitSentences
+from services.embed_agent.domain import (
+    Chunk,
+    Chunker,
+    EmbedResult,
+    Source,
+    SplitSentences,
+    passages_of,
+    types_of,
+)
+from services.embed_agent.overview import about, beginning, first_said, overview
 from services.embed_agent.ports import Vectors, VectorStore
 from services.embed_agent.preprocess import Prepared, kind_of, prepared
+from services.embed_agent.sizes import within
 
-_CHUNKING = 2
+_CHUNKING = 3
 """Version of the chunkers and of the cleaning: other chunks are other work."""
 
 
@@ -66,12 +76,19 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
         wanted = options.get(CHUNKER_OPTION, self._chunker if _source(event) == "text" else AUTO)
         chunker = chosen(wanted, _source(event), ready.text, model.count_tokens)
         parameters = {"chunker": chunker, "chunking": _CHUNKING, "skipped": ready.reason or ""}
+        if not ready.reason and (said := about(event)):
+            parameters["about"] = content_hash("\n".join(said))
         return Plan(event, content_hash(content), model.name, parameters, model.backend == "local")
 
     def most(self, plan: Plan[Text]) -> MicroUSD:
-        """The price of all its words; chunks that overlap can come to somewhat more."""
+        """The price of all its words and of its overview; chunks that overlap can come to somewhat more."""
         model, ready = self._models.of(plan.model), _prepared(plan.event)
-        return ZERO if ready.reason else model.tariff.most(model.count_tokens(ready.text))
+        if ready.reason:
+            return ZERO
+        # What is said in the first 30 s is a part of this beginning.
+        whole, tokens = overview(about(plan.event), beginning(ready.text)), model.count_tokens(ready.text)
+        alone = not about(plan.event) and _planned(plan) == "none" and tokens <= model.text_tokens
+        return model.tariff.most(tokens if alone else tokens + model.count_tokens(whole))
 
     async def work(self, plan: Plan[Text], run: Run) -> EmbedResult:
         """Cut, embed batch by batch what is new, and store before the result says that it can be found."""
@@ -89,15 +106,15 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
             made |= unpacked(batch)
             call_no, tokens = call_no + 1, tokens + batch.tokens
             await run.progress(1 - (len(missing) - len(call)) / len(texts))
-        await self._store.replace(plan.work_key("embed"), Vectors(EMBEDDING_TYPE, model.name, chunks, made))
+        await self._store.replace(plan.work_key("embed"), Vectors(model.name, chunks, made))
         return EmbedResult(
             source=_source(event),
-            types=[EMBEDDING_TYPE],
+            types=types_of(chunks),
             backend=model.backend,
             model=model.name,
             dimensions=next(iter([*known.values(), *map(len, made.values())])),
             chunker=chunker,
-            chunk_count=len(chunks),
+            chunk_count=passages_of(chunks),
             tokens=tokens,
         )
 
@@ -122,7 +139,9 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
             segments = await self._segments(event)
         material = Material(ready.text, model.count_tokens, self._split, model.text_tokens, segments)
         # In a thread: counting the tokens of a long text takes seconds, and leases are renewed meanwhile.
-        return await asyncio.to_thread(cut, chunker, material)
+        cut_by, chunks = await asyncio.to_thread(cut, chunker, material)
+        begins = first_said(segments) if segments else beginning(ready.text)
+        return cut_by, [*chunks, *_overview(about(event), begins, material, chunks)]
 
     async def _segments(self, transcript: TranscriptReady) -> list[Segment]:
         if transcript.segments_ref is not None:
@@ -140,6 +159,14 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
 
         hold = model.tariff.most(sum(chunk.tokens for chunk in chunks))
         return await run.call(call_no, Batch, model=model.name, hold=hold, do=do, local=plan.local)
+
+
+def _overview(parts: Sequence[str], begins: str, material: Material, chunks: Sequence[Chunk]) -> list[Chunk]:
+    """The text that says what the share is about; none where a single passage is all there is, and says that."""
+    if not parts and len(chunks) == 1:
+        return []
+    text = next(within(overview(parts, begins), material.count, material.longest), "").strip()
+    return [Chunk(text, material.count(text), embedding_type="summary")] if text else []
 
 
 def _source(event: Text) -> Source:

@@ -17,7 +17,6 @@ class Vectors:
     The store has those of the other texts.
     """
 
-    embedding_type: str
     model: str
     chunks: Sequence[Chunk]
     vectors: Mapping[str, Sequence[float]]
@@ -31,5 +30,7 @@ class VectorStore(Protocol):
         ...
 
     async def replace(self, work_key: WorkKey, vectors: Vectors) -> None:
-        """Keep a piece of work's chunks instead of any that it had, and new vectors; all or nothing."""
+        """Keep a piece of work's chunks instead of any that it had, new vectors and the one that stands for all of
+        them; all or nothing.
+        """
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,11 +11,14 @@ import pytest
 
 from millrace.contracts.api import Problem
 from millrace.contracts.events import Segment
-from millrace.contracts.search_api import SearchAnswer
+from millrace.contracts.search_api import SearchAnswer, SearchMode
 from millrace.embedded.readyfile import Addresses
 from millrace.models.wordllama import WordLlamaModel
 from millrace.store.transcripts import keep_large
 from millrace.store.vectors import ensure_index
+from services.api_gateway.filters import Filters
+from services.api_gateway.passages import Passages
+from services.api_gateway.search import Search
 from tests.integration.gateway import Gateway, add_chunks, finish_job, open_gateway, provision
 
 SPEECH = [
@@ -110,3 +114,57 @@ async def test_a_hit_of_media_says_the_moment_of_its_sentence(gateway: Gateway, 
     assert hit.moment.text == "Ask not what your country can do for you."
     assert 2_000 < hit.moment.start_ms < hit.moment.end_ms < 9_000
     assert hit.moment.url == f"{url}&t={hit.moment.start_ms // 1000}s"
+
+
+async def whole(gateway: Gateway, work_key: str, text: str) -> None:
+    """Let a text's vector stand for all of a piece of work, as the embed agent does."""
+    (vector,) = (await gateway.model.embed([text])).vectors
+    await gateway.pool.execute(
+        "INSERT INTO work_vectors (work_key, embedding_type, model, dimensions, embedding) "
+        "VALUES ($1, 'composite', $2, $3, $4::text::halfvec)",
+        work_key,
+        gateway.model.name,
+        len(vector),
+        json.dumps(vector),
+    )
+
+
+async def test_in_two_phases_only_the_nearest_shares_are_looked_into(gateway: Gateway) -> None:
+    one_share = Search(Passages(gateway.pool), gateway.model, gateway.ledger, shares_first=1)
+    bread, speech, theirs, filtered = [await share_text(gateway, f"Text {n}") for n in range(4)]
+    question = "how long does the loaf stay in the oven"
+    await whole(gateway, await add_chunks(gateway, bread, SPEECH), "Bread and cakes, and how to bake them in an oven")
+    await whole(gateway, await add_chunks(gateway, speech, SPEECH), "A speech of a president about the country")
+    for other in (theirs, filtered):
+        await whole(gateway, await add_chunks(gateway, other, SPEECH), question)
+    await gateway.pool.execute("UPDATE shares SET owner = 'somebody' WHERE share_id = $1", theirs)
+    await gateway.pool.execute("UPDATE shares SET source_kind = 'upload' WHERE share_id = $1", filtered)
+    modes: tuple[SearchMode, ...] = ("hybrid", "semantic")
+    for mode in modes:
+        both = await search(gateway, question, mode=mode, kind="text", two_phase="true")
+        assert {hit.share_id for hit in both.hits} == {bread, speech}, "there are no more than fifty"
+        near = await one_share.answer(
+            question,
+            owner=gateway.parts.owner,
+            account="default",
+            limit=10,
+            mode=mode,
+            filters=Filters(kind="text"),
+            two_phase=True,
+        )
+        assert {hit.share_id for hit in near.hits} == {bread}
+        assert near.hits[0].text == SPEECH[1], "passages are ranked as ever"
+    refused = await gateway.http.get("/search", params={"q": "a", "mode": "keyword", "two_phase": "true"})
+    assert refused.status_code == 422
+
+
+async def test_an_overview_is_found_as_no_passage(gateway: Gateway) -> None:
+    share_id = await share_text(gateway)
+    work_key = await add_chunks(gateway, share_id, [*SPEECH, "An overview of the country and its windmills."])
+    await gateway.pool.execute(
+        "UPDATE chunks SET embedding_type = 'summary' WHERE work_key = $1 AND chunk_no = 2", work_key
+    )
+    for mode in ("hybrid", "semantic", "keyword"):
+        found = await search(gateway, "windmills of the country", mode=mode)
+        assert found.hits
+        assert not [hit for hit in found.hits if "windmills" in hit.text], mode

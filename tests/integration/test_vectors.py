@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from collections.abc import AsyncIterator
+from importlib import import_module
 
 import asyncpg
 import pytest
@@ -16,7 +18,7 @@ from millrace.store.migrate import migrate
 from millrace.store.pool import open_pool
 from millrace.store.vectors import ensure_index, index_name, keeping_indexes
 from services.embed_agent.adapters.pgvector import PgVectorStore
-from services.embed_agent.domain import Chunk
+from services.embed_agent.domain import SUMMARY_WEIGHT, Chunk
 from services.embed_agent.ports import Vectors
 from tests.support.waiting import eventually
 
@@ -38,7 +40,7 @@ async def work(pool: asyncpg.Pool[asyncpg.Record]) -> AsyncIterator[WorkKey]:
 
 def vectors(*texts: str) -> Vectors:
     chunks = [Chunk(text, tokens=len(text), start_ms=n, end_ms=n + 1) for n, text in enumerate(texts)]
-    return Vectors("content", "fake", chunks, {chunk.content_hash: [3.0, 4.0] for chunk in chunks})
+    return Vectors("fake", chunks, {chunk.content_hash: [3.0, 4.0] for chunk in chunks})
 
 
 async def kept(pool: asyncpg.Pool[asyncpg.Record], key: WorkKey) -> list[tuple[object, ...]]:
@@ -56,6 +58,46 @@ async def test_vectors_are_kept_with_length_one(pool: asyncpg.Pool[asyncpg.Recor
         (0, "one", 0, 3, "[0.60009766,0.7998047]"),
         (1, "three", 1, 5, "[0.60009766,0.7998047]"),
     ]
+
+
+async def composite(pool: asyncpg.Pool[asyncpg.Record], key: WorkKey) -> list[float]:
+    rows = await pool.fetch("SELECT embedding::text FROM work_vectors WHERE work_key = $1", key)
+    assert len(rows) == 1
+    return [float(number) for number in rows[0]["embedding"].strip("[]").split(",")]
+
+
+async def test_one_vector_stands_for_all_of_a_share(pool: asyncpg.Pool[asyncpg.Record], work: WorkKey) -> None:
+    chunks = [Chunk("one", 1), Chunk("two", 1), Chunk("about", 1, embedding_type="summary")]
+    made = {"one": [2.0, 0.0, 0.0], "two": [0.0, 5.0, 0.0], "about": [0.0, 0.0, 1.0]}
+    vectors = Vectors("fake", chunks, {chunk.content_hash: made[chunk.text] for chunk in chunks})
+    store = PgVectorStore(Database(pool))
+    for _ in range(2):
+        await store.replace(work, vectors)
+        rest = (1 - SUMMARY_WEIGHT) / 2
+        expected = [rest, rest, SUMMARY_WEIGHT]
+        length = math.hypot(*expected)
+        assert await composite(pool, work) == pytest.approx([number / length for number in expected], abs=1e-3)
+    await store.replace(work, Vectors("fake", chunks[:1], {}))
+    assert await composite(pool, work) == [1, 0, 0], "without a summary it is the passages' own"
+
+
+async def test_what_was_embedded_before_is_stood_for_by_its_passages(empty_database: str) -> None:
+    await asyncio.to_thread(migrate, empty_database)
+    migration = import_module("millrace.store.migrations.versions.0017_work_vectors")
+    async with open_pool(empty_database) as pool:
+        await pool.execute("INSERT INTO work (work_key, stage) VALUES ('embed:1', 'embed')")
+        await pool.execute(
+            "INSERT INTO embeddings (model, content_hash, dimensions, embedding) "
+            "VALUES ('fake', 'a', 2, '[1,0]'), ('fake', 'b', 2, '[0,1]')"
+        )
+        await pool.execute(
+            "INSERT INTO chunks (work_key, chunk_no, embedding_type, model, content_hash, text, tokens) "
+            "VALUES ('embed:1', 0, 'content', 'fake', 'a', 'a', 1), ('embed:1', 1, 'content', 'fake', 'b', 'b', 1)"
+        )
+        await pool.execute("DROP TABLE work_vectors")
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute(migration.UPGRADE)
+        assert await composite(pool, WorkKey("embed:1")) == pytest.approx([math.sqrt(0.5)] * 2, abs=1e-3)
 
 
 async def test_a_repeat_replaces_what_an_earlier_attempt_left(

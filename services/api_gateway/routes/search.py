@@ -51,6 +51,9 @@ async def search(
     least_similarity: Annotated[
         float, Query(ge=0, le=1, description="Find by meaning only what is so near: the cosine to the query")
     ] = 0.0,
+    two_phase: Annotated[
+        bool, Query(description="Find the nearest shares first, then passages in them alone")
+    ] = False,
     cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
 ) -> SearchAnswer:
     """Find passages of shares, page by page, with their moment in media.
@@ -67,6 +70,7 @@ async def search(
         mode=mode,
         filters=filters,
         least_similarity=least_similarity,
+        two_phase=two_phase,
         cursor=cursor,
     )
 

@@ -47,10 +47,10 @@ class Bench:
     def __init__(self, most: int = 10) -> None:
         self.model, self.ledger = Model(), FakeLedger()
         numbers = itertools.count()
-        self.vectors = QueryVectors(self.model, self.ledger, lambda: RequestId(f"search-{next(numbers)}"), most=most)
+        self.vectors = QueryVectors(self.ledger, lambda: RequestId(f"search-{next(numbers)}"), most=most)
 
     async def numbers(self, query: str, account: str = "default") -> list[float]:
-        return list((await self.vectors.of(query, account)).numbers)
+        return list((await self.vectors.of(self.model, query, account)).numbers)
 
 
 async def test_a_query_that_is_asked_again_costs_nothing() -> None:
@@ -75,6 +75,14 @@ async def test_nobody_rides_on_another_accounts_money() -> None:
     await bench.numbers("mill", "one")
     await bench.numbers("mill", "two")
     assert [asked.account for asked in bench.ledger.asked] == ["one", "two"]
+
+
+async def test_each_model_makes_its_own() -> None:
+    bench = Bench()
+    await bench.numbers("mill")
+    other = Model("other")
+    await bench.vectors.of(other, "mill", "default")
+    assert (bench.model.asked, other.asked) == (["mill"], ["mill"])
 
 
 async def test_those_who_ask_at_the_same_time_buy_once() -> None:

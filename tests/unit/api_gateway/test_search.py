@@ -15,7 +15,7 @@ from millrace.ledger.port import Granted
 from millrace.models.port import Backend, Embedded, Tariff, Use
 from millrace.money import MicroUSD
 from millrace.testing.ledger import Asked, FakeLedger
-from services.api_gateway.errors import NotNow, TooWide, Unreadable
+from services.api_gateway.errors import BadRequest, NotNow, TooWide, Unreadable
 from services.api_gateway.filters import Filters
 from services.api_gateway.passages import Passage, TookTooLong
 from services.api_gateway.search import DEPTH, Search
@@ -35,15 +35,25 @@ class Passages:
     def __init__(self, *, late: Sequence[str] = ()) -> None:
         self.late = late
         self.left_out: str | None = None
+        self.among: list[tuple[str, ...] | None] = []
 
     async def by_meaning(
         self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
     ) -> list[Passage]:
         self.left_out = filters.other_than
+        self.among.append(filters.among)
         if "meaning" in self.late:
             raise TookTooLong
         assert (owner, model, vector) == ("local", "tiny", [1.0])
         return [passage("both", 0.9), passage("meant", 0.4)]
+
+    async def shares(
+        self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
+    ) -> list[str]:
+        assert (owner, model, vector, filters.among) == ("local", "tiny", [1.0], None)
+        if "shares" in self.late:
+            raise TookTooLong
+        return ["near", "share"]
 
     async def middle(self, owner: str, model: str, share_id: str) -> list[float] | None:
         return [1.0] if share_id == "share" else None
@@ -51,6 +61,7 @@ class Passages:
     async def by_words(
         self, owner: str, query: str, limit: int, filters: Filters, *, least_share: float
     ) -> list[Passage]:
+        self.among.append(filters.among)
         if "words" in self.late:
             raise TookTooLong
         return [passage("said"), passage("both")]
@@ -222,6 +233,30 @@ async def test_shares_about_the_same_leave_out_the_share_itself() -> None:
     assert (hit.text, passages.left_out) == ("text of both", "share"), "one passage a share, the nearest"
     nothing = await search.similar("other", owner="local", limit=10)
     assert (nothing.hits, nothing.note) == ([], "This share has no vectors of the model in use.")
+
+
+async def test_in_two_phases_both_ways_look_into_the_nearest_shares_alone() -> None:
+    passages, ledger = Passages(), FakeLedger()
+    search = Search(passages, Model(), ledger, lambda: REQUEST)
+
+    async def ask(mode: SearchMode, *, two_phase: bool = True) -> SearchAnswer:
+        return await search.answer("words", owner="local", account="default", limit=3, mode=mode, two_phase=two_phase)
+
+    await ask("hybrid")
+    await ask("hybrid", two_phase=False)
+    assert passages.among == [("near", "share")] * 2 + [None] * 2
+    with pytest.raises(BadRequest, match="without the mode keyword"):
+        await ask("keyword")
+    passages.late = ["shares"]
+    with pytest.raises(TooWide, match="narrow it by a filter"):
+        await ask("semantic")
+
+
+async def test_in_two_phases_a_denied_search_goes_by_words_everywhere() -> None:
+    passages = Passages()
+    search = Search(passages, Model(), FakeLedger(REFUSAL), lambda: REQUEST)
+    answer = await search.answer("words", owner="local", account="default", limit=3, mode="hybrid", two_phase=True)
+    assert (answer.mode, passages.among) == ("keyword", [None])
 
 
 class Many(Passages):
