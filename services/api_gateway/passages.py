@@ -92,6 +92,13 @@ SELECT s.most_common_elems::text::text[] AS words, s.most_common_elem_freqs AS s
  WHERE c.oid = 'chunks'::regclass
 """
 _FREQUENCIES_S = 60.0
+# Every transaction with an id below the mark had ended, and is in what the next snapshot sees.
+_CHANGED = """
+SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS mark,
+       EXISTS (SELECT FROM search_changes WHERE owner = $1 AND changed >= $2::text::xid8) AS changed
+"""
+_FORGET = "DELETE FROM search_changes WHERE at < now() - interval '1 hour'"
+_FORGET_S = 600.0
 _MIDDLE = f"""
 SELECT avg(e.embedding)::text
   FROM chunks c JOIN embeddings e ON c.model = e.model AND c.content_hash = e.content_hash {_SEEN}
@@ -132,6 +139,20 @@ class Passages:
         self._pool = pool
         self._frequencies = Frequencies({}, 0)
         self._read_at: float | None = None
+        self._forgot_at: float | None = None
+
+    async def changed(self, owner: str, since: str | None) -> tuple[str, bool]:
+        """A mark of what there is, and whether what the owner may find has changed since an earlier one.
+
+        What was committed since the mark was made counts as a change, and some that was committed before does, too.
+
+        :raises TookTooLong: as the others.
+        """
+        if self._forgot_at is None or time.monotonic() - self._forgot_at > _FORGET_S:
+            self._forgot_at = time.monotonic()
+            await self._rows(_FORGET)
+        (row,) = await self._rows(_CHANGED, owner, since)
+        return row["mark"], row["changed"]
 
     async def by_meaning(
         self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters

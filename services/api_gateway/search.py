@@ -12,6 +12,7 @@ from millrace.contracts.search_api import MatchedBy, Moment, SearchAnswer, Searc
 from millrace.ids import RequestId
 from millrace.ledger.port import Ledger
 from millrace.models.port import EmbeddingModel
+from services.api_gateway.answers import Answers
 from services.api_gateway.cursors import Place, cursor_of, fingerprint, place_of
 from services.api_gateway.errors import BadRequest, NotNow, TooWide
 from services.api_gateway.filters import EVERYTHING, Filters
@@ -35,6 +36,10 @@ _Key = tuple[str, str]  # of a passage
 
 class PassageStore(Protocol):
     """Finds passages that an owner may see."""
+
+    async def changed(self, owner: str, since: str | None) -> tuple[str, bool]:
+        """A mark of what there is, and whether what the owner may find has changed since an earlier one."""
+        ...
 
     async def by_meaning(
         self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
@@ -90,6 +95,7 @@ class Search:
     `grant_within_s` for the ledger, which is less than the ledger's client would.
 
     :param spoken: where sentences of hits are looked up.
+    :param answers: where answers are kept as long as nothing changes.
     :param shares_first: how many shares a search in two phases looks into.
     """
 
@@ -102,12 +108,14 @@ class Search:
         *,
         spoken: Transcripts | None = None,
         shares_first: int = SHARES_FIRST,
+        answers: Answers | None = None,
         grant_within_s: float = 3.0,
     ) -> None:
         self._passages = passages
         self._model = model
         self._spoken = spoken
         self._shares_first = shares_first
+        self._answers = Answers() if answers is None else answers
         self._vectors = QueryVectors(ledger, request_id, grant_within_s=grant_within_s)
 
     async def answer(
@@ -139,8 +147,21 @@ class Search:
         asked = _Asked(query, owner, mode, filters, least_similarity, two_phase)
         search = fingerprint(model=self._model.name, **asdict(asked))
         place = None if cursor is None else place_of(cursor, search)
-        vector, note, mode = await self._vector(query, account, mode, place)
-        if vector is not None and two_phase:
+        # Whoever pays has their own: a kept answer is as good as the vector that it was found by.
+        key = search, account, limit, place
+        kept = self._answers.get(key)
+        mark, changed = await self._changed(owner, None if kept is None else kept.mark)
+        if kept is not None and not changed:
+            return kept.answer
+        answer = await self._page(asked, search, account, limit, place)
+        if answer.note is None:  # all that was asked for
+            self._answers.keep(key, answer, mark)
+        return answer
+
+    async def _page(self, asked: _Asked, search: str, account: str, limit: int, place: Place | None) -> SearchAnswer:
+        query, owner, filters = asked.query, asked.owner, asked.filters
+        vector, note, mode = await self._vector(query, account, asked.mode, place)
+        if vector is not None and asked.two_phase:
             asked = replace(asked, filters=replace(filters, among=await self._nearest(asked, vector)))
         found, late = await self._rankings(replace(asked, mode=mode), vector)
         if late:
@@ -153,6 +174,12 @@ class Search:
         more = len(fused) > seen + limit and not late
         following = cursor_of(Place(seen + limit, mode), search) if more else None
         return SearchAnswer(query=query, mode=mode, note=note, hits=page, next=following)
+
+    async def _changed(self, owner: str, since: str | None) -> tuple[str, bool]:
+        try:
+            return await self._passages.changed(owner, since)
+        except TookTooLong as exc:
+            raise TooWide(_TOO_LONG) from exc
 
     async def similar(self, share_id: str, *, owner: str, limit: int, filters: Filters = EVERYTHING) -> SearchAnswer:
         """Shares that are about the same, each with its nearest passage; costs nothing, as all vectors are there.

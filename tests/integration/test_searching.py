@@ -168,3 +168,71 @@ async def test_an_overview_is_found_as_no_passage(gateway: Gateway) -> None:
         found = await search(gateway, "windmills of the country", mode=mode)
         assert found.hits
         assert not [hit for hit in found.hits if "windmills" in hit.text], mode
+
+
+async def found(gateway: Gateway, **params: str) -> set[str]:
+    return {hit.share_id for hit in (await search(gateway, "country", **params)).hits}
+
+
+async def test_a_kept_answer_hides_nothing_new_and_shows_nothing_that_is_gone(gateway: Gateway) -> None:
+    one, two = await share_text(gateway, "One"), await share_text(gateway, "Two")
+    assert await found(gateway) == set()
+    await add_chunks(gateway, one, SPEECH)
+    assert await found(gateway) == {one}
+    await add_chunks(gateway, two, SPEECH)
+    assert await found(gateway) == {one, two}
+    work_key = await gateway.pool.fetchval("SELECT work_key FROM jobs WHERE share_id = $1 AND stage = 'embed'", one)
+    again = (
+        "INSERT INTO jobs (share_id, stage, account, state, work_key) "  # noqa: S608 - a key that was made here
+        f"VALUES ($1, 'embed', 'default', 'done', '{work_key}')"
+    )
+    for change, left in (
+        ("UPDATE jobs SET state = 'running' WHERE share_id = $1 AND stage = 'embed'", {two}),
+        ("UPDATE jobs SET state = 'done' WHERE share_id = $1 AND stage = 'embed'", {one, two}),
+        ("UPDATE shares SET owner = 'somebody' WHERE share_id = $1", {two}),
+        (f"UPDATE shares SET owner = '{gateway.parts.owner}' WHERE share_id = $1", {one, two}),
+        ("DELETE FROM jobs WHERE share_id = $1", {two}),
+        (again, {one, two}),
+        ("DELETE FROM shares WHERE share_id = $1", {two}),
+    ):
+        await gateway.pool.execute(change, one)
+        assert await found(gateway) == left, change
+    await gateway.pool.execute("UPDATE shares SET title = 'A new one' WHERE share_id = $1", two)
+    assert [hit.title for hit in (await search(gateway, "country", limit=1)).hits] == ["A new one"]
+
+
+async def test_what_had_begun_before_an_answer_was_kept_and_ends_behind_it_counts(gateway: Gateway) -> None:
+    share_id = await share_text(gateway)
+    work_key = await add_chunks(gateway, share_id, SPEECH)
+    await gateway.pool.execute("UPDATE jobs SET state = 'running' WHERE share_id = $1", share_id)
+    async with gateway.pool.acquire() as slow:
+        transaction = slow.transaction()
+        await transaction.start()
+        await finish_job(slow, share_id, "embed", work_key)
+        # Later ids are taken, and end before.
+        await gateway.pool.execute("UPDATE shares SET title = 'Other' WHERE share_id = $1", await share_text(gateway))
+        assert await found(gateway) == set()
+        await transaction.commit()
+    assert await found(gateway) == {share_id}
+
+
+async def test_an_answer_is_kept_while_others_are_busy(gateway: Gateway) -> None:
+    await add_chunks(gateway, await share_text(gateway), SPEECH)
+    first = await search(gateway, "country")
+    theirs = await share_text(gateway, "Theirs")
+    await gateway.pool.execute("UPDATE shares SET owner = 'somebody' WHERE share_id = $1", theirs)
+    assert await search(gateway, "country") == first
+    mine, others = gateway.parts.owner, f"other-{gateway.parts.owner}"
+    passages = Passages(gateway.pool)
+    mark, _ = await passages.changed(mine, None)
+    await gateway.pool.execute("INSERT INTO search_changes (owner) VALUES ($1)", others)
+    assert [(await passages.changed(owner, mark))[1] for owner in (mine, others)] == [False, True]
+
+
+async def test_changes_of_long_ago_are_forgotten(gateway: Gateway) -> None:
+    await gateway.pool.execute(
+        "INSERT INTO search_changes (owner, at) VALUES ($1, now() - interval '2 hours')", gateway.parts.owner
+    )
+    await search(gateway, "country")
+    sql = "SELECT count(*) FROM search_changes WHERE at < now() - interval '90 minutes'"
+    assert await gateway.pool.fetchval(sql) == 0

@@ -36,6 +36,10 @@ class Passages:
         self.late = late
         self.left_out: str | None = None
         self.among: list[tuple[str, ...] | None] = []
+        self.changes = 0
+
+    async def changed(self, owner: str, since: str | None) -> tuple[str, bool]:
+        return str(self.changes), since not in (None, str(self.changes))
 
     async def by_meaning(
         self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
@@ -257,6 +261,47 @@ async def test_in_two_phases_a_denied_search_goes_by_words_everywhere() -> None:
     search = Search(passages, Model(), FakeLedger(REFUSAL), lambda: REQUEST)
     answer = await search.answer("words", owner="local", account="default", limit=3, mode="hybrid", two_phase=True)
     assert (answer.mode, passages.among) == ("keyword", [None])
+
+
+async def test_an_answer_is_kept_until_something_changes() -> None:
+    passages = Passages()
+    search = Search(passages, Model(), FakeLedger(), lambda: REQUEST)
+    first = await page(search, 3)
+    assert await page(search, 3) == first
+    assert len(passages.among) == 2, "both ways once"
+    passages.changes += 1
+    assert await page(search, 3) == first
+    assert len(passages.among) == 4
+    await page(search, 2)
+    await search.answer("words", owner="local", account="other", limit=3, mode="hybrid")
+    assert len(passages.among) == 8, "another page, another one who pays"
+
+
+async def test_what_changes_while_it_is_looked_for_is_not_missed() -> None:
+    class Changing(Passages):
+        async def by_words(
+            self, owner: str, query: str, limit: int, filters: Filters, *, least_share: float
+        ) -> list[Passage]:
+            self.changes += 1
+            return await super().by_words(owner, query, limit, filters, least_share=least_share)
+
+    passages = Changing()
+    search = Search(passages, Model(), FakeLedger(), lambda: REQUEST)
+    await page(search, 3, mode="keyword")
+    await page(search, 3, mode="keyword")
+    assert passages.changes == 2
+
+
+async def test_an_answer_that_lacks_something_is_not_kept() -> None:
+    passages, ledger = Passages(), FakeLedger(REFUSAL)
+    search = Search(passages, Model(), ledger, lambda: REQUEST)
+    assert (await page(search, 3)).mode == "keyword"
+    ledger.answer = None
+    assert (await page(search, 3)).mode == "hybrid"
+    passages.late = ["words"]
+    assert (await page(search, 4)).note is not None
+    passages.late = []
+    assert (await page(search, 4)).note is None
 
 
 class Many(Passages):
