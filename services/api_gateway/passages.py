@@ -28,11 +28,11 @@ SEARCH_SETTINGS: Final = {
 # A chunk belongs to work, which many shares may need: the share comes in by its finished embed job. The same words
 # chunked in two ways have one content hash and are answered once.
 _COLUMNS = "s.share_id, s.title, s.url, c.content_hash, c.text, c.start_ms, c.end_ms"
-_SEEN = """
-  JOIN jobs j ON j.work_key = c.work_key AND j.stage = 'embed' AND j.state = 'done'
+_MINE = """
+  JOIN jobs j ON j.work_key = {of}.work_key AND j.stage = 'embed' AND j.state = 'done'
   JOIN shares s ON s.share_id = j.share_id AND s.owner = $1
-   AND c.embedding_type = 'content'  -- others are no passages
 """
+_SEEN = _MINE.format(of="c") + "AND c.embedding_type = 'content'"  # others are no passages
 _MORE = 2  # rows for each passage that is asked for: some have the same words as others of their share
 _MOST_LOOKED_AT = 4  # times the candidates: of those that say the same in one share, one is ranked
 
@@ -55,9 +55,7 @@ SELECT * FROM (
 """
 # Compared one by one: of each share there is one.
 _SHARES = """
-SELECT s.share_id FROM work_vectors v
-  JOIN jobs j ON j.work_key = v.work_key AND j.stage = 'embed' AND j.state = 'done'
-  JOIN shares s ON s.share_id = j.share_id AND s.owner = $1
+SELECT s.share_id FROM work_vectors v {mine}
  WHERE v.embedding_type = 'composite' AND v.model = {model} AND v.dimensions = {dimensions} {filters}
  ORDER BY v.embedding <=> $2::text::halfvec, s.share_id LIMIT $3
 """
@@ -182,7 +180,7 @@ class Passages:
         :raises TookTooLong: as the others.
         """
         chosen, values = filters.sql(first=4)
-        sql = _SHARES.format(model=literal(model), dimensions=len(vector), filters=chosen)
+        sql = _SHARES.format(mine=_MINE.format(of="v"), model=literal(model), dimensions=len(vector), filters=chosen)
         return [row["share_id"] for row in await self._rows(sql, owner, halfvec(vector), limit, *values)]
 
     async def middle(self, owner: str, model: str, share_id: str) -> list[float] | None:

@@ -330,7 +330,7 @@ async def test_a_worker_whose_clock_is_wrong_waits_as_long_as_others(bench: Benc
 
 async def test_a_database_that_drops_all_connections_counts_no_try(bench: Bench, migrated: str) -> None:
     chunk = Chunk("words", tokens=1)
-    vectors = Vectors("content", "toy", [chunk], {chunk.content_hash: [1.0, 0.5]})
+    vectors = Vectors("toy", [chunk], {chunk.content_hash: [1.0, 0.5]})
 
     async def work(plan: Plan[ShareCreated], run: Run) -> Text:
         operator = await asyncpg.connect(migrated)
