@@ -16,7 +16,7 @@ from services.api_gateway.answers import Answers
 from services.api_gateway.cursors import Place, cursor_of, fingerprint, place_of
 from services.api_gateway.errors import BadRequest, NotNow, TooWide
 from services.api_gateway.filters import EVERYTHING, Filters
-from services.api_gateway.moments import best_sentence, link_at, words_of
+from services.api_gateway.moments import Sentence, best_sentence, link_at, words_of
 from services.api_gateway.passages import Passage, TookTooLong
 from services.api_gateway.query_vectors import NoVector, QueryVectors, new_request_id
 from services.api_gateway.ranking import Fused, fuse, highlights, snippet
@@ -253,13 +253,22 @@ class Search:
             return hits
         worth = await self._passages.worth(words_of(query))
         said = await self._spoken.segments(owner, list(stretches.values()))
-        for (at, stretch), segments in zip(stretches.items(), said, strict=True):
-            best = best_sentence(segments, stretch.start_ms, stretch.end_ms, worth)
-            if best is not None:
-                text, url = snippet(best.text, query), link_at(hits[at].url, best.start_ms)
-                moment = Moment(text=text, start_ms=best.start_ms, end_ms=best.end_ms, url=url)
-                hits[at] = hits[at].model_copy(update={"moment": moment})
-        return hits
+
+        def told() -> list[SearchHit]:
+            moments = {
+                at: _moment(hits[at], best, query)
+                for (at, stretch), segments in zip(stretches.items(), said, strict=True)
+                if (best := best_sentence(segments, stretch.start_ms, stretch.end_ms, worth)) is not None
+            }
+            return [hit.model_copy(update={"moment": moments.get(at)}) for at, hit in enumerate(hits)]
+
+        # A hundred hits take longer than others should wait for.
+        return await asyncio.to_thread(told)
+
+
+def _moment(hit: SearchHit, said: Sentence, query: str) -> Moment:
+    text, url = snippet(said.text, query), link_at(hit.url, said.start_ms)
+    return Moment(text=text, start_ms=said.start_ms, end_ms=said.end_ms, url=url)
 
 
 async def _in_time(ranking: Awaitable[list[Passage]]) -> list[Passage] | None:

@@ -14,11 +14,11 @@ from pydantic import TypeAdapter
 from millrace.contracts.events import Segment
 from millrace.errors import Poison, Unavailable
 from millrace.store.blobs import BlobStore, NotHereYet
-from millrace.store.transcripts import read_segments
+from millrace.store.transcripts import read_stretches
 
 log = logging.getLogger(__name__)
 
-MOST_READ: Final = 10
+MOST_READ: Final = 5
 """Transcripts of the media store that are read for one answer; each has some megabytes."""
 _WITHIN_S: Final = 2.0
 _SEGMENTS: Final = TypeAdapter(list[Segment])
@@ -59,21 +59,25 @@ class Spoken:
             return found
         shares, starts, ends = zip(*((one.share_id, one.start_ms, one.end_ms) for one in stretches), strict=True)
         rows = await self._pool.fetch(_SAID, owner, shares, starts, ends)
-        references = list(dict.fromkeys(row["reference"] for row in rows if row["reference"]))[:MOST_READ]
-        large = dict(zip(references, await asyncio.gather(*map(self._large, references)), strict=True))
+        large: dict[str, list[int]] = {}
         for row in rows:
-            stretch = stretches[row["place"]]
-            said = large.get(row["reference"]) or _SEGMENTS.validate_python(row["segments"] or [])
-            found[row["place"]] = [
-                one for one in said if one.end_ms >= stretch.start_ms and one.start_ms <= stretch.end_ms
-            ]
+            if row["reference"] is None:
+                found[row["place"]] = _SEGMENTS.validate_python(row["segments"] or [])
+            else:
+                large.setdefault(row["reference"], []).append(row["place"])
+        read = list(large.items())[:MOST_READ]
+        said = await asyncio.gather(*(self._large(name, [stretches[at] for at in places]) for name, places in read))
+        for (_, places), segments in zip(read, said, strict=True):
+            for at, touching in zip(places, segments, strict=True):
+                found[at] = touching
         return found
 
-    async def _large(self, reference: str) -> list[Segment]:
+    async def _large(self, reference: str, stretches: Sequence[Stretch]) -> list[list[Segment]]:
         try:
             async with asyncio.timeout(_WITHIN_S):
-                return await read_segments(self._blobs, reference)
+                bounds = [(one.start_ms, one.end_ms) for one in stretches]
+                return await read_stretches(self._blobs, reference, bounds)
         except (Poison, NotHereYet, Unavailable, TimeoutError) as exc:
             # The passage was found all the same, and has a moment of its own.
             log.info("a transcript could not be read for a search (%s)", type(exc).__name__)
-            return []
+            return [[] for _ in stretches]
