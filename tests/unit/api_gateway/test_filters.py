@@ -27,3 +27,8 @@ def test_a_parameter_that_stands_twice_is_one() -> None:
 
 def test_a_share_can_be_left_out() -> None:
     assert Filters(other_than="s").sql(first=4) == ("AND s.share_id <> $4", ["s"])
+
+
+def test_shares_can_be_named_and_none_of_them_is_none() -> None:
+    assert Filters(among=("a", "b")).sql(first=4) == ("AND s.share_id = ANY($4::text[])", [("a", "b")])
+    assert Filters(among=()).sql(first=4)[1] == [()]
