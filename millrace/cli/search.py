@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
@@ -64,11 +65,15 @@ def search(
     if as_json:
         print_json(answer)
     else:
-        show(hits(answer))
+        # "7d ago" is another moment by then, and would be another search.
+        show(hits(answer, {"--since": filters["since"], "--until": filters["until"]}))
 
 
-def hits(answer: SearchAnswer) -> Group:
-    """Passages, best first, each with its moment, its link there, and below it the shares that it is in."""
+def hits(answer: SearchAnswer, times: Mapping[str, str | None] = MappingProxyType({})) -> Group:
+    """Passages, best first, each with its moment, its link there, and below it the shares that it is in.
+
+    :param times: options to be given for the next page as they are here.
+    """
     title = Text.assemble("Search: ", plain(answer.query)) if answer.query else Text("About the same")
     title.stylize("bold")
     parts: list[RenderableType] = [title]
@@ -84,7 +89,8 @@ def hits(answer: SearchAnswer) -> Group:
             table.add_row("", Text.assemble("in ", plain(hit.title or "a share"), f"  {hit.share_id}", style="dim"))
             if hit.moment and hit.moment.url:
                 table.add_row("", Text.assemble("at ", plain(hit.moment.url), style="dim"))
-    more = [] if answer.next is None else [plain(f"There are more: --cursor {answer.next}")]
+    again = "".join(f" {option} {time}" for option, time in times.items() if time is not None)
+    more = [] if answer.next is None else [plain(f"There are more: --cursor {answer.next}{again}")]
     return Group(*parts, table, *more)
 
 

@@ -93,13 +93,11 @@ def test_a_hit_of_media_reads_with_the_moment_of_its_sentence_and_more_with_a_cu
     spoken = hit("one", "Ask not.", 100).model_copy(
         update={"moment": Moment(text="not.", start_ms=4_200, end_ms=5_000, url=url)}
     )
-    shown = lines(hits(SearchAnswer(query="q", mode="hybrid", hits=[spoken], next="10.h.0123456789abcdef")))
-    assert shown[1:] == [
-        "0:04.2 Ask not.",
-        "in a share one",
-        f"at {url}",
-        "There are more: --cursor 10.h.0123456789abcdef",
-    ]
+    answer = SearchAnswer(query="q", mode="hybrid", hits=[spoken], next="10.h.0123456789abcdef")
+    more = "There are more: --cursor 10.h.0123456789abcdef"
+    assert lines(hits(answer))[1:] == ["0:04.2 Ask not.", "in a share one", f"at {url}", more]
+    since = {"--since": "2030-01-02", "--until": None}
+    assert lines(hits(answer, since))[-1] == f"{more} --since 2030-01-02"
 
 
 def test_a_budget_leaves_out_what_has_neither_cap_nor_spend() -> None:
