@@ -1,8 +1,9 @@
 """Search judged: `python -m benchmarks.judge [--json]`.
 
 The documents and queries of `benchmarks/judged`, one passage a document, in a real PostgreSQL; the gateway's own
-search answers by words, by meaning and by both. nDCG@10 and recall@10, over all queries and by their kind; last line
-JSON.
+search answers by words, by meaning and by both. nDCG@10 and recall@10, over all queries and by their kind. Then the
+same with five documents of a topic in each share, and searches in two phases, which look into some of these shares,
+by the vector that the embed agent makes for the whole: with several weights of its summary. Last line JSON.
 """
 
 from __future__ import annotations
@@ -14,66 +15,91 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import asyncpg
 
-from benchmarks.relevance import Judged, ndcg, recall
+from benchmarks.relevance import Document, Judged, ndcg, recall
 from benchmarks.relevance import load as load_judged
 from benchmarks.search import OWNER, a_database
 from millrace.contracts.search_api import SearchMode
+from millrace.ids import WorkKey
 from millrace.models.wordllama import WordLlamaModel
+from millrace.store.database import Database
 from millrace.store.pool import open_pool
 from millrace.testing.ledger import FakeLedger
 from services.api_gateway.passages import SEARCH_SETTINGS, Passages
 from services.api_gateway.search import Search
+from services.embed_agent.adapters.pgvector import PgVectorStore, compose
+from services.embed_agent.batches import packed
+from services.embed_agent.domain import SUMMARY_WEIGHT, Chunk
+from services.embed_agent.overview import beginning, overview
 from tests.support.stack import own_stack
 
 MODES: Final[tuple[SearchMode, ...]] = ("keyword", "semantic", "hybrid")
+TOGETHER: Final = 5
+WEIGHTS: Final = (0.0, SUMMARY_WEIGHT, 0.3, 0.5, 1.0)
+SHARES_FIRST: Final = (5, 10, 20)
 Figures = dict[str, dict[str, float]]
 
 
-async def keep(pool: asyncpg.Pool[asyncpg.Record], judged: Judged, model: WordLlamaModel) -> None:
-    """Documents as the agents would leave them: a share, its work, a passage, a vector."""
-    texts = [f"{document.title}\n\n{document.text}" for document in judged.documents]
-    vectors = model.embed_now(texts).vectors
-    for document, text, vector in zip(judged.documents, texts, vectors, strict=True):
-        await pool.execute(
-            """
-            WITH share AS (
-              INSERT INTO shares (share_id, account, owner, source_kind, platform, content_type, title, created_at)
-              VALUES ($1, 'default', $2, 'text', 'text', 'text/plain', $3, now())
-            ), work AS (
-              INSERT INTO work (work_key, stage) VALUES ('embed:' || $1, 'embed') RETURNING work_key
-            ), job AS (
-              INSERT INTO jobs (share_id, stage, account, work_key, state)
-              SELECT $1, 'embed', 'default', work_key, 'done' FROM work
-            ), vector AS (
-              INSERT INTO embeddings (model, content_hash, dimensions, embedding)
-              VALUES ($4, md5($5), $6, $7::text::halfvec) RETURNING content_hash
-            )
-            INSERT INTO chunks (work_key, chunk_no, embedding_type, model, content_hash, text, tokens)
-            SELECT work_key, 0, 'content', $4, content_hash, $5, 100 FROM work, vector
-            """,
-            document.id,
-            OWNER,
-            document.title,
-            model.name,
-            text,
-            len(vector),
-            json.dumps(vector),
-        )
+async def keep(
+    pool: asyncpg.Pool[asyncpg.Record], judged: Judged, model: WordLlamaModel, together: int
+) -> dict[int, str]:
+    """Documents as the agents would leave them: shares of so many, each a passage with a vector.
+
+    :return: the documents by the moment of their passage, which a hit tells.
+    """
+    documents = list(enumerate(judged.documents))
+    if together > 1:
+        documents.sort(key=lambda one: (one[1].topic, one[1].id))
+    for at in range(0, len(documents), together):
+        await _keep_share(pool, documents[at : at + together], model)
     await pool.execute("ANALYZE")
+    return {number: document.id for number, document in documents}
 
 
-async def ask(search: Search, judged: Judged, mode: SearchMode) -> dict[str, list[str]]:
+async def _keep_share(
+    pool: asyncpg.Pool[asyncpg.Record], documents: Sequence[tuple[int, Document]], model: WordLlamaModel
+) -> None:
+    (_, first), work_key = documents[0], WorkKey(f"embed:{documents[0][1].id}")
+    await pool.execute(
+        """
+        WITH share AS (
+          INSERT INTO shares (share_id, account, owner, source_kind, platform, content_type, title, created_at)
+          VALUES ($1, 'default', $2, 'text', 'text', 'text/plain', $3, now())
+        ), work AS (
+          INSERT INTO work (work_key, stage) VALUES ($4, 'embed')
+        )
+        INSERT INTO jobs (share_id, stage, account, work_key, state) VALUES ($1, 'embed', 'default', $4, 'done')
+        """,
+        first.id,
+        OWNER,
+        first.title,
+        work_key,
+    )
+    passages = {number: f"{document.title}\n\n{document.text}" for number, document in documents}
+    text = "\n\n".join(passages.values()).removeprefix(first.title)
+    chunks = [Chunk(passage, 100, number, number) for number, passage in passages.items()]
+    chunks.append(Chunk(overview([first.title], beginning(text)), 100, embedding_type="summary"))
+    embedded = model.embed_now([chunk.text for chunk in chunks])
+    store = PgVectorStore(Database(pool))
+    await store.keep(model.name, packed(embedded, [chunk.content_hash for chunk in chunks]))
+    await store.replace(work_key, model.name, chunks)
+
+
+async def ask(
+    search: Search, judged: Judged, mode: SearchMode, documents: Mapping[int, str], *, two_phase: bool = False
+) -> dict[str, list[str]]:
     """The documents that each query finds, best first."""
     found = {}
     for query in judged.queries:
-        answer = await search.answer(query.query, owner=OWNER, account="default", limit=10, mode=mode)
-        found[query.id] = [hit.share_id for hit in answer.hits]
+        answer = await search.answer(
+            query.query, owner=OWNER, account="default", limit=10, mode=mode, two_phase=two_phase
+        )
+        found[query.id] = [documents[hit.start_ms] for hit in answer.hits if hit.start_ms is not None]
     return found
 
 
@@ -94,13 +120,50 @@ def scored(judged: Judged, found: Mapping[str, list[str]]) -> Figures:
     }
 
 
-async def run(dsn: str) -> dict[str, Figures]:
-    """All modes."""
-    judged, model = load_judged(), await asyncio.to_thread(WordLlamaModel)
+async def plain(dsn: str, judged: Judged, model: WordLlamaModel) -> dict[str, Figures]:
+    """All modes, a share for each document."""
     async with a_database(dsn) as own, open_pool(own, settings=SEARCH_SETTINGS) as pool:
-        await keep(pool, judged, model)
+        documents = await keep(pool, judged, model, 1)
         search = Search(Passages(pool), model, FakeLedger())
-        return {mode: scored(judged, await ask(search, judged, mode)) for mode in MODES}
+        return {mode: scored(judged, await ask(search, judged, mode, documents)) for mode in MODES}
+
+
+async def two_phases(dsn: str, judged: Judged, model: WordLlamaModel) -> Figures:
+    """Over all queries, with documents together in shares: one phase, then two with each weight and each number."""
+    async with a_database(dsn) as own, open_pool(own, settings=SEARCH_SETTINGS) as pool:
+        documents = await keep(pool, judged, model, TOGETHER)
+        search = Search(Passages(pool), model, FakeLedger())
+        figures = {"one phase": scored(judged, await ask(search, judged, "hybrid", documents))["all"]}
+        keys = [row["work_key"] for row in await pool.fetch("SELECT work_key FROM work")]
+        for weight in WEIGHTS:
+            async with pool.acquire() as connection:
+                for key in keys:
+                    await compose(connection, key, weight)
+            for shares in SHARES_FIRST:
+                search = Search(Passages(pool), model, FakeLedger(), shares_first=shares)
+                found = await ask(search, judged, "hybrid", documents, two_phase=True)
+                figures[f"weight {weight}, {shares} of {len(keys)} shares"] = scored(judged, found)["all"]
+        return figures
+
+
+async def run(dsn: str) -> tuple[dict[str, Figures], Figures]:
+    """Each mode, and both phases."""
+    judged, model = load_judged(), await asyncio.to_thread(WordLlamaModel)
+    return await plain(dsn, judged, model), await two_phases(dsn, judged, model)
+
+
+def table(modes: Mapping[str, Figures], phases: Figures) -> str:
+    """Figures for people: nDCG@10 / recall@10."""
+
+    def pair(figures: Mapping[str, float]) -> str:
+        return f"{figures['ndcg_at_10']:.3f} / {figures['recall_at_10']:.3f}"
+
+    rows = [
+        f"{kind:12} " + "  ".join(f"{mode} {pair(one[kind])}" for mode, one in modes.items())
+        for kind in modes["hybrid"]
+    ]
+    rows += [f"{name:32} {pair(figures)}" for name, figures in phases.items()]
+    return "\n".join(rows) + "\n"
 
 
 def main() -> None:
@@ -110,18 +173,13 @@ def main() -> None:
     as_json = parser.parse_args().json
     dsn = os.environ.get("MILLRACE_TEST_POSTGRES")
     if dsn:
-        figures = asyncio.run(run(dsn))
+        modes, phases = asyncio.run(run(dsn))
     else:
         with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder, own_stack(Path(folder)) as addresses:
-            figures = asyncio.run(run(addresses.postgres))
+            modes, phases = asyncio.run(run(addresses.postgres))
     if not as_json:
-        for kind in figures["hybrid"]:
-            row = "  ".join(
-                f"{mode} {one[kind]['ndcg_at_10']:.3f} / {one[kind]['recall_at_10']:.3f}"
-                for mode, one in figures.items()
-            )
-            sys.stdout.write(f"{kind:12} {row}\n")
-    sys.stdout.write(json.dumps(figures) + "\n")
+        sys.stdout.write(table(modes, phases))
+    sys.stdout.write(json.dumps({**modes, "two_phases": phases}) + "\n")
 
 
 if __name__ == "__main__":

@@ -704,8 +704,8 @@ MUTANTS: Final = (
     Mutant(
         "cancelled-and-paid",
         "millrace/stream/cancel.py",
-        "        self.check()\n        self._paying = True\n",
-        "        self._paying = True\n",
+        "        self.check()\n        self._paying += 1\n",
+        "        self._paying += 1\n",
         (f"{U}/stream/test_stop.py", f"{I}/test_cancel.py"),
         "a cancelled job makes one more paid call",
     ),
@@ -736,11 +736,11 @@ MUTANTS: Final = (
     Mutant(
         "cancelled-goes-on",
         "millrace/stream/cancel.py",
-        """            self._paying = False
-            if self._asked:
+        """            self._paying -= 1
+            if self._asked and not self._paying:
                 self._pull(at=_now())
 """,
-        """            self._paying = False
+        """            self._paying -= 1
 """,
         (f"{U}/stream/test_stop.py",),
         "a job that was cancelled during a paid call goes on after it",
@@ -2092,8 +2092,8 @@ MUTANTS: Final = (
     Mutant(
         "the-refused-text-is-taken-along-again",
         "services/embed_agent/buying.py",
-        "alone=isinstance(exc, Poison))",
-        "alone=False)",
+        "alone=is_last or isinstance(exc, Poison))",
+        "alone=is_last)",
         (f"{I}/test_batches.py::test_a_text_that_the_model_refuses_takes_no_other_with_it",),
         "a text that the model refuses spoils one call after another",
     ),
@@ -2149,9 +2149,73 @@ MUTANTS: Final = (
     Mutant(
         "half-a-search-fails-all",
         "services/api_gateway/search.py",
-        "            if len(late) == len(found):\n",
+        "            if place is not None or not found:\n",
         "            if late:\n",
         (f"{U}/api_gateway/test_search.py",),
         "one slow half takes the other's answer with it",
+    ),
+    Mutant(
+        "pages-of-another-search",
+        "services/api_gateway/cursors.py",
+        "if found is None or found[3] != search:",
+        "if found is None:",
+        (f"{U}/api_gateway/test_cursors.py",),
+        "the next page of one search is a page of another",
+    ),
+    Mutant(
+        "searches-on-anothers-money",
+        "services/api_gateway/query_vectors.py",
+        "key = _Key(account, model.name, query)",
+        'key = _Key("", model.name, query)',
+        (f"{U}/api_gateway/test_query_vectors.py",),
+        "an account that may buy nothing searches with what others have bought",
+    ),
+    Mutant(
+        "who-goes-away-takes-it-along",
+        "services/api_gateway/query_vectors.py",
+        "return await asyncio.shield(buying)",
+        "return await buying",
+        (f"{U}/api_gateway/test_query_vectors.py",),
+        "a closed browser takes the answer of others who asked the same",
+    ),
+    Mutant(
+        "kept-answers-are-believed",
+        "services/api_gateway/search.py",
+        "if kept is not None and not changed:",
+        "if kept is not None:",
+        (f"{U}/api_gateway/test_search.py",),
+        "for a minute a search shows what was deleted",
+    ),
+    Mutant(
+        "what-commits-late-is-missed",
+        "services/api_gateway/passages.py",
+        "pg_snapshot_xmin(pg_current_snapshot())",
+        "pg_snapshot_xmax(pg_current_snapshot())",
+        (f"{I}/test_searching.py::test_what_had_begun_before_an_answer_was_kept_and_ends_behind_it_counts",),
+        "a kept answer hides what was being written when it was found",
+    ),
+    Mutant(
+        "overviews-are-passages",
+        "services/api_gateway/passages.py",
+        """ + "AND c.embedding_type = 'content'\"""",
+        "",
+        (f"{I}/test_searching.py::test_an_overview_is_found_as_no_passage",),
+        "what a share is about is found as if it had been said there",
+    ),
+    Mutant(
+        "overviews-are-not-estimated",
+        "services/embed_agent/handler.py",
+        "            tokens += model.count_tokens(overview(parts, beginning(ready.text)))\n",
+        "            pass\n",
+        (f"{U}/embed_agent/test_handler.py",),
+        "work costs more than its estimate says",
+    ),
+    Mutant(
+        "sentences-by-common-words",
+        "services/api_gateway/moments.py",
+        "sum(worth.get(word, 0.0) for word in",
+        "sum(1.0 for word in worth.keys() &",
+        (f"{U}/api_gateway/test_moments.py",),
+        "the moment of a hit is a sentence with filler words",
     ),
 )

@@ -147,14 +147,25 @@ class Client:
             sleep(every_s)
 
     def search(
-        self, query: str, *, limit: int = 10, mode: SearchMode = "hybrid", **filters: str | None
+        self,
+        query: str,
+        *,
+        limit: int = 10,
+        mode: SearchMode = "hybrid",
+        two_phase: bool = False,
+        cursor: str | None = None,
+        **filters: str | None,
     ) -> SearchAnswer:
         """Passages of shares, best first.
 
+        :param two_phase: in the nearest shares alone.
+        :param cursor: `next` of the page before.
         :param filters: as the API has them: kind, content_type, since, until, language, category, share,
             least_quality.
         """
-        return self.get("/search", SearchAnswer, q=query, limit=limit, mode=mode, **filters)
+        phases = "true" if two_phase else None
+        asked = {"mode": mode, "two_phase": phases, "cursor": cursor, **filters}
+        return self.get("/search", SearchAnswer, q=query, limit=limit, **asked)
 
     def similar(self, share_id: str, *, limit: int = 10, **filters: str | None) -> SearchAnswer:
         """Shares that are about the same as one, nearest first.

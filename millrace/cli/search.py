@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
@@ -34,6 +35,10 @@ def search(
     least_quality: Annotated[
         float | None, typer.Option(min=0, max=1, help="Only shares of this quality or better, 0 to 1")
     ] = None,
+    two_phase: Annotated[
+        bool, typer.Option("--two-phase", help="Find the nearest shares first, then passages in them alone")
+    ] = False,
+    cursor: Annotated[str | None, typer.Option(help="Go on where the page before ended")] = None,
     like: Annotated[str | None, typer.Option(help="Instead of a query: shares about the same as this one")] = None,
     gateway: GatewayOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
@@ -44,6 +49,8 @@ def search(
     """
     if bool(query.strip()) == (like is not None):
         raise typer.BadParameter("give at least one word to search for, or a share with --like.")
+    if like is not None and (cursor is not None or two_phase):
+        raise typer.BadParameter("--cursor and --two-phase are for words to search for, not for --like.")
     filters: dict[str, str | None] = {
         "kind": kind,
         "content_type": content_type,
@@ -56,17 +63,21 @@ def search(
     }
     with one_sentence(), connect(gateway) as client:
         if like is None:
-            answer = client.search(query, limit=limit, mode=mode, **filters)
+            answer = client.search(query, limit=limit, mode=mode, two_phase=two_phase, cursor=cursor, **filters)
         else:
             answer = client.similar(like, limit=limit, **filters)
     if as_json:
         print_json(answer)
     else:
-        show(hits(answer))
+        # "7d ago" is another moment by then, and would be another search.
+        show(hits(answer, {"--since": filters["since"], "--until": filters["until"]}))
 
 
-def hits(answer: SearchAnswer) -> Group:
-    """Passages, best first, each with its moment and below it the shares that it is in."""
+def hits(answer: SearchAnswer, times: Mapping[str, str | None] = MappingProxyType({})) -> Group:
+    """Passages, best first, each with its moment, its link there, and below it the shares that it is in.
+
+    :param times: options to be given for the next page as they are here.
+    """
     title = Text.assemble("Search: ", plain(answer.query)) if answer.query else Text("About the same")
     title.stylize("bold")
     parts: list[RenderableType] = [title]
@@ -76,10 +87,15 @@ def hits(answer: SearchAnswer) -> Group:
         parts.append(Text("Nothing found."))
     table = Table.grid(padding=(0, 2))
     for same in passages(answer.hits):
-        table.add_row(moment(same[0].start_ms), _lit(same[0]))
+        said = same[0].moment
+        table.add_row(moment(said.start_ms if said else same[0].start_ms), _lit(same[0]))
         for hit in same:
             table.add_row("", Text.assemble("in ", plain(hit.title or "a share"), f"  {hit.share_id}", style="dim"))
-    return Group(*parts, table)
+            if hit.moment and hit.moment.url:
+                table.add_row("", Text.assemble("at ", plain(hit.moment.url), style="dim"))
+    again = "".join(f" {option} {time}" for option, time in times.items() if time is not None)
+    more = [] if answer.next is None else [plain(f"There are more: --cursor {answer.next}{again}")]
+    return Group(*parts, table, *more)
 
 
 def _lit(hit: SearchHit) -> Text:

@@ -121,13 +121,14 @@ class SummaryView(Answer):
 
 
 class EmbeddingView(Answer):
-    """How the share can be found by meaning, or why it cannot."""
+    """How the share can be found by meaning, or why it cannot; `types` are the kinds of vectors that it has."""
 
     backend: str
     model: str
     dimensions: int
     chunker: str | None = None
     chunk_count: int
+    types: list[str] = Field(default_factory=list)
     skipped_reason: str | None = None
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import json
+from collections.abc import Sequence
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -39,4 +42,25 @@ async def read_segments(blobs: BlobStore, key: str) -> list[Segment]:
     try:
         return _SEGMENTS.validate_json(await blobs.read(key))
     except ValidationError as exc:
+        raise Poison(f"{key} in the media store does not hold the segments of a transcript") from exc
+
+
+async def read_stretches(blobs: BlobStore, key: str, stretches: Sequence[tuple[int, int]]) -> list[list[Segment]]:
+    """Of the segments that `keep_large` stored, those that touch each stretch, from one moment to another in ms.
+
+    To check all segments of some hours takes most of a second; these are checked alone.
+
+    :raises BlobMissing: they are gone.
+    :raises Poison: what lies there is not a list of segments.
+    """
+    raw = await blobs.read(key)
+    try:
+        found: object = await asyncio.to_thread(json.loads, raw)
+        if not isinstance(found, list):
+            raise TypeError("a list was expected")  # noqa: TRY301 - what is wrong in it is told alike
+        return [
+            _SEGMENTS.validate_python([one for one in found if one["end_ms"] >= start and one["start_ms"] <= end])
+            for start, end in stretches
+        ]
+    except (ValueError, KeyError, TypeError) as exc:  # pydantic's errors are among them
         raise Poison(f"{key} in the media store does not hold the segments of a transcript") from exc

@@ -37,6 +37,7 @@ from services.api_gateway.resources import Resources
 from services.api_gateway.search import Search
 from services.api_gateway.settings import GatewaySettings
 from services.api_gateway.shares import TOPIC, ShareDesk
+from services.api_gateway.spoken import Spoken
 from services.api_gateway.unconfirmed import UnconfirmedDesk
 
 NAME = "api_gateway"
@@ -68,7 +69,13 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
             open_blobs(settings, settings.blobs) as blobs,
         ):
             await verify_migrated(pool)
-            search = Search(Passages(searching), model, ledger, grant_within_s=settings.search_grant_s)
+            search = Search(
+                Passages(searching),
+                model,
+                ledger,
+                spoken=Spoken(pool, blobs),
+                grant_within_s=settings.search_grant_s,
+            )
             publisher = KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes)
             drainer = Drainer(pool, publisher)
             try:

@@ -26,6 +26,8 @@ class Filters:
     """A share that is left out."""
     least_quality: float | None = None
     """0 to 1; shares whose quality nobody knows are left out."""
+    among: tuple[str, ...] | None = None
+    """Shares that alone are searched."""
 
     def sql(self, *, first: int) -> tuple[str, list[object]]:
         """Conditions on the table `s` of shares, each after AND, and their values.
@@ -42,6 +44,7 @@ class Filters:
             "s.share_id = {}": self.share_id,
             "s.share_id <> {}": self.other_than,
             f"{_QUALITY} >= {{}}": self.least_quality,
+            "s.share_id = ANY({}::text[])": self.among,
         }
         given = {condition: value for condition, value in conditions.items() if value is not None}
         parts = [f"AND {condition.format(f'${number}')}" for number, condition in enumerate(given, first)]

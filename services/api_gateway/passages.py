@@ -12,7 +12,7 @@ import asyncpg
 from millrace.errors import MillraceError
 from millrace.store.vectors import MOST_DIMENSIONS, halfvec, literal
 from services.api_gateway.filters import Filters
-from services.api_gateway.terms import Frequencies, Wanted, wanted
+from services.api_gateway.terms import Frequencies, Wanted, wanted, weight
 
 SEARCH_SETTINGS: Final = {
     # Plans are made for the values at hand: for a filter that leaves little, PostgreSQL compares what is left, for
@@ -28,10 +28,11 @@ SEARCH_SETTINGS: Final = {
 # A chunk belongs to work, which many shares may need: the share comes in by its finished embed job. The same words
 # chunked in two ways have one content hash and are answered once.
 _COLUMNS = "s.share_id, s.title, s.url, c.content_hash, c.text, c.start_ms, c.end_ms"
-_SEEN = """
-  JOIN jobs j ON j.work_key = c.work_key AND j.stage = 'embed' AND j.state = 'done'
+_MINE = """
+  JOIN jobs j ON j.work_key = {of}.work_key AND j.stage = 'embed' AND j.state = 'done'
   JOIN shares s ON s.share_id = j.share_id AND s.owner = $1
 """
+_SEEN = _MINE.format(of="c") + "AND c.embedding_type = 'content'"  # others are no passages
 _MORE = 2  # rows for each passage that is asked for: some have the same words as others of their share
 _MOST_LOOKED_AT = 4  # times the candidates: of those that say the same in one share, one is ranked
 
@@ -50,7 +51,13 @@ SELECT * FROM (
    ORDER BY s.share_id, c.content_hash, c.chunk_no
 ) AS passages
  WHERE rank > 0 AND rank < 'NaN'  -- which PostgreSQL sorts above every number
- ORDER BY rank DESC LIMIT $3
+ ORDER BY rank DESC, share_id, content_hash LIMIT $3
+"""
+# Compared one by one: of each share there is one.
+_SHARES = """
+SELECT s.share_id FROM work_vectors v {mine}
+ WHERE v.embedding_type = 'composite' AND v.model = {model} AND v.dimensions = {dimensions} {filters}
+ ORDER BY v.embedding <=> $2::text::halfvec, s.share_id LIMIT $3
 """
 # Chosen by the rarest words, ranked by all of them: a word counts more the rarer it is, less the more often it was
 # said before, and less in a longer passage, as in BM25.
@@ -83,6 +90,13 @@ SELECT s.most_common_elems::text::text[] AS words, s.most_common_elem_freqs AS s
  WHERE c.oid = 'chunks'::regclass
 """
 _FREQUENCIES_S = 60.0
+# Every transaction with an id below the mark had ended, and is in what the next snapshot sees.
+_CHANGED = """
+SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS mark,
+       EXISTS (SELECT FROM search_changes WHERE owner = $1 AND changed >= $2::text::xid8) AS changed
+"""
+_FORGET = "DELETE FROM search_changes WHERE at < now() - interval '1 hour'"
+_FORGET_S = 600.0
 _MIDDLE = f"""
 SELECT avg(e.embedding)::text
   FROM chunks c JOIN embeddings e ON c.model = e.model AND c.content_hash = e.content_hash {_SEEN}
@@ -123,6 +137,20 @@ class Passages:
         self._pool = pool
         self._frequencies = Frequencies({}, 0)
         self._read_at: float | None = None
+        self._forgot_at: float | None = None
+
+    async def changed(self, owner: str, since: str | None) -> tuple[str, bool]:
+        """A mark of what there is, and whether what the owner may find has changed since an earlier one.
+
+        What was committed since the mark was made counts as a change, and some that was committed before does, too.
+
+        :raises TookTooLong: as the others.
+        """
+        if self._forgot_at is None or time.monotonic() - self._forgot_at > _FORGET_S:
+            self._forgot_at = time.monotonic()
+            await self._rows(_FORGET)
+        (row,) = await self._rows(_CHANGED, owner, since)
+        return row["mark"], row["changed"]
 
     async def by_meaning(
         self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
@@ -143,6 +171,17 @@ class Passages:
             sql = _ONE_BY_ONE.format(columns=_COLUMNS, seen=_SEEN, **sizes)
             found = _once(await self._rows(sql, owner, numbers, limit, *values))
         return found
+
+    async def shares(
+        self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
+    ) -> list[str]:
+        """The shares that are nearest as a whole, by the vector that stands for each, nearest first.
+
+        :raises TookTooLong: as the others.
+        """
+        chosen, values = filters.sql(first=4)
+        sql = _SHARES.format(mine=_MINE.format(of="v"), model=literal(model), dimensions=len(vector), filters=chosen)
+        return [row["share_id"] for row in await self._rows(sql, owner, halfvec(vector), limit, *values)]
 
     async def middle(self, owner: str, model: str, share_id: str) -> list[float] | None:
         """The mean of a share's vectors; None where it has none, or is somebody else's."""
@@ -167,6 +206,11 @@ class Passages:
         bounds = limit, words.most, words.least
         found = await self._rows(sql, owner, words.query, terms, weights, *bounds, *values)
         return _once(found)
+
+    async def worth(self, words: set[str]) -> dict[str, float]:
+        """What each word says about a passage, 0 and up: the rarer it is, the more."""
+        common = await self._common()
+        return {word: weight(common.of(word)) for word in words}
 
     async def _rows(self, sql: str, *values: object) -> list[asyncpg.Record]:
         try:

@@ -1,41 +1,56 @@
-"""Search by meaning and by words. A query's embedding is a model call like any other: the ledger grants it first."""
+"""Search by meaning and by words, page by page. A query's embedding is a model call like any other: it is granted."""
 
 from __future__ import annotations
 
 import asyncio
-import math
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import asdict, dataclass, replace
 from typing import Final, Protocol
 
-from millrace.contracts.search_api import MatchedBy, SearchAnswer, SearchHit, SearchMode
-from millrace.errors import MillraceError, Poison, Refusal, Retryable, Unavailable
+from millrace.contracts.events import Segment
+from millrace.contracts.search_api import MatchedBy, Moment, SearchAnswer, SearchHit, SearchMode
 from millrace.ids import RequestId
 from millrace.ledger.port import Ledger
 from millrace.models.port import EmbeddingModel
-from millrace.money import format_usd
-from services.api_gateway.errors import TooWide
+from services.api_gateway.answers import Answers
+from services.api_gateway.cursors import Place, cursor_of, fingerprint, place_of
+from services.api_gateway.errors import BadRequest, NotNow, TooWide
 from services.api_gateway.filters import EVERYTHING, Filters
+from services.api_gateway.moments import Sentence, best_sentence, link_at, words_of
 from services.api_gateway.passages import Passage, TookTooLong
-from services.api_gateway.ranking import fuse, highlights, snippet
+from services.api_gateway.query_vectors import NoVector, QueryVectors, new_request_id
+from services.api_gateway.ranking import Fused, fuse, highlights, snippet
+from services.api_gateway.spoken import Stretch
 from services.api_gateway.terms import LEAST_SHARE
 
-SCOPE = "search"
-_HOLD_FOR = timedelta(minutes=6)  # the embedding call's own limit of one minute, and five for settling
-_DEPTH = 5  # each ranking is read this many times deeper than the answer, so that fusion has something to weigh
-_SHALLOWEST = 50
+DEPTH: Final = 100
+"""Passages that each ranking brings, whatever the size of a page: all pages are cut from the same hits."""
+SHARES_FIRST: Final = 50
+"""Shares that a search in two phases looks into."""
+_OF_SIMILAR: Final = 5  # passages for each share that is asked for
 _BY: Final[Mapping[MatchedBy, str]] = {"semantic": "meaning", "keyword": "words"}
+_TOO_LONG: Final = "The search took too long; narrow it by a filter, or use fewer words."
+_Rankings = dict[MatchedBy, list[Passage]]
+_Key = tuple[str, str]  # of a passage
 
 
 class PassageStore(Protocol):
     """Finds passages that an owner may see."""
 
+    async def changed(self, owner: str, since: str | None) -> tuple[str, bool]:
+        """A mark of what there is, and whether what the owner may find has changed since an earlier one."""
+        ...
+
     async def by_meaning(
         self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
     ) -> list[Passage]:
         """Nearest first."""
+        ...
+
+    async def shares(
+        self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
+    ) -> list[str]:
+        """Shares whose vector of the whole is nearest, nearest first."""
         ...
 
     async def middle(self, owner: str, model: str, share_id: str) -> list[float] | None:
@@ -48,10 +63,29 @@ class PassageStore(Protocol):
         """Best first: passages with some of the words, of such a share of their worth at least."""
         ...
 
+    async def worth(self, words: set[str]) -> Mapping[str, float]:
+        """What each word says about a passage: the rarer it is, the more."""
+        ...
 
-def new_request_id() -> RequestId:
-    """Every query is an effect of its own: the same words asked twice are embedded, and paid for, twice."""
-    return RequestId(f"search-{uuid.uuid4()}")
+
+class Transcripts(Protocol):
+    """Knows what was said."""
+
+    async def segments(self, owner: str, stretches: Sequence[Stretch]) -> list[list[Segment]]:
+        """The segments that touch each stretch; none where they cannot be had."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the order of the hits depends on, besides the model."""
+
+    query: str
+    owner: str
+    mode: SearchMode
+    filters: Filters
+    least_similarity: float
+    two_phase: bool
 
 
 class Search:
@@ -59,6 +93,10 @@ class Search:
 
     `model` is the one that the chunks were embedded with: those of another are not found by meaning. A search waits
     `grant_within_s` for the ledger, which is less than the ledger's client would.
+
+    :param spoken: where sentences of hits are looked up.
+    :param answers: where answers are kept as long as nothing changes.
+    :param shares_first: how many shares a search in two phases looks into.
     """
 
     def __init__(
@@ -68,13 +106,17 @@ class Search:
         ledger: Ledger,
         request_id: Callable[[], RequestId] = new_request_id,
         *,
+        spoken: Transcripts | None = None,
+        shares_first: int = SHARES_FIRST,
+        answers: Answers | None = None,
         grant_within_s: float = 3.0,
     ) -> None:
         self._passages = passages
         self._model = model
-        self._ledger = ledger
-        self._request_id = request_id
-        self._grant_within_s = grant_within_s
+        self._spoken = spoken
+        self._shares_first = shares_first
+        self._answers = Answers() if answers is None else answers
+        self._vectors = QueryVectors(ledger, request_id, grant_within_s=grant_within_s)
 
     async def answer(
         self,
@@ -86,38 +128,58 @@ class Search:
         mode: SearchMode,
         filters: Filters = EVERYTHING,
         least_similarity: float = 0.0,
+        two_phase: bool = False,
+        cursor: str | None = None,
     ) -> SearchAnswer:
-        """The best `limit` passages that `owner` may see; `account` pays for the query's embedding.
+        """The next `limit` of the best passages that `owner` may see; `account` pays for the query's embedding.
 
         Passages whose cosine to the query is below `least_similarity` are not found by meaning.
 
+        :param two_phase: look for the nearest shares first, and for passages in them alone.
+        :param cursor: `next` of the page before; the first one without.
+        :raises BadRequest: shares are to be found first, and nothing by meaning.
         :raises TooWide: it would take too long.
+        :raises Unreadable: the cursor is not one of this search.
+        :raises NotNow: the first page was found by meaning, and this one cannot be.
         """
-        depth = max(limit * _DEPTH, _SHALLOWEST)
-        vector: Sequence[float] | None = None
-        note: str | None = None
-        if mode != "keyword":
-            try:
-                vector, note = await self._vector(query, account)
-            except _NoVector as exc:
-                note, mode = f"{exc} Searched by words only.", "keyword"
-        rankings: dict[MatchedBy, Awaitable[list[Passage]]] = {}
-        if vector is not None:
-            rankings["semantic"] = self._passages.by_meaning(owner, self._model.name, vector, depth, filters)
-        if mode != "semantic":
-            least = 0.0 if vector is None else LEAST_SHARE
-            rankings["keyword"] = self._passages.by_words(owner, query, depth, filters, least_share=least)
-        found = dict(zip(rankings, await asyncio.gather(*map(_in_time, rankings.values())), strict=True))
-        if late := [name for name, ranking in found.items() if ranking is None]:
-            if len(late) == len(found):
-                raise TooWide("The search took too long; narrow it by a filter, or use fewer words.")
+        if two_phase and mode == "keyword":
+            raise BadRequest("Shares are looked for by meaning: take two_phase without the mode keyword.")
+        asked = _Asked(query, owner, mode, filters, least_similarity, two_phase)
+        search = fingerprint(model=self._model.name, **asdict(asked))
+        place = None if cursor is None else place_of(cursor, search)
+        # Whoever pays has their own: a kept answer is as good as the vector that it was found by.
+        key = search, account, limit, place
+        kept = self._answers.get(key)
+        mark, changed = await self._changed(owner, None if kept is None else kept.mark)
+        if kept is not None and not changed:
+            return kept.answer
+        answer = await self._page(asked, search, account, limit, place)
+        if answer.note is None:  # all that was asked for
+            self._answers.keep(key, answer, mark)
+        return answer
+
+    async def _page(self, asked: _Asked, search: str, account: str, limit: int, place: Place | None) -> SearchAnswer:
+        query, owner, filters = asked.query, asked.owner, asked.filters
+        vector, note, mode = await self._vector(query, account, asked.mode, place)
+        if vector is not None and asked.two_phase:
+            asked = replace(asked, filters=replace(filters, among=await self._nearest(asked, vector)))
+        found, late = await self._rankings(replace(asked, mode=mode), vector)
+        if late:
+            if place is not None or not found:
+                raise TooWide(_TOO_LONG)
             note = " ".join(filter(None, [note, f"What would be found by {_BY[late[0]]} took too long."]))
-        rankings_in_time = {
-            name: [one for one in ranking if name != "semantic" or one.rank >= least_similarity]
-            for name, ranking in found.items()
-            if ranking is not None
-        }
-        return SearchAnswer(query=query, mode=mode, note=note, hits=_hits(rankings_in_time, query)[:limit])
+        fused, seen = _fused(found), 0 if place is None else place.seen
+        page = await self._with_moments(_hits(found, fused[seen : seen + limit], query), query, owner)
+        # The page behind one that lacks something could not be told from it.
+        more = len(fused) > seen + limit and not late
+        following = cursor_of(Place(seen + limit, mode), search) if more else None
+        return SearchAnswer(query=query, mode=mode, note=note, hits=page, next=following)
+
+    async def _changed(self, owner: str, since: str | None) -> tuple[str, bool]:
+        try:
+            return await self._passages.changed(owner, since)
+        except TookTooLong as exc:
+            raise TooWide(_TOO_LONG) from exc
 
     async def similar(self, share_id: str, *, owner: str, limit: int, filters: Filters = EVERYTHING) -> SearchAnswer:
         """Shares that are about the same, each with its nearest passage; costs nothing, as all vectors are there.
@@ -129,7 +191,7 @@ class Search:
         if vector is not None:
             # Left out in the query: a long share's own passages would be all of the nearest.
             others = replace(filters, other_than=share_id)
-            ranking = self._passages.by_meaning(owner, self._model.name, vector, limit * _DEPTH, others)
+            ranking = self._passages.by_meaning(owner, self._model.name, vector, limit * _OF_SIMILAR, others)
             if (in_time := await _in_time(ranking)) is None:
                 raise TooWide("The search took too long; narrow it by a filter.")
             found = in_time
@@ -137,38 +199,76 @@ class Search:
         for passage in found:
             shares.setdefault(passage.share_id, passage)
         note = None if vector is not None else "This share has no vectors of the model in use."
-        hits = _hits({"semantic": list(shares.values())}, "")[:limit]
-        return SearchAnswer(query="", mode="semantic", note=note, hits=hits)
+        nearest: _Rankings = {"semantic": list(shares.values())}
+        return SearchAnswer(query="", mode="semantic", note=note, hits=_hits(nearest, _fused(nearest)[:limit], ""))
 
-    async def _vector(self, query: str, account: str) -> tuple[Sequence[float], str | None]:
-        """The query's vector, and what there is to say about its price."""
-        request = self._request_id()
+    async def _vector(
+        self, query: str, account: str, mode: SearchMode, place: Place | None
+    ) -> tuple[Sequence[float] | None, str | None, SearchMode]:
+        """The query's vector, if there is to be one; what there is to say; and how is searched then."""
+        if mode == "keyword":
+            return None, None, mode
+        if place is not None and place.mode == "keyword":
+            return None, "Searched by words only, as the page before.", "keyword"
         try:
-            async with asyncio.timeout(self._grant_within_s):  # cancelled, the client lets go of the hold
-                decision = await self._ledger.reserve(
-                    request,
-                    account=account,
-                    scope=SCOPE,
-                    amount=self._model.tariff.most(self._model.count_tokens(query)),
-                    hold_for=_HOLD_FOR,
-                    model=self._model.name,
-                )
-        except (Unavailable, TimeoutError) as exc:
-            raise _NoVector("The cost ledger does not answer, so the query's embedding was not granted.") from exc
-        if isinstance(decision, Refusal):
-            raise _NoVector(_why(decision))
+            vector = await self._vectors.of(self._model, query, account)
+        except NoVector as exc:
+            if place is not None:
+                reason = str(exc).rstrip(".")
+                raise NotNow(f"{reason}, so this page cannot be made: search again without the cursor.") from exc
+            return None, f"{exc} Searched by words only.", "keyword"
+        return vector.numbers, vector.note, mode
+
+    async def _nearest(self, asked: _Asked, vector: Sequence[float]) -> tuple[str, ...]:
+        model, most = self._model.name, self._shares_first
         try:
-            async with decision as hold:
-                embedded = await self._model.embed([query])
-                hold.settle(self._model.tariff.cost(embedded.use))
-        except (Retryable, Poison) as exc:
-            raise _NoVector(f"The embedding model does not work: {_clause(exc)}.") from exc
-        except MillraceError as exc:
-            raise _NoVector(f"The embedding model did not answer: {_clause(exc)}.") from exc
-        vector = embedded.vectors[0]
-        if not any(vector) or not all(map(math.isfinite, vector)):
-            raise _NoVector("The query means nothing to the embedding model.")
-        return vector, None if decision.warning is None else f"The query's embedding is {decision.warning}."
+            return tuple(await self._passages.shares(asked.owner, model, vector, most, asked.filters))
+        except TookTooLong as exc:
+            raise TooWide(_TOO_LONG) from exc
+
+    async def _rankings(self, asked: _Asked, vector: Sequence[float] | None) -> tuple[_Rankings, list[MatchedBy]]:
+        """What is found in each way that is asked for, and the ways that took too long."""
+        owner, filters = asked.owner, asked.filters
+        asking: dict[MatchedBy, Awaitable[list[Passage]]] = {}
+        if vector is not None:
+            asking["semantic"] = self._passages.by_meaning(owner, self._model.name, vector, DEPTH, filters)
+        if asked.mode != "semantic":
+            least = 0.0 if vector is None else LEAST_SHARE
+            asking["keyword"] = self._passages.by_words(owner, asked.query, DEPTH, filters, least_share=least)
+        found = dict(zip(asking, await asyncio.gather(*map(_in_time, asking.values())), strict=True))
+        late = [name for name, ranking in found.items() if ranking is None]
+        rankings = {name: ranking for name, ranking in found.items() if ranking is not None}
+        if "semantic" in rankings:
+            rankings["semantic"] = [one for one in rankings["semantic"] if one.rank >= asked.least_similarity]
+        return rankings, late
+
+    async def _with_moments(self, hits: list[SearchHit], query: str, owner: str) -> list[SearchHit]:
+        """Hits of media say which of their sentences is meant."""
+        stretches = {
+            at: Stretch(hit.share_id, hit.start_ms, hit.start_ms if hit.end_ms is None else hit.end_ms)
+            for at, hit in enumerate(hits)
+            if hit.start_ms is not None
+        }
+        if self._spoken is None or not stretches:
+            return hits
+        worth = await self._passages.worth(words_of(query))
+        said = await self._spoken.segments(owner, list(stretches.values()))
+
+        def told() -> list[SearchHit]:
+            moments = {
+                at: _moment(hits[at], best, query)
+                for (at, stretch), segments in zip(stretches.items(), said, strict=True)
+                if (best := best_sentence(segments, stretch.start_ms, stretch.end_ms, worth)) is not None
+            }
+            return [hit.model_copy(update={"moment": moments.get(at)}) for at, hit in enumerate(hits)]
+
+        # A hundred hits take longer than others should wait for.
+        return await asyncio.to_thread(told)
+
+
+def _moment(hit: SearchHit, said: Sentence, query: str) -> Moment:
+    text, url = snippet(said.text, query), link_at(hit.url, said.start_ms)
+    return Moment(text=text, start_ms=said.start_ms, end_ms=said.end_ms, url=url)
 
 
 async def _in_time(ranking: Awaitable[list[Passage]]) -> list[Passage] | None:
@@ -178,22 +278,7 @@ async def _in_time(ranking: Awaitable[list[Passage]]) -> list[Passage] | None:
         return None
 
 
-class _NoVector(MillraceError):
-    """The query has no vector; the text says why."""
-
-
-def _clause(error: MillraceError) -> str:
-    return str(error).rstrip(".")
-
-
-def _why(refusal: Refusal) -> str:
-    window, _, scope = refusal.cap.partition(":")
-    when = "" if refusal.room_at is None else f" (room again at {refusal.room_at:%Y-%m-%d %H:%M} UTC)"
-    needed, left, cap = map(format_usd, (refusal.needed_micro_usd, refusal.left_micro_usd, refusal.cap_micro_usd))
-    return f"The query's embedding needs {needed}, but {left} is left of this {window}'s {cap} for {scope}{when}."
-
-
-def _hits(rankings: dict[MatchedBy, list[Passage]], query: str) -> list[SearchHit]:
+def _hits(rankings: _Rankings, fused: Sequence[Fused[_Key]], query: str) -> list[SearchHit]:
     passages = {passage.key: passage for ranking in rankings.values() for passage in ranking}
     similar = {passage.key: passage.rank for passage in rankings.get("semantic", [])}
     return [
@@ -209,7 +294,11 @@ def _hits(rankings: dict[MatchedBy, list[Passage]], query: str) -> list[SearchHi
             similarity=similar.get(result.key),
             matched_by=result.matched_by,
         )
-        for result in fuse({name: [p.key for p in ranking] for name, ranking in rankings.items()})
+        for result in fused
         for passage in (passages[result.key],)
         for text in (snippet(passage.text, query),)
     ]
+
+
+def _fused(rankings: _Rankings) -> list[Fused[_Key]]:
+    return fuse({name: [passage.key for passage in ranking] for name, ranking in rankings.items()})

@@ -66,9 +66,7 @@ def wanted(
     if not asked or not lexemes:
         return None
     rarest = sorted(lexemes, key=lambda word: (common.of(word), word))[:_MOST_TERMS]
-    # BM25's weight of a word, by shares of passages (Robertson, Zaragoza: The Probabilistic Relevance Framework,
-    # 2009).
-    weights = {quoted(word): math.log(1 + 1 / common.of(word)) for word in rarest}
+    weights = {quoted(word): weight(common.of(word)) for word in rarest}
     if _QUOTE in query or any(sign in asked for sign in _SYNTAX):
         return Wanted(asked, weights)
     least = least_share * math.fsum(weights.values())
@@ -83,6 +81,14 @@ def wanted(
     if rarest[0] in common.shares and common.expected(rarest[0]) > MOST_CANDIDATES:
         return Wanted(" & ".join(weights), weights)  # common words alone: those that stand together
     return Wanted(" | ".join(chosen), weights, least)
+
+
+def weight(share: float) -> float:
+    """BM25's weight of a word, by the share of passages that have it.
+
+    Robertson, Zaragoza: The Probabilistic Relevance Framework, 2009.
+    """
+    return math.log(1 + 1 / share)
 
 
 def quoted(word: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from millrace.contracts.events import EmbeddingReady, Event, Segment, ShareCreated, TranscriptReady
@@ -17,11 +17,21 @@ from millrace.store.transcripts import read_segments
 from millrace.stream.stage import MODEL_OPTION, Plan, Run, StageHandler
 from services.embed_agent.buying import Buyer
 from services.embed_agent.cutting import AUTO, CHUNKER_OPTION, Material, chosen, cut
-from services.embed_agent.domain import EMBEDDING_TYPE, Chunk, Chunker, EmbedResult, Source, SplitSentences
+from services.embed_agent.domain import (
+    Chunk,
+    Chunker,
+    EmbedResult,
+    Source,
+    SplitSentences,
+    passages_of,
+    types_of,
+)
+from services.embed_agent.overview import about, beginning, first_said, overview
 from services.embed_agent.ports import VectorStore
 from services.embed_agent.preprocess import Prepared, kind_of, prepared
+from services.embed_agent.sizes import within
 
-_CHUNKING = 2
+_CHUNKING = 3
 """Version of the chunkers and of the cleaning: other chunks are other work."""
 
 
@@ -68,27 +78,35 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
         wanted = options.get(CHUNKER_OPTION, self._chunker if _source(event) == "text" else AUTO)
         chunker = chosen(wanted, _source(event), ready.text, model.count_tokens)
         parameters = {"chunker": chunker, "chunking": _CHUNKING, "skipped": ready.reason or ""}
+        if not ready.reason and (said := about(event)):
+            parameters["about"] = content_hash("\n".join(said))
         return Plan(event, content_hash(content), model.name, parameters, model.backend == "local")
 
     def most(self, plan: Plan[Text]) -> MicroUSD:
-        """The price of all its words; chunks that overlap can come to somewhat more."""
+        """The price of all its words and of its overview; chunks that overlap can come to somewhat more."""
         model, ready = self._models.of(plan.model), _prepared(plan.event)
-        return ZERO if ready.reason else model.tariff.most(model.count_tokens(ready.text))
+        if ready.reason:
+            return ZERO
+        tokens, parts = model.count_tokens(ready.text), about(plan.event)
+        if parts or _source(plan.event) == "transcript":
+            # What is said in the first 30 s is a part of this beginning.
+            tokens += model.count_tokens(overview(parts, beginning(ready.text)))
+        return model.tariff.most(tokens)
 
     async def work(self, plan: Plan[Text], run: Run) -> EmbedResult:
         """Cut, buy the vectors of what is new, and store before the result says that it can be found."""
         event, model = plan.event, self._models.of(plan.model)
         chunker, chunks = await self._chunks(plan, model)
         bought = await self._buyer.buy(plan, run, model, {chunk.content_hash: chunk for chunk in chunks})
-        await self._store.replace(plan.work_key("embed"), EMBEDDING_TYPE, model.name, chunks)
+        await self._store.replace(plan.work_key("embed"), model.name, chunks)
         return EmbedResult(
             source=_source(event),
-            types=[EMBEDDING_TYPE],
+            types=types_of(chunks),
             backend=model.backend,
             model=model.name,
             dimensions=bought.dimensions,
             chunker=chunker,
-            chunk_count=len(chunks),
+            chunk_count=passages_of(chunks),
             tokens=bought.tokens,
         )
 
@@ -113,7 +131,12 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
             segments = await self._segments(event)
         material = Material(ready.text, model.count_tokens, self._split, model.text_tokens, segments)
         # In a thread: counting the tokens of a long text takes seconds, and leases are renewed meanwhile.
-        return await asyncio.to_thread(cut, chunker, material)
+        cut_by, chunks = await asyncio.to_thread(cut, chunker, material)
+        begins = first_said(segments) if segments else beginning(ready.text)
+        parts = about(event)
+        if not parts and (len(chunks) == 1 or _source(event) == "text"):
+            return cut_by, chunks  # the first passage says it already
+        return cut_by, [*chunks, *_overview(parts, begins, material)]
 
     async def _segments(self, transcript: TranscriptReady) -> list[Segment]:
         if transcript.segments_ref is not None:
@@ -121,6 +144,12 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
         # A backend that gives no segments says at least how long all of it is.
         whole = Segment(start_ms=0, end_ms=transcript.duration_ms, text=transcript.text)
         return transcript.segments or [whole]
+
+
+def _overview(parts: Sequence[str], begins: str, material: Material) -> list[Chunk]:
+    """The text that says what the share is about."""
+    text = next(within(overview(parts, begins), material.count, material.longest), "").strip()
+    return [Chunk(text, material.count(text), embedding_type="summary")] if text else []
 
 
 def _source(event: Text) -> Source:

@@ -29,8 +29,10 @@ class VectorStore(Protocol):
         """Keep vectors, once for each text."""
         ...
 
-    async def replace(self, work_key: WorkKey, embedding_type: str, model: str, chunks: Sequence[Chunk]) -> None:
-        """Keep a piece of work's chunks instead of any that it had, all or nothing. Their vectors are kept."""
+    async def replace(self, work_key: WorkKey, model: str, chunks: Sequence[Chunk]) -> None:
+        """Keep a piece of work's chunks instead of any that it had, and the vector that stands for all of them, all
+        or nothing. Their own vectors are kept.
+        """
         ...
 
 

@@ -101,7 +101,17 @@ def test_a_transcript_that_lies_elsewhere_is_known_by_its_reference() -> None:
         (
             projections._SHARE,
             ShareView,
-            {"state", "stages", "transcript", "summary", "embedding", "receipts", "cost_micro_usd"},
+            {
+                "state",
+                "stages",
+                "transcript",
+                "summary",
+                "embedding",
+                "receipts",
+                "cost_micro_usd",
+                "quality",
+                "text_language",
+            },
         ),
         (alerts._ALERTS, AlertView, set()),
     ],

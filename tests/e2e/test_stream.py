@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import psutil
 import pysubs2
@@ -114,11 +115,29 @@ def test_a_copy_is_found_and_the_week_has_a_topic(client: Client) -> None:
 
 
 def test_the_same_words_again_cost_nothing(client: Client, video: ShareView, tmp_path: Path) -> None:
-    again = client.upload(make_video(tmp_path), ShareRequest(title="The same"))
+    again = client.upload(make_video(tmp_path), ShareRequest(title=video.title))
     view = client.wait(again.share_id, within_s=WITHIN_S)
     assert view.state == "done"
     assert view.cost_micro_usd == 0
     assert all(r.reused for r in view.receipts)
+
+
+def test_under_another_title_only_what_it_is_about_is_embedded(
+    running: Running, client: Client, video: ShareView, tmp_path: Path
+) -> None:
+    again = client.upload(make_video(tmp_path), ShareRequest(title="Ask not"))
+    view = client.wait(again.share_id, within_s=WITHIN_S)
+    assert view.state == "done"
+    assert {r.stage for r in view.receipts if not r.reused} == {"embed"}
+    sql = """
+        SELECT answer -> 'hashes' AS hashes, text FROM calls JOIN chunks USING (work_key)
+         WHERE share_id = %s AND embedding_type = 'summary'
+    """
+    (call,) = running.sql(sql, view.share_id)
+    assert len(cast("list[str]", call["hashes"])) == 1
+    assert str(call["text"]).startswith("Ask not\n\n")
+    assert view.embedding is not None
+    assert view.embedding.types == ["content", "summary", "composite"]
 
 
 def test_money_that_is_not_there_is_not_spent(running: Running, client: Client, tmp_path: Path) -> None:

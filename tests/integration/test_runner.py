@@ -341,7 +341,7 @@ async def test_a_database_that_drops_all_connections_counts_no_try(bench: Bench,
         )
         await operator.close()
         assert ended
-        await store.replace(plan.work_key("summarize"), "content", "toy", [chunk])
+        await store.replace(plan.work_key("summarize"), "toy", [chunk])
         return Text(text="stored")
 
     bench.toy.work = work  # type: ignore[method-assign]  # a stage whose database goes away in the middle

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from collections.abc import AsyncIterator
+from importlib import import_module
 
 import asyncpg
 import pytest
@@ -18,7 +20,7 @@ from millrace.store.pool import open_pool
 from millrace.store.vectors import ensure_index, index_name, keeping_indexes
 from services.embed_agent.adapters.pgvector import PgVectorStore
 from services.embed_agent.batches import packed
-from services.embed_agent.domain import Chunk
+from services.embed_agent.domain import SUMMARY_WEIGHT, Chunk
 from tests.support.waiting import eventually
 
 
@@ -41,7 +43,7 @@ async def keep(store: PgVectorStore, key: WorkKey, *texts: str) -> None:
     chunks = [Chunk(text, tokens=len(text), start_ms=n, end_ms=n + 1) for n, text in enumerate(texts)]
     vectors = Embedded([[3.0, 4.0] for _ in chunks], Use())
     await store.keep("fake", packed(vectors, [chunk.content_hash for chunk in chunks]))
-    await store.replace(key, "content", "fake", chunks)
+    await store.replace(key, "fake", chunks)
 
 
 async def kept(pool: asyncpg.Pool[asyncpg.Record], key: WorkKey) -> list[tuple[object, ...]]:
@@ -59,6 +61,47 @@ async def test_vectors_are_kept_with_length_one(pool: asyncpg.Pool[asyncpg.Recor
         (0, "one", 0, 3, "[0.60009766,0.7998047]"),
         (1, "three", 1, 5, "[0.60009766,0.7998047]"),
     ]
+
+
+async def composite(pool: asyncpg.Pool[asyncpg.Record], key: WorkKey) -> list[float]:
+    rows = await pool.fetch("SELECT embedding::text FROM work_vectors WHERE work_key = $1", key)
+    assert len(rows) == 1
+    return [float(number) for number in rows[0]["embedding"].strip("[]").split(",")]
+
+
+async def test_one_vector_stands_for_all_of_a_share(pool: asyncpg.Pool[asyncpg.Record], work: WorkKey) -> None:
+    chunks = [Chunk("one", 1), Chunk("two", 1), Chunk("about", 1, embedding_type="summary")]
+    made = {"one": [2.0, 0.0, 0.0], "two": [0.0, 5.0, 0.0], "about": [0.0, 0.0, 1.0]}
+    embedded = Embedded([made[chunk.text] for chunk in chunks], Use())
+    store = PgVectorStore(Database(pool))
+    await store.keep("fake", packed(embedded, [chunk.content_hash for chunk in chunks]))
+    for _ in range(2):
+        await store.replace(work, "fake", chunks)
+        rest = (1 - SUMMARY_WEIGHT) / 2
+        expected = [rest, rest, SUMMARY_WEIGHT]
+        length = math.hypot(*expected)
+        assert await composite(pool, work) == pytest.approx([number / length for number in expected], abs=1e-3)
+    await store.replace(work, "fake", chunks[:1])
+    assert await composite(pool, work) == [1, 0, 0], "without a summary it is the passages' own"
+
+
+async def test_what_was_embedded_before_is_stood_for_by_its_passages(empty_database: str) -> None:
+    await asyncio.to_thread(migrate, empty_database)
+    migration = import_module("millrace.store.migrations.versions.0017_work_vectors")
+    async with open_pool(empty_database) as pool:
+        await pool.execute("INSERT INTO work (work_key, stage) VALUES ('embed:1', 'embed')")
+        await pool.execute(
+            "INSERT INTO embeddings (model, content_hash, dimensions, embedding) "
+            "VALUES ('fake', 'a', 2, '[1,0]'), ('fake', 'b', 2, '[0,1]')"
+        )
+        await pool.execute(
+            "INSERT INTO chunks (work_key, chunk_no, embedding_type, model, content_hash, text, tokens) "
+            "VALUES ('embed:1', 0, 'content', 'fake', 'a', 'a', 1), ('embed:1', 1, 'content', 'fake', 'b', 'b', 1)"
+        )
+        await pool.execute("DROP TABLE work_vectors")
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute(migration.UPGRADE)
+        assert await composite(pool, WorkKey("embed:1")) == pytest.approx([math.sqrt(0.5)] * 2, abs=1e-3)
 
 
 async def test_a_repeat_replaces_what_an_earlier_attempt_left(

@@ -45,8 +45,8 @@ class FakeStore:
             raise self.error
         self.vectors |= unpacked(batch)
 
-    async def replace(self, work_key: WorkKey, embedding_type: str, model: str, chunks: Sequence[Chunk]) -> None:
-        del embedding_type, model
+    async def replace(self, work_key: WorkKey, model: str, chunks: Sequence[Chunk]) -> None:
+        del model
         vectors = {name: self.vectors[name] for chunk in chunks if (name := chunk.content_hash) in self.vectors}
         self.kept[work_key] = Kept(chunks, vectors)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime
 
+from millrace.contracts.api import Problem
 from millrace.contracts.events import DEFAULT_ACCOUNT, SourceKind
 from millrace.contracts.search_api import SearchAnswer, SearchMode
 from millrace.contracts.share_api import ContentType
@@ -37,7 +38,7 @@ def _filters(
     return Filters(kind, content_type, since, until, language, category, share, least_quality=least_quality)
 
 
-@router.get("/search")
+@router.get("/search", responses={400: {"model": Problem, "description": "Not a cursor of this search"}})
 async def search(
     *,
     parts: Parts,
@@ -51,8 +52,12 @@ async def search(
     least_similarity: Annotated[
         float, Query(ge=0, le=1, description="Find by meaning only what is so near: the cosine to the query")
     ] = 0.0,
+    two_phase: Annotated[
+        bool, Query(description="Find the nearest shares first, then passages in them alone")
+    ] = False,
+    cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
 ) -> SearchAnswer:
-    """Find passages of shares, with their moment in media.
+    """Find passages of shares, page by page, with their moment in media.
 
     Where the ledger does not grant the query's embedding, words alone are searched, and `note` says why.
     """
@@ -66,6 +71,8 @@ async def search(
         mode=mode,
         filters=filters,
         least_similarity=least_similarity,
+        two_phase=two_phase,
+        cursor=cursor,
     )
 
 

@@ -1,4 +1,4 @@
-"""Vectors in PostgreSQL: tables `embeddings` and `chunks`."""
+"""Vectors in PostgreSQL: tables `embeddings`, `chunks` and `work_vectors`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from millrace.ids import WorkKey
 from millrace.store.database import Connection, Database
 from millrace.store.vectors import halfvec
 from services.embed_agent.batches import Batch, unpacked
-from services.embed_agent.domain import Chunk
+from services.embed_agent.domain import COMPOSITE, SUMMARY_WEIGHT, Chunk
 
 # One writer of a piece of work at a time, should two believe that they hold it. Not the work's own row: its lease is
 # renewed meanwhile.
@@ -22,6 +22,21 @@ _KEEP = """
 INSERT INTO embeddings (model, content_hash, dimensions, embedding) VALUES ($1, $2, $3, $4::text::halfvec)
 ON CONFLICT (model, content_hash) DO UPDATE
    SET dimensions = excluded.dimensions, embedding = excluded.embedding, embedded_at = now()
+"""
+# The weighted mean of the summary's vector and the mean of the passages', or that alone.
+_COMPOSE = """
+INSERT INTO work_vectors (work_key, embedding_type, model, dimensions, embedding)
+SELECT $1, $2, model, dimensions, l2_normalize(CASE WHEN summary IS NULL THEN content ELSE
+         array_fill($3::float8, ARRAY[dimensions])::halfvec * summary
+         + array_fill(1 - $3::float8, ARRAY[dimensions])::halfvec * content END)
+  FROM (SELECT c.model, e.dimensions, count(*) AS texts,
+               avg(e.embedding) FILTER (WHERE c.embedding_type = 'content') AS content,
+               avg(e.embedding) FILTER (WHERE c.embedding_type = 'summary') AS summary
+          FROM chunks c JOIN embeddings e ON e.model = c.model AND e.content_hash = c.content_hash
+         WHERE c.work_key = $1 GROUP BY c.model, e.dimensions) AS parts
+ WHERE content IS NOT NULL ORDER BY texts DESC LIMIT 1  -- a model may have given shorter ones before
+ON CONFLICT (work_key, embedding_type) DO UPDATE
+   SET model = excluded.model, dimensions = excluded.dimensions, embedding = excluded.embedding
 """
 _MODEL = "INSERT INTO embedding_models (model, dimensions) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 _KNOWN = "SELECT content_hash, dimensions FROM embeddings WHERE model = $1 AND content_hash = ANY($2)"
@@ -47,6 +62,11 @@ async def keep_vectors(connection: Connection, model: str, rows: VectorRows) -> 
     await connection.executemany(_KEEP, rows)
 
 
+async def compose(connection: Connection, work_key: str, summary_weight: float = SUMMARY_WEIGHT) -> None:
+    """Make the vector that stands for all of a piece of work, of those of its chunks, within a transaction."""
+    await connection.execute(_COMPOSE, work_key, COMPOSITE, summary_weight)
+
+
 class PgVectorStore:
     """Implements `VectorStore`; the core has inserted the work's own row before."""
 
@@ -66,13 +86,13 @@ class PgVectorStore:
         rows = vector_rows(model, batch)
         await self._db.transaction(lambda connection: keep_vectors(connection, model, rows))
 
-    async def replace(self, work_key: WorkKey, embedding_type: str, model: str, chunks: Sequence[Chunk]) -> None:
+    async def replace(self, work_key: WorkKey, model: str, chunks: Sequence[Chunk]) -> None:
         """Delete and insert in one transaction, so that a repeat changes nothing and a reader sees all or none."""
         rows = [
             (
                 work_key,
                 number,
-                embedding_type,
+                chunk.embedding_type,
                 model,
                 chunk.content_hash,
                 chunk.text,
@@ -87,5 +107,6 @@ class PgVectorStore:
             await connection.execute(_LOCK, work_key)
             await connection.execute(_DELETE, work_key)
             await connection.executemany(_INSERT, rows)
+            await compose(connection, work_key)
 
         await self._db.transaction(body)

@@ -34,3 +34,8 @@ def test_quality_is_a_models_before_that_of_the_rule() -> None:
     assert sql.index("w.result ->> 'quality'") < sql.index("i.quality")
     assert sql.endswith(">= $4")
     assert values == [0.5]
+
+
+def test_shares_can_be_named_and_none_of_them_is_none() -> None:
+    assert Filters(among=("a", "b")).sql(first=4) == ("AND s.share_id = ANY($4::text[])", [("a", "b")])
+    assert Filters(among=()).sql(first=4)[1] == [()]

@@ -7,17 +7,19 @@ from datetime import UTC, datetime
 
 import pytest
 
-from millrace.contracts.search_api import SearchMode
+from millrace.contracts.events import Segment
+from millrace.contracts.search_api import SearchAnswer, SearchMode
 from millrace.errors import Refusal, Retryable, Unavailable, UnknownOutcome
 from millrace.ids import RequestId
 from millrace.ledger.port import Granted
 from millrace.models.port import Backend, Embedded, Tariff, Use
 from millrace.money import MicroUSD
 from millrace.testing.ledger import Asked, FakeLedger
-from services.api_gateway.errors import TooWide
+from services.api_gateway.errors import BadRequest, NotNow, TooWide, Unreadable
 from services.api_gateway.filters import Filters
 from services.api_gateway.passages import Passage, TookTooLong
-from services.api_gateway.search import Search
+from services.api_gateway.search import DEPTH, Search
+from services.api_gateway.spoken import Stretch
 
 REQUEST = RequestId("search-1")
 REFUSAL = Refusal(
@@ -33,15 +35,29 @@ class Passages:
     def __init__(self, *, late: Sequence[str] = ()) -> None:
         self.late = late
         self.left_out: str | None = None
+        self.among: list[tuple[str, ...] | None] = []
+        self.changes = 0
+
+    async def changed(self, owner: str, since: str | None) -> tuple[str, bool]:
+        return str(self.changes), since not in (None, str(self.changes))
 
     async def by_meaning(
         self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
     ) -> list[Passage]:
         self.left_out = filters.other_than
+        self.among.append(filters.among)
         if "meaning" in self.late:
             raise TookTooLong
         assert (owner, model, vector) == ("local", "tiny", [1.0])
         return [passage("both", 0.9), passage("meant", 0.4)]
+
+    async def shares(
+        self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
+    ) -> list[str]:
+        assert (owner, model, vector, filters.among) == ("local", "tiny", [1.0], None)
+        if "shares" in self.late:
+            raise TookTooLong
+        return ["near", "share"]
 
     async def middle(self, owner: str, model: str, share_id: str) -> list[float] | None:
         return [1.0] if share_id == "share" else None
@@ -49,9 +65,24 @@ class Passages:
     async def by_words(
         self, owner: str, query: str, limit: int, filters: Filters, *, least_share: float
     ) -> list[Passage]:
+        self.among.append(filters.among)
         if "words" in self.late:
             raise TookTooLong
         return [passage("said"), passage("both")]
+
+    async def worth(self, words: set[str]) -> dict[str, float]:
+        return dict.fromkeys(words, 1.0)
+
+
+class Transcripts:
+    """The same for all: five seconds, of which the passage has one."""
+
+    async def segments(self, owner: str, stretches: Sequence[Stretch]) -> list[list[Segment]]:
+        assert owner == "local"
+        return [
+            [Segment(start_ms=0, end_ms=4000, text="Nothing here. Some words. Others.")] if one.share_id else []
+            for one in stretches
+        ]
 
 
 class PerWord:
@@ -206,3 +237,157 @@ async def test_shares_about_the_same_leave_out_the_share_itself() -> None:
     assert (hit.text, passages.left_out) == ("text of both", "share"), "one passage a share, the nearest"
     nothing = await search.similar("other", owner="local", limit=10)
     assert (nothing.hits, nothing.note) == ([], "This share has no vectors of the model in use.")
+
+
+async def test_in_two_phases_both_ways_look_into_the_nearest_shares_alone() -> None:
+    passages, ledger = Passages(), FakeLedger()
+    search = Search(passages, Model(), ledger, lambda: REQUEST)
+
+    async def ask(mode: SearchMode, *, two_phase: bool = True) -> SearchAnswer:
+        return await search.answer("words", owner="local", account="default", limit=3, mode=mode, two_phase=two_phase)
+
+    await ask("hybrid")
+    await ask("hybrid", two_phase=False)
+    assert passages.among == [("near", "share")] * 2 + [None] * 2
+    with pytest.raises(BadRequest, match="without the mode keyword"):
+        await ask("keyword")
+    passages.late = ["shares"]
+    with pytest.raises(TooWide, match="narrow it by a filter"):
+        await ask("semantic")
+
+
+async def test_in_two_phases_a_denied_search_goes_by_words_everywhere() -> None:
+    passages = Passages()
+    search = Search(passages, Model(), FakeLedger(REFUSAL), lambda: REQUEST)
+    answer = await search.answer("words", owner="local", account="default", limit=3, mode="hybrid", two_phase=True)
+    assert (answer.mode, passages.among) == ("keyword", [None])
+
+
+async def test_an_answer_is_kept_until_something_changes() -> None:
+    passages = Passages()
+    search = Search(passages, Model(), FakeLedger(), lambda: REQUEST)
+    first = await page(search, 3)
+    assert await page(search, 3) == first
+    assert len(passages.among) == 2, "both ways once"
+    passages.changes += 1
+    assert await page(search, 3) == first
+    assert len(passages.among) == 4
+    await page(search, 2)
+    await search.answer("words", owner="local", account="other", limit=3, mode="hybrid")
+    assert len(passages.among) == 8, "another page, another one who pays"
+
+
+async def test_what_changes_while_it_is_looked_for_is_not_missed() -> None:
+    class Changing(Passages):
+        async def by_words(
+            self, owner: str, query: str, limit: int, filters: Filters, *, least_share: float
+        ) -> list[Passage]:
+            self.changes += 1
+            return await super().by_words(owner, query, limit, filters, least_share=least_share)
+
+    passages = Changing()
+    search = Search(passages, Model(), FakeLedger(), lambda: REQUEST)
+    await page(search, 3, mode="keyword")
+    await page(search, 3, mode="keyword")
+    assert passages.changes == 2
+
+
+async def test_an_answer_that_lacks_something_is_not_kept() -> None:
+    passages, ledger = Passages(), FakeLedger(REFUSAL)
+    search = Search(passages, Model(), ledger, lambda: REQUEST)
+    assert (await page(search, 3)).mode == "keyword"
+    ledger.answer = None
+    assert (await page(search, 3)).mode == "hybrid"
+    passages.late = ["words"]
+    assert (await page(search, 4)).note is not None
+    passages.late = []
+    assert (await page(search, 4)).note is None
+
+
+class Many(Passages):
+    """Two rankings of as many as are asked for, half of which are in both."""
+
+    async def by_meaning(
+        self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
+    ) -> list[Passage]:
+        return [passage(f"{n}", 0.9) for n in range(limit)]
+
+    async def by_words(
+        self, owner: str, query: str, limit: int, filters: Filters, *, least_share: float
+    ) -> list[Passage]:
+        if "words" in self.late:
+            raise TookTooLong
+        return [passage(f"{n}", least_share) for n in range(limit // 2, limit + limit // 2)]
+
+
+async def page(search: Search, limit: int, cursor: str | None = None, mode: SearchMode = "hybrid") -> SearchAnswer:
+    return await search.answer("words", owner="local", account="default", limit=limit, mode=mode, cursor=cursor)
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "semantic", "keyword"])
+async def test_pages_have_every_hit_once_in_one_order_and_are_paid_once(mode: SearchMode) -> None:
+    ledger, texts = FakeLedger(), list[str]()
+    search = Search(Many(), Model(), ledger, lambda: REQUEST)
+    answer = await page(search, 7, mode=mode)
+    while True:
+        texts += [hit.text for hit in answer.hits]
+        if answer.next is None:
+            break
+        answer = await page(search, 7, answer.next, mode)
+    whole = await page(search, 2 * DEPTH, mode=mode)
+    assert texts == [hit.text for hit in whole.hits]
+    assert len(set(texts)) == len(texts) == (DEPTH * 3 // 2 if mode == "hybrid" else DEPTH)
+    assert whole.next is None
+    assert len(ledger.asked) == (mode != "keyword")
+
+
+async def test_a_cursor_serves_no_other_search() -> None:
+    search = Search(Many(), Model(), FakeLedger(), lambda: REQUEST)
+    cursor = (await page(search, 5)).next
+    with pytest.raises(Unreadable):
+        await page(search, 5, cursor, "keyword")
+    with pytest.raises(Unreadable):
+        await search.answer(
+            "words",
+            owner="local",
+            account="default",
+            limit=5,
+            mode="hybrid",
+            cursor=cursor,
+            filters=Filters(kind="url"),
+        )
+    beyond = await page(search, 5, (cursor or "").replace("5.", "9999.", 1))
+    assert (beyond.hits, beyond.next) == ([], None), "a place that was made up shows nothing"
+
+
+async def test_pages_of_a_denied_search_go_by_words_when_there_is_money_again() -> None:
+    ledger = FakeLedger(REFUSAL)
+    search = Search(Many(), Model(), ledger, lambda: REQUEST)
+    first = await page(search, 5)
+    ledger.answer = None
+    second = await page(search, 5, first.next)
+    assert (second.mode, second.note) == ("keyword", "Searched by words only, as the page before.")
+    assert not {hit.text for hit in first.hits} & {hit.text for hit in second.hits}
+    assert len(ledger.asked) == 1
+
+
+async def test_a_page_that_cannot_be_made_as_the_first_was_says_so() -> None:
+    ledger = FakeLedger()
+    cursor = (await page(Search(Many(), Model(), ledger, lambda: REQUEST), 5)).next
+    ledger.answer = REFUSAL
+    with pytest.raises(NotNow, match="cannot be made: search again without the cursor") as refused:
+        await page(Search(Many(), Model(), ledger, lambda: REQUEST), 5, cursor)
+    assert str(refused.value).count(". ") == 0
+    late = Search(Many(late=["words"]), Model(), FakeLedger(), lambda: REQUEST)
+    with pytest.raises(TooWide):
+        await page(late, 5, cursor)
+    assert (await page(late, 5)).next is None, "what lacks something has no page behind it"
+
+
+async def test_a_hit_of_media_says_which_sentence_is_meant() -> None:
+    search = Search(Passages(), Model(), FakeLedger(), lambda: REQUEST, spoken=Transcripts())
+    answer = await search.answer("words", owner="local", account="default", limit=1, mode="keyword")
+    assert answer.hits[0].moment is not None
+    assert answer.hits[0].moment.text == "Some words."
+    assert 1000 <= answer.hits[0].moment.start_ms < 2000 < answer.hits[0].moment.end_ms < 3500
+    assert (answer.hits[0].start_ms, answer.hits[0].end_ms) == (1000, 2000), "the passage keeps its own times"

@@ -126,3 +126,17 @@ def test_waiting_gives_up_in_time() -> None:
         pytest.raises(NotSettled, match="still running after 5 s"),
     ):
         api.wait("s", within_s=5, sleep=lambda _: None, clock=lambda: float(next(now)))
+
+
+def test_a_search_asks_for_what_differs_from_the_usual() -> None:
+    asked: list[dict[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(dict(request.url.params))
+        return httpx.Response(200, json={"query": "q", "mode": "hybrid", "hits": [], "next": "10.h.0123456789abcdef"})
+
+    with client(answer) as api:
+        following = api.search("q").next
+        api.search("q", two_phase=True, cursor=following, kind="url")
+    usual = {"q": "q", "limit": "10", "mode": "hybrid"}
+    assert asked == [usual, {**usual, "two_phase": "true", "cursor": "10.h.0123456789abcdef", "kind": "url"}]

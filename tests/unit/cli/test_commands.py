@@ -132,7 +132,16 @@ def test_what_is_no_url_of_a_gateway_is_said(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["share", "show", "../budget"], ["share", "add"], ["search", "  "], ["bogus"], ["up", "--port", "0"]]
+    "command",
+    [
+        ["share", "show", "../budget"],
+        ["share", "add"],
+        ["search", "  "],
+        ["search", "--like", "s", "--cursor", "1.h.0123456789abcdef"],
+        ["search", "--like", "s", "--two-phase"],
+        ["bogus"],
+        ["up", "--port", "0"],
+    ],
 )
 def test_a_wrong_command_line_ends_2_and_asks_nothing(command: list[str]) -> None:
     gateway = Gateway()

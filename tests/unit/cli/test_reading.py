@@ -11,7 +11,7 @@ from millrace.cli.search import hits
 from millrace.cli.view import moves, share_report
 from millrace.contracts.budget_api import BudgetAnswer
 from millrace.contracts.events import Segment
-from millrace.contracts.search_api import SearchAnswer
+from millrace.contracts.search_api import Moment, SearchAnswer
 from millrace.contracts.share_api import SummaryView, TranscriptView
 from millrace.money import MicroUSD
 from tests.support.command_line import lines
@@ -92,6 +92,18 @@ def test_a_passage_that_was_shared_twice_is_read_once() -> None:
     shown = lines(hits(SearchAnswer(query="[red]q", mode="hybrid", hits=found)))
     expected = ["0:00.1 Ask not.", "in a share one", "in a share three", "Other.", "in a share two"]
     assert shown == ["Search: [red]q", *expected]
+
+
+def test_a_hit_of_media_reads_with_the_moment_of_its_sentence_and_more_with_a_cursor() -> None:
+    url = "https://youtu.be/abc?t=4s"
+    spoken = hit("one", "Ask not.", 100).model_copy(
+        update={"moment": Moment(text="not.", start_ms=4_200, end_ms=5_000, url=url)}
+    )
+    answer = SearchAnswer(query="q", mode="hybrid", hits=[spoken], next="10.h.0123456789abcdef")
+    more = "There are more: --cursor 10.h.0123456789abcdef"
+    assert lines(hits(answer))[1:] == ["0:04.2 Ask not.", "in a share one", f"at {url}", more]
+    since = {"--since": "2030-01-02", "--until": None}
+    assert lines(hits(answer, since))[-1] == f"{more} --since 2030-01-02"
 
 
 def test_a_budget_leaves_out_what_has_neither_cap_nor_spend() -> None:

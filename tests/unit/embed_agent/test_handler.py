@@ -21,7 +21,7 @@ from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, media_ready, share_created, transcript_ready
 from services.embed_agent.buying import Buyer
 from services.embed_agent.cutting import CHUNKER_OPTION
-from services.embed_agent.domain import EmbedResult
+from services.embed_agent.domain import Chunk, EmbedResult
 from services.embed_agent.handler import EmbedHandler, Text
 from services.embed_agent.together import AT_ONCE
 from tests.support.vectors import FakePending, FakeStore, Kept
@@ -87,6 +87,13 @@ class Bench:
     def kept(self, event: ShareEvent) -> Kept:
         return self.store.kept[self.plan(event).work_key("embed")]
 
+    def passages(self, event: ShareEvent) -> list[Chunk]:
+        return passages(self.kept(event))
+
+
+def passages(kept: Kept) -> list[Chunk]:
+    return [chunk for chunk in kept.chunks if chunk.embedding_type == "content"]
+
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
@@ -96,17 +103,19 @@ def bench(tmp_path: Path) -> Bench:
 async def test_a_transcript_is_stored_in_chunks_with_times_and_vectors(bench: Bench) -> None:
     result = await bench.work(SPEECH)
     kept = bench.kept(SPEECH)
-    assert result.chunk_count == len(kept.chunks) == len(kept.vectors) >= 4
+    assert result.chunk_count == len(kept.chunks) - 1 == len(kept.vectors) - 1 >= 4
     assert (result.chunker, result.dimensions, result.source, result.types) == (
         "transcript",
         2,
         "transcript",
-        ["content"],
+        ["content", "summary", "composite"],
     )
     assert {name: list(vector) for name, vector in kept.vectors.items()} == {
         chunk.content_hash: [len(chunk.text), 0.5] for chunk in kept.chunks
     }
-    assert (kept.chunks[0].start_ms, kept.chunks[-1].end_ms) == (0, 199_900)
+    assert (kept.chunks[0].start_ms, kept.chunks[-2].end_ms) == (0, 199_900)
+    assert (kept.chunks[-1].embedding_type, kept.chunks[-1].start_ms) == ("summary", None)
+    assert kept.chunks[-1].text == "A speech\n\n" + " ".join(segment.text for segment in SENTENCES[:3])
 
 
 async def test_each_batch_is_a_call_of_its_own_held_by_its_tokens(bench: Bench) -> None:
@@ -115,7 +124,7 @@ async def test_each_batch_is_a_call_of_its_own_held_by_its_tokens(bench: Bench) 
     assert (
         [call.call_no for call in calls]
         == list(range(len(bench.model.asked)))
-        == list(range(-(-result.chunk_count // 2)))
+        == list(range(-(-(result.chunk_count + 1) // 2)))
     )
     tokens = [sum(len(text.split()) for text in batch) for batch in bench.model.asked]
     assert [call.hold for call in calls] == [call.cost for call in calls] == [10 * n for n in tokens]
@@ -144,7 +153,7 @@ async def test_what_the_store_has_is_not_embedded_again(bench: Bench) -> None:
     bench.pending.batches.clear()
     result = await bench.work(SPEECH)
     assert bench.model.asked == [[chunks[0].text]]
-    assert (result.chunk_count, result.dimensions) == (len(chunks), 2)
+    assert (result.chunk_count, result.dimensions) == (len(chunks) - 1, 2)
     assert result.tokens == len(chunks[0].text.split())
 
 
@@ -174,7 +183,7 @@ async def test_an_answer_that_was_paid_for_others_is_used_for_what_it_is_about(b
 
 async def test_a_text_is_stored_without_times(bench: Bench) -> None:
     result = await bench.work(ARTICLE)
-    (chunk,) = bench.kept(ARTICLE).chunks
+    (chunk,) = bench.passages(ARTICLE)
     assert (chunk.start_ms, chunk.end_ms, result.chunker, result.source) == (None, None, "paragraph", "text")
     assert chunk.text.startswith("# Mills")
 
@@ -191,7 +200,7 @@ async def test_large_segments_are_read_from_the_media_store(bench: Bench) -> Non
 async def test_a_transcript_without_segments_lasts_as_long_as_its_media(bench: Bench) -> None:
     event = transcript_ready(text="Ask not.", duration_ms=3000)
     await bench.work(event)
-    (chunk,) = bench.kept(event).chunks
+    (chunk,) = bench.passages(event)
     assert (chunk.text, chunk.start_ms, chunk.end_ms) == ("Ask not.", 0, 3000)
 
 
@@ -251,8 +260,9 @@ def test_the_event_is_about_the_share(bench: Bench) -> None:
 def test_the_same_words_at_other_times_are_other_work(bench: Bench) -> None:
     later = [s.model_copy(update={"start_ms": s.start_ms + 5, "end_ms": s.end_ms + 5}) for s in SENTENCES]
     first = bench.plan(SPEECH).work_key("embed")
-    again = transcript_ready(share_id="other", account="b", text=SPEECH.text, segments=SENTENCES, title="Mine")
+    again = transcript_ready(share_id="other", account="b", text=SPEECH.text, segments=SENTENCES)
     assert bench.plan(again).work_key("embed") == first
+    assert bench.plan(again.model_copy(update={"title": "Mine"})).work_key("embed") != first, "about something else"
     assert bench.plan(transcript_ready(text=SPEECH.text, segments=later)).work_key("embed") != first
 
 
@@ -293,13 +303,13 @@ async def test_another_chunker_that_a_command_names_is_other_work(bench: Bench) 
     for plan in plans:
         result = await bench.handler.work(plan, FakeRun())
         assert result.chunker == plan.parameters["chunker"]
-        assert result.chunk_count == len(bench.store.kept[plan.work_key("embed")].chunks)
+        assert result.chunk_count == len(passages(bench.store.kept[plan.work_key("embed")]))
 
 
 async def test_a_transcript_can_be_cut_as_a_text_and_has_no_times_then(bench: Bench) -> None:
     plan = asked(bench, SPEECH, "none")
     result = await bench.handler.work(plan, bench.run)
-    (chunk,) = bench.store.kept[plan.work_key("embed")].chunks
+    (chunk,) = passages(bench.store.kept[plan.work_key("embed")])
     assert (chunk.text, chunk.start_ms, result.source, result.chunker) == (SPEECH.text, None, "transcript", "none")
 
 
@@ -348,3 +358,44 @@ async def test_texts_that_are_equal_once_cleaned_share_no_work_when_one_is_skipp
     assert bench.plan(once).work_key("embed") != bench.plan(spam).work_key("embed")
     assert bench.handler.most(bench.plan(spam)) == 0
     assert bench.handler.most(bench.plan(once)) == 30
+
+
+async def test_what_a_text_is_about_has_a_vector_and_is_no_passage(bench: Bench) -> None:
+    event = share_created(text=SENTENCE * 40, title="Mills", description="Their <b>water</b>", tags=["mill", "race"])
+    result = await bench.work(event)
+    (summary,) = [chunk for chunk in bench.kept(event).chunks if chunk.embedding_type == "summary"]
+    assert summary.text.startswith("Mills\n\nTheir water\n\nmill, race\n\nA mill race is")
+    assert summary.content_hash in bench.kept(event).vectors
+    assert result.chunk_count == len(bench.passages(event))
+    assert result.types == ["content", "summary", "composite"]
+
+
+async def test_a_single_passage_with_nothing_beside_it_costs_no_other_vector(bench: Bench) -> None:
+    event = share_created(text="A mill race drives a wheel.")
+    result = await bench.work(event)
+    assert (len(bench.kept(event).chunks), result.types) == (1, ["content", "composite"])
+    assert bench.handler.most(bench.plan(event)) == bench.run.calls[0].cost
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        share_created(text=SENTENCE * 3, title="A title of seven words it has", tags=["a"] * 50),
+        share_created(text=SENTENCE * 60, description="words " * 900),
+        SPEECH,
+    ],
+)
+async def test_what_is_held_is_no_more_than_was_estimated(bench: Bench, event: ShareEvent) -> None:
+    bench.model.batch_size, bench.model.batch_tokens = 100, 100_000
+    await bench.work(event)
+    said = sum(chunk.tokens for chunk in bench.passages(event))
+    over = said - len((getattr(event, "text", "") or "").split())  # what chunks say again
+    assert sum(call.hold for call in bench.run.calls) <= (bench.handler.most(bench.plan(event)) or 0) + 10 * over
+
+
+async def test_an_overview_is_no_longer_than_the_model_takes(bench: Bench) -> None:
+    bench.model.text_tokens = 20
+    event = share_created(text=SENTENCE * 10, title="Mills and their races")
+    await bench.work(event)
+    assert max(chunk.tokens for chunk in bench.kept(event).chunks) <= 20
+    assert bench.kept(event).chunks[-1].text.startswith("Mills and their races")

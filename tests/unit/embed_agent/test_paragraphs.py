@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from itertools import groupby
 
 import pytest
 from hypothesis import given
@@ -42,8 +43,11 @@ def test_chunks_are_400_to_600_tokens_where_paragraphs_allow(text: str) -> None:
     chunks = paragraph_chunks(text, count, split)
     assert all(chunk.tokens == count(chunk.text) <= MOST_TOKENS for chunk in chunks)
     blocks_larger_than_a_third = max(map(count, text.split("\n\n"))) > MOST_TOKENS - 400
+    # Headers in a row go with what follows them.
+    runs = [len(list(run)) for block, run in groupby(text.split("\n\n")) if block == "# A header"]
+    headers = max(runs, default=0) * count("# A header")
     if not blocks_larger_than_a_third:
-        assert all(chunk.tokens >= 400 - count("# A header") for chunk in chunks[:-1])
+        assert all(chunk.tokens >= 400 - headers for chunk in chunks[:-1])
 
 
 @given(TEXT)
