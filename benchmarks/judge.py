@@ -48,8 +48,8 @@ async def keep(pool: asyncpg.Pool[asyncpg.Record], judged: Judged, model: WordLl
             ), work AS (
               INSERT INTO work (work_key, stage) VALUES ('embed:' || $1, 'embed') RETURNING work_key
             ), job AS (
-              INSERT INTO jobs (share_id, stage, account, work_key, state)
-              SELECT $1, 'embed', 'default', work_key, 'done' FROM work
+              INSERT INTO jobs (share_id, stage, account, work_key, state, model)
+              SELECT $1, 'embed', 'default', work_key, 'done', $4 FROM work
             ), vector AS (
               INSERT INTO embeddings (model, content_hash, dimensions, embedding)
               VALUES ($4, md5($5), $6, $7::text::halfvec) RETURNING content_hash

@@ -146,6 +146,7 @@ async def _copy(connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record], co
         account=lambda _: "default",
         work_key=_work,
         state=lambda _: "done",
+        model=lambda _: corpus.model,
     )
     await connection.execute("CREATE TEMP TABLE loaded (number int, text text, vector text)")
     rows = [

@@ -82,6 +82,14 @@ async def ensure_index(connection: Connection, model: str, dimensions: int) -> b
     return True
 
 
+async def drop_indexes(connection: Connection, model: str) -> None:
+    """Forget the indexes of a model that has no vectors any more, beside all other work."""
+    sizes = await connection.fetch("DELETE FROM embedding_models WHERE model = $1 RETURNING dimensions", model)
+    for row in sizes:
+        sql = f"DROP INDEX CONCURRENTLY IF EXISTS {index_name(model, row['dimensions'])}"
+        await connection.execute(sql, timeout=_A_DAY_S)
+
+
 @asynccontextmanager
 async def keeping_indexes(dsn: str, *, every_s: float = 30.0) -> AsyncIterator[None]:
     """While it is open, each model that has vectors gets its index, beside all other work.

@@ -17,7 +17,7 @@ from millrace.errors import ConfigurationError
 from millrace.kafka.producer import open_producer
 from millrace.ledger.client import open_ledger
 from millrace.ledger.topics import DECISIONS, REQUESTS
-from millrace.models.build import open_embedding
+from millrace.models.build import open_embeddings
 from millrace.store.blobs.opening import open_blobs
 from millrace.store.blobs.sweep import sweep
 from millrace.store.pool import open_pool
@@ -61,11 +61,17 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
             open_ledger(
                 settings.kafka, codec, producer, source=NAME, clock=clock, answer_within_s=settings.cap_change_s
             ) as ledger,
-            open_embedding(settings, care=None) as model,
+            open_embeddings(settings, care=None) as models,
             open_blobs(settings, settings.blobs) as blobs,
         ):
             await verify_migrated(pool)
-            search = Search(Passages(searching), model, ledger, grant_within_s=settings.search_grant_s)
+            search = Search(
+                Passages(searching),
+                models.of(None),
+                ledger,
+                models=models,
+                grant_within_s=settings.search_grant_s,
+            )
             publisher = KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes)
             drainer = Drainer(pool, publisher)
             try:

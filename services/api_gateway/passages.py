@@ -25,12 +25,32 @@ SEARCH_SETTINGS: Final = {
 }
 """What the connections of search are opened with."""
 
-# A chunk belongs to work, which many shares may need: the share comes in by its finished embed job. The same words
-# chunked in two ways have one content hash and are answered once.
+# A chunk belongs to work, which many shares may need: the share comes in by what each model has made of it
+# (docs/decisions/reembedding.md). The same words chunked in two ways have one content hash and are answered once.
 _COLUMNS = "s.share_id, s.title, s.url, c.content_hash, c.text, c.start_ms, c.end_ms"
 _SEEN = """
-  JOIN jobs j ON j.work_key = c.work_key AND j.stage = 'embed' AND j.state = 'done'
+  JOIN share_embeddings j ON j.work_key = c.work_key AND j.model = c.model
   JOIN shares s ON s.share_id = j.share_id AND s.owner = $1
+"""
+# Words need no model: of each share the work that is searched.
+_SEEN_BY_WORDS = _SEEN + "AND j.searched_since IS NOT NULL"
+# A share that is searched by another one of these models is left to it; not yet where that has just begun, for a
+# search that asks both one after the other.
+_NOT_BY_OTHERS = """
+   AND NOT EXISTS (SELECT FROM share_embeddings o WHERE o.share_id = j.share_id AND o.model = ANY({models})
+                      AND o.model <> j.model AND o.searched_since < now() - interval '1 minute')
+"""
+# Each step finds the next model in the index.
+_MODELS = """
+WITH RECURSIVE found AS (
+  (SELECT model FROM share_embeddings WHERE owner = $1 AND searched_since IS NOT NULL ORDER BY model LIMIT 1)
+  UNION ALL
+  SELECT (SELECT e.model FROM share_embeddings e WHERE e.owner = $1 AND e.searched_since IS NOT NULL
+             AND e.model > found.model ORDER BY e.model LIMIT 1)
+    FROM found WHERE found.model IS NOT NULL
+)
+SELECT found.model FROM found, search_model s
+ WHERE found.model IS NOT NULL ORDER BY found.model IS DISTINCT FROM s.model, found.model
 """
 _MORE = 2  # rows for each passage that is asked for: some have the same words as others of their share
 _MOST_LOOKED_AT = 4  # times the candidates: of those that say the same in one share, one is ranked
@@ -124,15 +144,30 @@ class Passages:
         self._frequencies = Frequencies({}, 0)
         self._read_at: float | None = None
 
+    async def models(self, owner: str) -> list[str]:
+        """The models that are needed to search all of the owner's shares by meaning, the preferred one first."""
+        return [row["model"] for row in await self._pool.fetch(_MODELS, owner)]
+
     async def by_meaning(
-        self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
+        self,
+        owner: str,
+        model: str,
+        vector: Sequence[float],
+        limit: int,
+        filters: Filters,
+        *,
+        beside: Sequence[str] = (),
     ) -> list[Passage]:
         """The nearest chunks that this model embedded, nearest first; none at a right angle or beyond.
 
+        :param beside: other models that are asked for the same answer: shares that are searched by them are theirs.
         :raises TookTooLong: and `by_words`, too.
         """
         numbers = halfvec(vector)
         chosen, values = filters.sql(first=4)
+        if beside:
+            chosen += _NOT_BY_OTHERS.format(models=f"${4 + len(values)}")
+            values.append(list(beside))
         sizes = {"dimensions": len(vector), "model": literal(model), "filters": chosen}
         found: list[Passage] = []
         if len(vector) <= MOST_DIMENSIONS:
@@ -162,7 +197,7 @@ class Passages:
         if words is None:
             return []
         chosen, values = filters.sql(first=8)
-        sql = _BY_WORDS.format(columns=_COLUMNS, seen=_SEEN, filters=chosen, more=_MOST_LOOKED_AT)
+        sql = _BY_WORDS.format(columns=_COLUMNS, seen=_SEEN_BY_WORDS, filters=chosen, more=_MOST_LOOKED_AT)
         terms, weights = list(words.weights), list(words.weights.values())
         bounds = limit, words.most, words.least
         found = await self._rows(sql, owner, words.query, terms, weights, *bounds, *values)

@@ -14,28 +14,42 @@ from millrace.contracts.search_api import MatchedBy, SearchAnswer, SearchHit, Se
 from millrace.errors import MillraceError, Poison, Refusal, Retryable, Unavailable
 from millrace.ids import RequestId
 from millrace.ledger.port import Ledger
+from millrace.models.choice import Models
 from millrace.models.port import EmbeddingModel
 from millrace.money import format_usd
 from services.api_gateway.errors import TooWide
 from services.api_gateway.filters import EVERYTHING, Filters
 from services.api_gateway.passages import Passage, TookTooLong
-from services.api_gateway.ranking import fuse, highlights, snippet
+from services.api_gateway.ranking import fuse, highlights, interleaved, snippet
 from services.api_gateway.terms import LEAST_SHARE
 
 SCOPE = "search"
 _HOLD_FOR = timedelta(minutes=6)  # the embedding call's own limit of one minute, and five for settling
 _DEPTH = 5  # each ranking is read this many times deeper than the answer, so that fusion has something to weigh
 _SHALLOWEST = 50
+Vectors = dict[str, Sequence[float]]
+"""A query's vectors by model, the preferred one first."""
 _BY: Final[Mapping[MatchedBy, str]] = {"semantic": "meaning", "keyword": "words"}
 
 
 class PassageStore(Protocol):
     """Finds passages that an owner may see."""
 
+    async def models(self, owner: str) -> list[str]:
+        """The models that the owner's shares are searched by, the preferred one first."""
+        ...
+
     async def by_meaning(
-        self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
+        self,
+        owner: str,
+        model: str,
+        vector: Sequence[float],
+        limit: int,
+        filters: Filters,
+        *,
+        beside: Sequence[str] = (),
     ) -> list[Passage]:
-        """Nearest first."""
+        """Nearest first, without shares that are searched by the models `beside` it."""
         ...
 
     async def middle(self, owner: str, model: str, share_id: str) -> list[float] | None:
@@ -57,7 +71,8 @@ def new_request_id() -> RequestId:
 class Search:
     """Answers queries; falls back to words when meaning cannot be bought, and says so.
 
-    `model` is the one that the chunks were embedded with: those of another are not found by meaning. A search waits
+    Shares are searched by whichever model has embedded them, a query's vector of each bought for itself
+    (docs/decisions/reembedding.md); `model` is this gateway's own, `models` has the others. A search waits
     `grant_within_s` for the ledger, which is less than the ledger's client would.
     """
 
@@ -68,10 +83,12 @@ class Search:
         ledger: Ledger,
         request_id: Callable[[], RequestId] = new_request_id,
         *,
+        models: Models[EmbeddingModel] | None = None,
         grant_within_s: float = 3.0,
     ) -> None:
         self._passages = passages
         self._model = model
+        self._models = models or Models(model.name, model)
         self._ledger = ledger
         self._request_id = request_id
         self._grant_within_s = grant_within_s
@@ -94,18 +111,18 @@ class Search:
         :raises TooWide: it would take too long.
         """
         depth = max(limit * _DEPTH, _SHALLOWEST)
-        vector: Sequence[float] | None = None
+        vectors: Vectors = {}
         note: str | None = None
         if mode != "keyword":
             try:
-                vector, note = await self._vector(query, account)
+                vectors, note = await self._vectors(query, account, owner)
             except _NoVector as exc:
                 note, mode = f"{exc} Searched by words only.", "keyword"
         rankings: dict[MatchedBy, Awaitable[list[Passage]]] = {}
-        if vector is not None:
-            rankings["semantic"] = self._passages.by_meaning(owner, self._model.name, vector, depth, filters)
+        if vectors:
+            rankings["semantic"] = self._by_meaning(owner, vectors, depth, filters)
         if mode != "semantic":
-            least = 0.0 if vector is None else LEAST_SHARE
+            least = LEAST_SHARE if vectors else 0.0
             rankings["keyword"] = self._passages.by_words(owner, query, depth, filters, least_share=least)
         found = dict(zip(rankings, await asyncio.gather(*map(_in_time, rankings.values())), strict=True))
         if late := [name for name, ranking in found.items() if ranking is None]:
@@ -124,34 +141,71 @@ class Search:
 
         :raises TooWide: it would take too long.
         """
-        vector = await self._passages.middle(owner, self._model.name, share_id)
+        vectors: Vectors = {
+            name: middle
+            for name in await self._passages.models(owner)
+            if (middle := await self._passages.middle(owner, name, share_id)) is not None
+        }
         found: list[Passage] = []
-        if vector is not None:
+        if vectors:
             # Left out in the query: a long share's own passages would be all of the nearest.
             others = replace(filters, other_than=share_id)
-            ranking = self._passages.by_meaning(owner, self._model.name, vector, limit * _DEPTH, others)
+            ranking = self._by_meaning(owner, vectors, limit * _DEPTH, others)
             if (in_time := await _in_time(ranking)) is None:
                 raise TooWide("The search took too long; narrow it by a filter.")
             found = in_time
         shares: dict[str, Passage] = {}
         for passage in found:
             shares.setdefault(passage.share_id, passage)
-        note = None if vector is not None else "This share has no vectors of the model in use."
+        note = None if vectors else "This share has no vectors."
         hits = _hits({"semantic": list(shares.values())}, "")[:limit]
         return SearchAnswer(query="", mode="semantic", note=note, hits=hits)
 
-    async def _vector(self, query: str, account: str) -> tuple[Sequence[float], str | None]:
+    async def _by_meaning(self, owner: str, vectors: Vectors, depth: int, filters: Filters) -> list[Passage]:
+        """Of all models; their cosines cannot be compared, so their rankings take turns."""
+        rankings = (
+            self._passages.by_meaning(
+                owner, name, vector, depth, filters, beside=[other for other in vectors if other != name]
+            )
+            for name, vector in vectors.items()
+        )
+        return interleaved(await asyncio.gather(*rankings), lambda passage: passage.key)
+
+    async def _vectors(self, query: str, account: str, owner: str) -> tuple[Vectors, str | None]:
+        """The query's vector of each model that shares are searched by, and what there is to say about it.
+
+        :raises _NoVector: there is none at all.
+        """
+        names = await self._passages.models(owner) or [self._model.name]
+        asked = (self._vector(query, account, name) for name in names)
+        found = dict(zip(names, await asyncio.gather(*asked, return_exceptions=True), strict=True))
+        vectors: Vectors = {}
+        notes: dict[str, None] = {}
+        for name, one in found.items():
+            if isinstance(one, _NoVector):
+                more = f" Shares that only {name} has embedded are searched by words." if len(names) > 1 else ""
+                notes[f"{one}{more}"] = None
+            elif isinstance(one, BaseException):
+                raise one
+            else:
+                vectors[name], note = one
+                notes |= {} if note is None else {note: None}
+        if not vectors:
+            raise _NoVector(" ".join(dict.fromkeys(map(str, found.values()))))
+        return vectors, " ".join(notes) or None
+
+    async def _vector(self, query: str, account: str, name: str) -> tuple[Sequence[float], str | None]:
         """The query's vector, and what there is to say about its price."""
-        request = self._request_id()
+        model, request = await self._opened(name), self._request_id()
         try:
             async with asyncio.timeout(self._grant_within_s):  # cancelled, the client lets go of the hold
                 decision = await self._ledger.reserve(
                     request,
                     account=account,
                     scope=SCOPE,
-                    amount=self._model.tariff.most(self._model.count_tokens(query)),
+                    amount=model.tariff.most(model.count_tokens(query)),
                     hold_for=_HOLD_FOR,
-                    model=self._model.name,
+                    model=model.name,
                 )
         except (Unavailable, TimeoutError) as exc:
             raise _NoVector("The cost ledger does not answer, so the query's embedding was not granted.") from exc
@@ -159,8 +213,8 @@ class Search:
             raise _NoVector(_why(decision))
         try:
             async with decision as hold:
-                embedded = await self._model.embed([query])
-                hold.settle(self._model.tariff.cost(embedded.use))
+                embedded = await model.embed([query])
+                hold.settle(model.tariff.cost(embedded.use))
         except (Retryable, Poison) as exc:
             raise _NoVector(f"The embedding model does not work: {_clause(exc)}.") from exc
         except MillraceError as exc:
@@ -169,6 +223,13 @@ class Search:
         if not any(vector) or not all(map(math.isfinite, vector)):
             raise _NoVector("The query means nothing to the embedding model.")
         return vector, None if decision.warning is None else f"The query's embedding is {decision.warning}."
+
+    async def _opened(self, name: str) -> EmbeddingModel:
+        try:
+            # In a thread: a local model that was not asked before is read from files.
+            return await asyncio.to_thread(self._models.of, name)
+        except Poison as exc:
+            raise _NoVector(f"The gateway cannot embed the query as some shares were: {_clause(exc)}.") from exc
 
 
 async def _in_time(ranking: Awaitable[list[Passage]]) -> list[Passage] | None:
