@@ -131,6 +131,11 @@ class EmbeddingSettings(ApiSettings):
     )
     embed_base_url: str | None = Field(default=None, description="Base URL of the API; OpenAI's own by default")
     embed_model: str = Field(default="text-embedding-3-small", description="Model of the API")
+    embed_model_large: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Model of texts above 5,000 tokens; search then asks both. MILLRACE_EMBED_MODEL by default",
+    )
     embed_timeout_s: float = Field(default=60.0, gt=0, description="Longest that the API may take for an answer")
     embed_price_per_second: Decimal = Field(
         default=Decimal(0), ge=0, description="US dollars a second of the local model's work"

@@ -25,10 +25,13 @@ async def build_handler(settings: EmbedSettings, resources: Resources) -> AsyncI
         open_embeddings(settings, settings.care) as models,
         keeping_indexes(settings.postgres.get_secret_value()),
     ):
+        if settings.embed_model_large is not None:
+            models.need(settings.embed_model_large)
         yield EmbedHandler(
             models,
             store=PgVectorStore(resources.database),
             blobs=resources.blobs,
             split=split_sentences,
             chunker=settings.embed_chunker,
+            large=settings.embed_model_large,
         )
