@@ -100,7 +100,7 @@ async def load(pool: asyncpg.Pool[asyncpg.Record], corpus: Corpus) -> Figures:
         dimensions = corpus.vectors.shape[1]
         await ensure_index(connection, corpus.model, dimensions)
         built = time.perf_counter()
-        for table in ("shares", "jobs", "work", "chunks", "embeddings"):
+        for table in ("shares", "jobs", "work", "chunks", "embeddings", "share_embeddings"):
             await connection.execute(f"VACUUM ANALYZE {table}")
         sizes = await connection.fetchrow(
             "SELECT pg_relation_size($1::text::regclass) AS index, "

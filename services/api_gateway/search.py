@@ -115,7 +115,9 @@ class Search:
         note: str | None = None
         if mode != "keyword":
             try:
-                vectors, note = await self._vectors(query, account, owner)
+                vectors, note, is_whole = await self._vectors(query, account, owner)
+                if not is_whole:
+                    mode = "hybrid"
             except _NoVector as exc:
                 note, mode = f"{exc} Searched by words only.", "keyword"
         rankings: dict[MatchedBy, Awaitable[list[Passage]]] = {}
@@ -171,8 +173,8 @@ class Search:
         )
         return interleaved(await asyncio.gather(*rankings), lambda passage: passage.key)
 
-    async def _vectors(self, query: str, account: str, owner: str) -> tuple[Vectors, str | None]:
-        """The query's vector of each model that shares are searched by, and what there is to say about it.
+    async def _vectors(self, query: str, account: str, owner: str) -> tuple[Vectors, str | None, bool]:
+        """The query's vector of each model that shares are searched by, what there is to say, and whether it is all.
 
         :raises _NoVector: there is none at all.
         """
@@ -192,7 +194,7 @@ class Search:
                 notes |= {} if note is None else {note: None}
         if not vectors:
             raise _NoVector(" ".join(dict.fromkeys(map(str, found.values()))))
-        return vectors, " ".join(notes) or None
+        return vectors, " ".join(notes) or None, len(vectors) == len(names)
 
     async def _vector(self, query: str, account: str, name: str) -> tuple[Sequence[float], str | None]:
         """The query's vector, and what there is to say about its price."""

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 import pytest
 
 from millrace.contracts.search_api import SearchMode
-from millrace.errors import Refusal, Retryable, Unavailable, UnknownOutcome
+from millrace.errors import ConfigurationError, Refusal, Retryable, Unavailable, UnknownOutcome
 from millrace.ids import RequestId
 from millrace.ledger.port import Granted
-from millrace.models.port import Backend, Embedded, Tariff, Use
+from millrace.models.choice import Models
+from millrace.models.port import Backend, Embedded, EmbeddingModel, Tariff, Use
 from millrace.money import MicroUSD
 from millrace.testing.ledger import Asked, FakeLedger
 from services.api_gateway.errors import TooWide
@@ -63,6 +64,30 @@ class Passages:
         if "words" in self.late:
             raise TookTooLong
         return [passage("said"), passage("both")]
+
+
+class TwoModels(Passages):
+    """Some shares are searched by one model, some by the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beside: dict[str, list[str]] = {}
+
+    async def models(self, owner: str) -> list[str]:
+        return ["big", "tiny"]
+
+    async def by_meaning(
+        self,
+        owner: str,
+        model: str,
+        vector: Sequence[float],
+        limit: int,
+        filters: Filters,
+        *,
+        beside: Sequence[str] = (),
+    ) -> list[Passage]:
+        self.beside[model] = list(beside)
+        return [passage(f"{model} {number}") for number in range(2)]
 
 
 class PerWord:
@@ -217,3 +242,54 @@ async def test_shares_about_the_same_leave_out_the_share_itself() -> None:
     assert (hit.text, passages.left_out) == ("text of both", "share"), "one passage a share, the nearest"
     nothing = await search.similar("other", owner="local", limit=10)
     assert (nothing.hits, nothing.note) == ([], "This share has no vectors.")
+
+
+def of_two(tiny: Model, big: Model | ConfigurationError, passages: Passages, ledger: FakeLedger) -> Search:
+    def make(name: str) -> Model:
+        assert name == "big"
+        if isinstance(big, ConfigurationError):
+            raise big
+        big.name = name
+        return big
+
+    return Search(passages, tiny, ledger, lambda: REQUEST, models=Models[EmbeddingModel](tiny.name, tiny, make))
+
+
+async def test_each_model_that_shares_are_searched_by_is_asked_and_granted() -> None:
+    passages, ledger = TwoModels(), FakeLedger()
+    mode, note, hits = await ask(of_two(Model(), Model(), passages, ledger), "semantic")
+    assert (mode, note, hits) == ("semantic", None, ["big 0", "tiny 0", "big 1"]), "they take turns"
+    assert passages.beside == {"big": ["tiny"], "tiny": ["big"]}
+    assert {asked.model for asked in ledger.asked} == {"big", "tiny"}
+
+
+@pytest.mark.parametrize("big", [Model(Retryable("no answer")), ConfigurationError("there is no such model")])
+async def test_without_one_of_the_models_the_other_is_asked_and_the_answer_says_so(
+    big: Model | ConfigurationError,
+) -> None:
+    passages = TwoModels()
+    mode, note, hits = await ask(of_two(Model(), big, passages, FakeLedger()), "semantic")
+    assert (mode, hits) == ("hybrid", ["tiny 0", "said", "tiny 1"]), (
+        "by words, too, although only meaning was asked for"
+    )
+    assert passages.beside == {"tiny": []}, "all that it has, as nobody else is asked"
+    assert "Shares that only big has embedded are searched by words." in (note or "")
+
+
+async def test_without_any_of_the_models_words_are_searched() -> None:
+    broken = Model(Retryable("no answer"))
+    mode, note, hits = await ask(of_two(broken, broken, TwoModels(), FakeLedger()), "hybrid")
+    assert (mode, hits) == ("keyword", ["said", "both"])
+    assert note == "The embedding model does not work: no answer. Searched by words only."
+
+
+async def test_with_nothing_embedded_the_gateways_own_model_is_asked() -> None:
+    class Nothing(Passages):
+        async def models(self, owner: str) -> list[str]:
+            return []
+
+    ledger = FakeLedger()
+    await Search(Nothing(), Model(), ledger, lambda: REQUEST).answer(
+        "words", owner="local", account="default", limit=3, mode="semantic"
+    )
+    assert [asked.model for asked in ledger.asked] == ["tiny"]

@@ -74,6 +74,8 @@ INSERT INTO share_embeddings (share_id, model, owner, work_key, embedded_at, sea
 SELECT j.share_id, j.model, s.owner, j.work_key, j.updated_at, j.updated_at
   FROM jobs j JOIN shares s USING (share_id) JOIN work w USING (work_key)
  WHERE j.stage = 'embed' AND j.state = 'done' AND j.model IS NOT NULL;
+-- Without statistics of it, searches would compare all vectors instead of walking an index.
+ANALYZE share_embeddings;
 """
 
 
