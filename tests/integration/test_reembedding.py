@@ -19,7 +19,8 @@ from millrace.store.pool import open_pool
 from millrace.store.search_models import SearchModels
 from millrace.store.vectors import ensure_index, index_name
 from millrace.testing.registry import codec_in_memory
-from services.api_gateway.passages import SEARCH_SETTINGS
+from services.api_gateway.filters import EVERYTHING
+from services.api_gateway.passages import SEARCH_SETTINGS, Passages
 from tests.integration.embedding import OWNER, Embedding
 from tests.support.waiting import eventually
 
@@ -167,6 +168,33 @@ async def test_a_switch_in_the_middle_of_a_search_takes_nothing_from_it(embeddin
         patch.setattr(model, "embed", meanwhile)
         assert await found(embedding, "semantic") == {key(message)}
     assert await found(embedding, "semantic") == {key(message)}
+
+
+async def test_a_share_that_moves_in_the_middle_of_a_search_is_found_by_both_for_a_minute(
+    embedding: Embedding,
+) -> None:
+    message = await embedding.share(text_of(1))
+    await embedding.replay(message, model=NEW)
+    passages = Passages(embedding.pool)
+    vector = (await embedding.queries[OLD].embed([TOPIC])).vectors[0]
+
+    async def by_the_old() -> list[str]:
+        rows = await passages.by_meaning(OWNER, OLD, vector, 10, EVERYTHING, beside=[NEW])
+        return [row.share_id for row in rows]
+
+    assert await by_the_old() == [key(message)], "who asked the new model before it had the share finds it here"
+    await aged(embedding.pool)
+    assert await by_the_old() == []
+    assert len(await passages.by_meaning(OWNER, OLD, vector, 10, EVERYTHING)) == 1, "as nobody else is asked"
+
+
+async def test_words_are_searched_in_one_works_chunks_alone(embedding: Embedding) -> None:
+    message = await embedding.share(" ".join(text_of(number) for number in range(60)))
+    before = await embedding.ask(TOPIC, "keyword")
+    await embedding.replay(message, model=NEW, chunker="fixed")
+    after = await embedding.ask(TOPIC, "keyword")
+    assert len(before.hits) > 1
+    assert len(after.hits) == await embedding.pool.fetchval("SELECT count(*) FROM chunks WHERE model = $1", NEW)
 
 
 async def test_a_share_that_is_embedded_anew_stays_found_and_what_is_empty_goes(embedding: Embedding) -> None:
