@@ -105,10 +105,9 @@ async def keeping_indexes(dsn: str, *, every_s: float = 30.0) -> AsyncIterator[N
 
 
 async def _keep_indexes(dsn: str, every_s: float) -> None:
-    have: set[tuple[str, int]] = set()
     while True:
         try:
-            await _index_all(dsn, have)
+            await _index_all(dsn)
         except asyncpg.InsufficientPrivilegeError:
             log.warning(
                 "this role of PostgreSQL may not index vectors: give it the table embeddings, or search is slow"
@@ -119,12 +118,12 @@ async def _keep_indexes(dsn: str, every_s: float) -> None:
         await asyncio.sleep(every_s)
 
 
-async def _index_all(dsn: str, have: set[tuple[str, int]]) -> None:
+async def _index_all(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
     try:
         for model, dimensions in await connection.fetch(_MODELS):
-            if (model, dimensions) not in have and await ensure_index(connection, model, dimensions):
-                have.add((model, dimensions))
+            # Looked at each time: a model that was dropped may come back.
+            await ensure_index(connection, model, dimensions)
     finally:
         # Not close(), which would wait for a statement that is under way.
         connection.terminate()
