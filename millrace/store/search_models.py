@@ -27,7 +27,8 @@ _LONG_S = 600.0  # for statements about all shares
 
 _STATUS = """
 WITH models AS (
-  SELECT model, count(*) AS shares, count(searched_since) AS searched FROM share_embeddings GROUP BY model
+  SELECT model, count(*) AS shares, count(*) FILTER (WHERE searched_until = 'infinity') AS searched
+    FROM share_embeddings GROUP BY model
 ), sizes AS (
   SELECT work_key, sum(tokens) AS tokens FROM chunks GROUP BY work_key
 ), spent AS (
@@ -36,22 +37,25 @@ WITH models AS (
     JOIN work w USING (work_key) LEFT JOIN sizes USING (work_key) GROUP BY model
 ), missing AS (
   SELECT m.model, coalesce(sum(tokens), 0)::bigint AS tokens
-    FROM models m JOIN share_embeddings s ON s.searched_since IS NOT NULL
+    FROM models m JOIN share_embeddings s ON s.searched_until = 'infinity'
          AND NOT EXISTS (SELECT FROM share_embeddings o WHERE o.share_id = s.share_id AND o.model = m.model)
          LEFT JOIN sizes USING (work_key) GROUP BY m.model
 )
 SELECT m.model, m.shares, m.searched, s.cost, s.tokens, coalesce(missing.tokens, 0) AS missing_tokens
   FROM models m JOIN spent s USING (model) LEFT JOIN missing USING (model) ORDER BY m.searched DESC, m.model
 """
-_ALL = "SELECT count(*) FROM share_embeddings WHERE searched_since IS NOT NULL"
+_ALL = "SELECT count(*) FROM share_embeddings WHERE searched_until = 'infinity'"
 _CHOSEN = "SELECT model, since FROM search_model"
 _PIN = "UPDATE search_model SET model = $1, since = now()"
 _LEAVE = """
-UPDATE share_embeddings s SET searched_since = NULL
- WHERE model <> $1 AND searched_since IS NOT NULL
+UPDATE share_embeddings s SET searched_until = now()
+ WHERE model <> $1 AND searched_until = 'infinity'
    AND EXISTS (SELECT FROM share_embeddings o WHERE o.share_id = s.share_id AND o.model = $1)
 """
-_TAKE = "UPDATE share_embeddings SET searched_since = now() WHERE model = $1 AND searched_since IS NULL"
+_TAKE = """
+UPDATE share_embeddings SET searched_until = 'infinity'
+ WHERE model = $1 AND searched_until IS DISTINCT FROM 'infinity'
+"""
 _AT_WORK = """
 SELECT EXISTS (SELECT FROM jobs WHERE stage = 'embed' AND model = $1
                   AND (state IN ('running', 'waiting', 'parked') OR updated_at > now() - $2::interval))

@@ -33,19 +33,16 @@ _SEEN = """
   JOIN shares s ON s.share_id = j.share_id AND s.owner = $1
 """
 # Words need no model: of each share the work that is searched.
-_SEEN_BY_WORDS = _SEEN + "AND j.searched_since IS NOT NULL"
-# A share that is searched by another one of these models is left to it; not yet where that has just begun, for a
-# search that asks both one after the other.
-_NOT_BY_OTHERS = """
-   AND NOT EXISTS (SELECT FROM share_embeddings o WHERE o.share_id = j.share_id AND o.model = ANY({models})
-                      AND o.model <> j.model AND o.searched_since < now() - interval '1 minute')
-"""
+_SEEN_BY_WORDS = _SEEN + "AND j.searched_until = 'infinity'"
+# Of several models, each is asked for the shares that are searched by it; and for those that were until a moment ago,
+# as the other one may have been asked before.
+_ITS_OWN = "AND j.owner = $1 AND j.searched_until > now() - interval '1 minute'"
 # Each step finds the next model in the index.
 _MODELS = """
 WITH RECURSIVE found AS (
-  (SELECT model FROM share_embeddings WHERE owner = $1 AND searched_since IS NOT NULL ORDER BY model LIMIT 1)
+  (SELECT model FROM share_embeddings WHERE owner = $1 AND searched_until = 'infinity' ORDER BY model LIMIT 1)
   UNION ALL
-  SELECT (SELECT e.model FROM share_embeddings e WHERE e.owner = $1 AND e.searched_since IS NOT NULL
+  SELECT (SELECT e.model FROM share_embeddings e WHERE e.owner = $1 AND e.searched_until = 'infinity'
              AND e.model > found.model ORDER BY e.model LIMIT 1)
     FROM found WHERE found.model IS NOT NULL
 )
@@ -156,18 +153,17 @@ class Passages:
         limit: int,
         filters: Filters,
         *,
-        beside: Sequence[str] = (),
+        is_one_of_several: bool = False,
     ) -> list[Passage]:
         """The nearest chunks that this model embedded, nearest first; none at a right angle or beyond.
 
-        :param beside: other models that are asked for the same answer: shares that are searched by them are theirs.
+        :param is_one_of_several: others are asked for the same answer, for the shares that are searched by them.
         :raises TookTooLong: and `by_words`, too.
         """
         numbers = halfvec(vector)
         chosen, values = filters.sql(first=4)
-        if beside:
-            chosen += _NOT_BY_OTHERS.format(models=f"${4 + len(values)}")
-            values.append(list(beside))
+        if is_one_of_several:
+            chosen += _ITS_OWN
         sizes = {"dimensions": len(vector), "model": literal(model), "filters": chosen}
         found: list[Passage] = []
         if len(vector) <= MOST_DIMENSIONS:

@@ -47,9 +47,9 @@ class PassageStore(Protocol):
         limit: int,
         filters: Filters,
         *,
-        beside: Sequence[str] = (),
+        is_one_of_several: bool = False,
     ) -> list[Passage]:
-        """Nearest first, without shares that are searched by the models `beside` it."""
+        """Nearest first; of several models, those of shares that are searched by this one."""
         ...
 
     async def middle(self, owner: str, model: str, share_id: str) -> list[float] | None:
@@ -166,9 +166,7 @@ class Search:
     async def _by_meaning(self, owner: str, vectors: Vectors, depth: int, filters: Filters) -> list[Passage]:
         """Of all models; their cosines cannot be compared, so their rankings take turns."""
         rankings = (
-            self._passages.by_meaning(
-                owner, name, vector, depth, filters, beside=[other for other in vectors if other != name]
-            )
+            self._passages.by_meaning(owner, name, vector, depth, filters, is_one_of_several=len(vectors) > 1)
             for name, vector in vectors.items()
         )
         return interleaved(await asyncio.gather(*rankings), lambda passage: passage.key)

@@ -93,7 +93,7 @@ async def watching(embedding: Embedding) -> AsyncIterator[Watch]:
 async def aged(pool: asyncpg.Pool[asyncpg.Record]) -> None:
     """A minute later: no search of before is under way, and the agent has left its old model."""
     await pool.execute("UPDATE search_model SET since = since - interval '2 minutes'")
-    await pool.execute("UPDATE share_embeddings SET searched_since = searched_since - interval '2 minutes'")
+    await pool.execute("UPDATE share_embeddings SET searched_until = searched_until - interval '2 minutes'")
     await pool.execute("UPDATE jobs SET updated_at = updated_at - interval '1 hour'")
 
 
@@ -179,7 +179,7 @@ async def test_a_share_that_moves_in_the_middle_of_a_search_is_found_by_both_for
     vector = (await embedding.queries[OLD].embed([TOPIC])).vectors[0]
 
     async def by_the_old() -> list[str]:
-        rows = await passages.by_meaning(OWNER, OLD, vector, 10, EVERYTHING, beside=[NEW])
+        rows = await passages.by_meaning(OWNER, OLD, vector, 10, EVERYTHING, is_one_of_several=True)
         return [row.share_id for row in rows]
 
     assert await by_the_old() == [key(message)], "who asked the new model before it had the share finds it here"
@@ -211,7 +211,7 @@ async def test_other_work_of_the_same_model_makes_old_what_others_have(embedding
     await embedding.search_models.hold()
     await embedding.replay(message, model=NEW)
     await embedding.replay(message, model=NEW, chunker="fixed")
-    rows = await embedding.pool.fetch("SELECT model, searched_since IS NOT NULL AS searched FROM share_embeddings")
+    rows = await embedding.pool.fetch("SELECT model, searched_until = 'infinity' AS searched FROM share_embeddings")
     assert [tuple(row) for row in rows] == [(NEW, True)]
 
 

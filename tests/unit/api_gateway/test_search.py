@@ -46,9 +46,9 @@ class Passages:
         limit: int,
         filters: Filters,
         *,
-        beside: Sequence[str] = (),
+        is_one_of_several: bool = False,
     ) -> list[Passage]:
-        assert not beside
+        assert not is_one_of_several
         self.left_out = filters.other_than
         if "meaning" in self.late:
             raise TookTooLong
@@ -71,7 +71,7 @@ class TwoModels(Passages):
 
     def __init__(self) -> None:
         super().__init__()
-        self.beside: dict[str, list[str]] = {}
+        self.several: dict[str, bool] = {}
 
     async def models(self, owner: str) -> list[str]:
         return ["big", "tiny"]
@@ -84,9 +84,9 @@ class TwoModels(Passages):
         limit: int,
         filters: Filters,
         *,
-        beside: Sequence[str] = (),
+        is_one_of_several: bool = False,
     ) -> list[Passage]:
-        self.beside[model] = list(beside)
+        self.several[model] = is_one_of_several
         return [passage(f"{model} {number}") for number in range(2)]
 
 
@@ -259,7 +259,7 @@ async def test_each_model_that_shares_are_searched_by_is_asked_and_granted() -> 
     passages, ledger = TwoModels(), FakeLedger()
     mode, note, hits = await ask(of_two(Model(), Model(), passages, ledger), "semantic")
     assert (mode, note, hits) == ("semantic", None, ["big 0", "tiny 0", "big 1"]), "they take turns"
-    assert passages.beside == {"big": ["tiny"], "tiny": ["big"]}
+    assert passages.several == {"big": True, "tiny": True}
     assert {asked.model for asked in ledger.asked} == {"big", "tiny"}
 
 
@@ -272,7 +272,7 @@ async def test_without_one_of_the_models_the_other_is_asked_and_the_answer_says_
     assert (mode, hits) == ("hybrid", ["tiny 0", "said", "tiny 1"]), (
         "by words, too, although only meaning was asked for"
     )
-    assert passages.beside == {"tiny": []}, "all that it has, as nobody else is asked"
+    assert passages.several == {"tiny": False}, "all that it has, as nobody else is asked"
     assert "Shares that only big has embedded are searched by words." in (note or "")
 
 

@@ -17,19 +17,20 @@ CREATE TABLE search_model (
 );
 INSERT INTO search_model DEFAULT VALUES;
 
--- A job's row knows the work that was done last; this one knows what every model has done. `searched_since` is set
--- for the one model by which the share is searched now.
+-- A job's row knows the work that was done last; this one knows what every model has done. `searched_until` is
+-- infinite for the one model by which the share is searched now, and else when it was left for another, if ever.
 CREATE TABLE share_embeddings (
     share_id       text NOT NULL,
     model          text NOT NULL,
     owner          text NOT NULL,
     work_key       text NOT NULL REFERENCES work ON DELETE CASCADE,
     embedded_at    timestamptz NOT NULL DEFAULT now(),
-    searched_since timestamptz,
+    searched_until timestamptz,
     PRIMARY KEY (share_id, model)
 );
-CREATE UNIQUE INDEX share_embeddings_searched ON share_embeddings (share_id) WHERE searched_since IS NOT NULL;
-CREATE INDEX share_embeddings_models ON share_embeddings (owner, model) WHERE searched_since IS NOT NULL;
+CREATE UNIQUE INDEX share_embeddings_searched ON share_embeddings (share_id) WHERE searched_until = 'infinity';
+CREATE INDEX share_embeddings_models ON share_embeddings (owner, model) WHERE searched_until = 'infinity';
+CREATE INDEX share_embeddings_left ON share_embeddings (owner, model, searched_until);
 CREATE INDEX share_embeddings_by_work ON share_embeddings (work_key);
 
 -- A trigger, so that it holds in the transaction in which the job ends, whichever statement ends it.
@@ -53,16 +54,16 @@ BEGIN
     takes_over := preferred IS NULL OR preferred = NEW.model OR NOT EXISTS (
         SELECT FROM share_embeddings WHERE share_id = NEW.share_id AND model = preferred);
     IF takes_over THEN
-        UPDATE share_embeddings SET searched_since = NULL
-         WHERE share_id = NEW.share_id AND model <> NEW.model AND searched_since IS NOT NULL;
+        UPDATE share_embeddings SET searched_until = now()
+         WHERE share_id = NEW.share_id AND model <> NEW.model AND searched_until = 'infinity';
     END IF;
-    INSERT INTO share_embeddings (share_id, model, owner, work_key, searched_since)
-    SELECT NEW.share_id, NEW.model, s.owner, w.work_key, CASE WHEN takes_over THEN now() END
+    INSERT INTO share_embeddings (share_id, model, owner, work_key, searched_until)
+    SELECT NEW.share_id, NEW.model, s.owner, w.work_key, CASE WHEN takes_over THEN 'infinity'::timestamptz END
       FROM shares s, work w
      WHERE s.share_id = NEW.share_id AND w.work_key = NEW.work_key
     ON CONFLICT (share_id, model) DO UPDATE
        SET work_key = excluded.work_key, embedded_at = excluded.embedded_at,
-           searched_since = CASE WHEN takes_over THEN coalesce(share_embeddings.searched_since, now()) END;
+           searched_until = coalesce(excluded.searched_until, share_embeddings.searched_until);
     RETURN NULL;
 END
 $$;
@@ -70,8 +71,8 @@ CREATE TRIGGER jobs_share_embedding AFTER INSERT OR UPDATE OF state, work_key, m
   WHEN (NEW.stage = 'embed' AND NEW.state IN ('done', 'skipped') AND (NEW.work_key, NEW.model) IS NOT NULL)
   EXECUTE FUNCTION keep_share_embedding();
 
-INSERT INTO share_embeddings (share_id, model, owner, work_key, embedded_at, searched_since)
-SELECT j.share_id, j.model, s.owner, j.work_key, j.updated_at, j.updated_at
+INSERT INTO share_embeddings (share_id, model, owner, work_key, embedded_at, searched_until)
+SELECT j.share_id, j.model, s.owner, j.work_key, j.updated_at, 'infinity'
   FROM jobs j JOIN shares s USING (share_id) JOIN work w USING (work_key)
  WHERE j.stage = 'embed' AND j.state = 'done' AND j.model IS NOT NULL;
 -- Without statistics of it, searches would compare all vectors instead of walking an index.
