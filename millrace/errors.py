@@ -8,6 +8,7 @@ MillraceError
 │   ├── Poison              dead letter at once: trying again cannot help
 │   ├── Denied              parked until the budget has room
 │   ├── Paused              the model fails for everybody: wait for it; never counts as an attempt
+│   ├── Deferred            goes on later, with the work of others: never counts as an attempt
 │   ├── Cancelled           a person has cancelled the share: nothing more is called
 │   ├── Skipped             finished: there was nothing to do, and why
 │   └── UnknownOutcome      a paid call may or may not have happened: charged, then a new attempt
@@ -105,6 +106,14 @@ class Paused(Outcome):
         self.gate = gate
         self.wait = wait
         self.shuts = shuts
+
+
+class Deferred(Outcome):
+    """What it needs is written down and comes with the work of others, who wake it; it looks again after `wait`."""
+
+    def __init__(self, message: str, wait: timedelta) -> None:
+        super().__init__(message)
+        self.wait = wait
 
 
 class Cancelled(Outcome):

@@ -27,6 +27,7 @@ from millrace.contracts.budget_api import (
     ReconcileRequest,
     UnconfirmedAnswer,
 )
+from millrace.contracts.insight_api import DigestAnswer, DuplicatesAnswer
 from millrace.contracts.search_api import SearchAnswer, SearchMode
 from millrace.contracts.share_api import Accepted, CancelAnswer, ShareRequest, ShareView
 from millrace.errors import ConfigurationError, MillraceError, Unavailable
@@ -150,7 +151,8 @@ class Client:
     ) -> SearchAnswer:
         """Passages of shares, best first.
 
-        :param filters: as the API has them: kind, content_type, since, until, language, category, share.
+        :param filters: as the API has them: kind, content_type, since, until, language, category, share,
+            least_quality.
         """
         return self.get("/search", SearchAnswer, q=query, limit=limit, mode=mode, **filters)
 
@@ -160,6 +162,23 @@ class Client:
         :param filters: as `search` has them.
         """
         return self.get(f"/shares/{quote(share_id, safe='')}/similar", SearchAnswer, limit=limit, **filters)
+
+    def duplicates(
+        self,
+        share_id: str,
+        *,
+        limit: int = 20,
+        least_jaccard: float | None = None,
+        least_cosine: float | None = None,
+    ) -> DuplicatesAnswer:
+        """Shares that say nearly the same as one, most alike first."""
+        least = {"least_jaccard": least_jaccard, "least_cosine": least_cosine}
+        asked = {name: None if value is None else str(value) for name, value in least.items()}
+        return self.get(f"/shares/{quote(share_id, safe='')}/duplicates", DuplicatesAnswer, limit=limit, **asked)
+
+    def digest(self, *, since: str | None = None, until: str | None = None, limit: int = 10) -> DigestAnswer:
+        """What was shared in a period, by topic; moments in ISO form."""
+        return self.get("/digest", DigestAnswer, since=since, until=until, limit=limit)
 
     def budget(self, *, account: str | None = None) -> BudgetAnswer:
         """What was spent this hour and day, and what is left."""

@@ -13,6 +13,7 @@ from millrace.cli.contracts import schemas_app, topics_app
 from millrace.cli.database import database_app
 from millrace.cli.dead import dead_app
 from millrace.cli.demo import demo
+from millrace.cli.digest import digest
 from millrace.cli.doctor import doctor
 from millrace.cli.embeddings import embeddings_app
 from millrace.cli.exits import SOFTWARE
@@ -32,6 +33,7 @@ app.command()(up)
 app.command()(demo)
 app.command()(doctor)
 app.command()(search)
+app.command()(digest)
 app.command()(replay)
 app.add_typer(share_app, name="share")
 app.add_typer(budget_app, name="budget")

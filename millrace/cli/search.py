@@ -31,6 +31,9 @@ def search(
     language: Annotated[str | None, typer.Option(help="Only in this language: en, de")] = None,
     category: Annotated[str | None, typer.Option(help="Only with this category")] = None,
     share: Annotated[str | None, typer.Option(help="Only in this share")] = None,
+    least_quality: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Only shares of this quality or better, 0 to 1")
+    ] = None,
     like: Annotated[str | None, typer.Option(help="Instead of a query: shares about the same as this one")] = None,
     gateway: GatewayOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
@@ -49,6 +52,7 @@ def search(
         "language": language,
         "category": category,
         "share": share,
+        "least_quality": None if least_quality is None else str(least_quality),
     }
     with one_sentence(), connect(gateway) as client:
         if like is None:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress
 from millrace.cli.client import Client, NotSettled
 from millrace.cli.connection import GatewayOption, connect
 from millrace.cli.console import Report, console, print_json, reporter, show
+from millrace.cli.duplicates import duplicates
 from millrace.cli.exits import FAILED, LATER, one_sentence
 from millrace.cli.transcript import transcript
 from millrace.cli.view import cancel_report, moves, share_report, stage_table
@@ -24,6 +25,7 @@ from millrace.errors import ConfigurationError
 share_app = typer.Typer(no_args_is_help=True, help="Share media and text, and read the results.")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 share_app.command()(transcript)
+share_app.command()(duplicates)
 
 STDIN = "-"
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown", ".rst"})

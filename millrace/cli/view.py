@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from millrace.cli.console import compact, moment, plain
-from millrace.contracts.share_api import CancelAnswer, Receipt, ShareView, StageView
+from millrace.contracts.share_api import CancelAnswer, QualityView, Receipt, ShareView, StageView
 from millrace.money import format_usd
 
 _BAR = 20
@@ -25,6 +25,8 @@ def share_report(view: ShareView) -> Group:
     if view.summary is not None:
         text = view.summary.summary or _none(view.summary.skipped_reason)
         parts += _section(f"Summary ({view.summary.model})", plain(text))
+    if view.quality is not None:
+        parts += _section("Quality", plain(_quality(view.quality)))
     parts += _section("Ledger", ledger_table(view))
     parts += _receipt_reasons(view)
     if any(receipt.reused for receipt in view.receipts):
@@ -96,8 +98,9 @@ def _remark(stage: StageView) -> str:
 
 
 def _receipt_state(receipt: Receipt) -> str:
+    with_others = f", with {receipt.works - 1} others" if receipt.works > 1 else ""
     if not receipt.reused:
-        return receipt.state
+        return f"{receipt.state}{with_others}"
     return "reused" if receipt.state == "settled" else f"{receipt.state}, reused"
 
 
@@ -105,6 +108,14 @@ def _receipt_reasons(view: ShareView) -> list[RenderableType]:
     """Why calls were refused or ended without an answer, and which caps they were above; each reason once a stage."""
     lines = (f"{receipt.stage}: {receipt.reason}" for receipt in view.receipts if receipt.reason)
     return [plain(line) for line in dict.fromkeys(lines)]
+
+
+def _quality(quality: QualityView) -> str:
+    """Its score, who says so, and of a rule what is worst."""
+    if quality.by == "model" or not quality.parts:
+        return f"{quality.score:.2f} (by {quality.by})"
+    worst = min(quality.parts, key=lambda name: quality.parts[name])
+    return f"{quality.score:.2f} (by rule; least of all {worst}: {quality.parts[worst]:.2f})"
 
 
 def _none(reason: str | None) -> str:

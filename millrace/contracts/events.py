@@ -17,7 +17,7 @@ SourceKind = Literal["url", "upload", "text"]
 StageName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,31}$", examples=["transcribe"])]
 """A stage of `schemas/topics.yaml`, or of a folder that adds to it."""
 TaskState = Literal["queued", "running", "waiting", "parked", "done", "skipped", "failed", "cancelled"]
-RequestReason = Literal["api", "replay", "redrive", "retry", "budget", "lease", "local"]
+RequestReason = Literal["api", "replay", "redrive", "retry", "budget", "lease", "batch", "local"]
 CostOp = Literal["reserve", "settle", "release", "unknown", "expire", "reconcile", "set-cap"]
 CostOutcome = Literal[
     "granted",

@@ -137,10 +137,22 @@ class EmbeddingView(Answer):
     skipped_reason: str | None = None
 
 
+class QualityView(Answer):
+    """How much of the text is worth reading, 0 to 1: as a model has said with the summary, or else by rule.
+
+    `parts` are those of the rule, each 0 to 1: length, sentences, repetition, links, shouting, vocabulary.
+    """
+
+    score: float
+    by: Literal["model", "rule"]
+    parts: dict[str, float] = Field(default_factory=dict)
+
+
 class Receipt(Answer):
     """One call of a model and the money behind it.
 
     `reused`: the work had been done for another share, so this share paid nothing for it.
+    `works`: how many pieces of work share the call: the amount is this one's part, the hold that of the whole call.
     """
 
     stage: StageName
@@ -152,12 +164,16 @@ class Receipt(Answer):
     actual_micro_usd: MicroUSD | None = None
     reason: str | None = None
     reused: bool = False
+    works: int = 1
     request_id: str
     asked_at: AwareDatetime
 
 
 class ShareView(Answer):
-    """A share with its stages, its results so far and its receipts."""
+    """A share with its stages, its results so far and its receipts.
+
+    `language` is what was said with the share, `text_language` what its text looks like.
+    """
 
     share_id: str
     account: str
@@ -177,5 +193,7 @@ class ShareView(Answer):
     transcript: TranscriptView | None = None
     summary: SummaryView | None = None
     embedding: EmbeddingView | None = None
+    quality: QualityView | None = None
+    text_language: str | None = None
     receipts: list[Receipt] = Field(default_factory=list)
     cost_micro_usd: MicroUSD = ZERO

@@ -29,14 +29,17 @@ async def open_embedding(settings: EmbeddingSettings, care: Care | None) -> Asyn
 
 
 @asynccontextmanager
-async def open_embeddings(settings: EmbeddingSettings, care: Care | None) -> AsyncIterator[Models[EmbeddingModel]]:
+async def open_embeddings(
+    settings: EmbeddingSettings, care: Care | None, *, batch: int = 100
+) -> AsyncIterator[Models[EmbeddingModel]]:
     """The embedding model, and others by their names: of this machine, or of the API if there is one.
 
     :param care: as in `open_embedding`.
+    :param batch: most texts of a call of the API.
     :raises ConfigurationError: nobody knows what the API's model costs, or a local one is not here.
     """
     async with AsyncExitStack() as stack:
-        opener = EmbeddingOpener(settings, care, stack)
+        opener = EmbeddingOpener(settings, care, stack, batch=batch)
         own = await opener.own()
         yield Models(own.name, own, opener.make)
 

@@ -30,12 +30,16 @@ class EmbeddingOpener:
     A name says whose a model is: the bundled one's own, `fastembed/…`, and all others the API's.
 
     :param care: of child processes; None where only queries are embedded: the bundled model needs no child then.
+    :param batch: most texts of a call of the API.
     """
 
-    def __init__(self, settings: EmbeddingSettings, care: Care | None, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, settings: EmbeddingSettings, care: Care | None, stack: AsyncExitStack, *, batch: int = 100
+    ) -> None:
         self._settings = settings
         self._care = care
         self._stack = stack
+        self._batch = batch
         self._client: openai.AsyncOpenAI | None = None
         self._pools: dict[str, ChildPool] = {}
 
@@ -111,4 +115,4 @@ class EmbeddingOpener:
                 base_url=settings.embed_base_url, key=settings.openai_api_key, timeout_s=settings.embed_timeout_s
             )
             self._stack.push_async_callback(self._client.close)
-        return OpenAIEmbeddings(self._client, model=name, tariff=tariff)
+        return OpenAIEmbeddings(self._client, model=name, tariff=tariff, batch_size=self._batch)

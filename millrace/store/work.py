@@ -55,7 +55,10 @@ WITH done AS (
     UPDATE work SET finished_at = coalesce(finished_at, now()), result = coalesce(result, $3::jsonb),
            checkpoint = NULL,
            cost_micro_usd = (SELECT coalesce(sum(actual_micro_usd), 0) FROM calls
-                              WHERE calls.work_key = work.work_key AND calls.state IN ('answered', 'settled'))
+                              WHERE calls.work_key = work.work_key AND calls.state IN ('answered', 'settled')
+                                AND NOT EXISTS (SELECT FROM call_parts WHERE request_id = calls.request_id))
+                          + (SELECT coalesce(sum(cost_micro_usd), 0) FROM call_parts
+                              WHERE call_parts.work_key = work.work_key)
      WHERE work_key = $1 AND fence = $2
     RETURNING work_key, result, cost_micro_usd, finished_at
 ), woken AS (

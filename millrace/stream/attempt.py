@@ -9,6 +9,7 @@
 | Denied                    | parked                   | its row in `waiting`                     |
 | Cancelled                 | cancelled                | its row in `jobs`                        |
 | Paused                    | waiting, not counted     | its row in `waiting`                     |
+| Deferred                  | waiting, not counted     | its row in `waiting`                     |
 | Unavailable, LeaseLost    | waiting, not counted     | its row in `waiting`                     |
 | Poison                    | failed                   | the confirmed dead letter                |
 | Retryable, UnknownOutcome,| waiting, at most 3 tries,| its row in `waiting`, at last the        |
@@ -25,7 +26,7 @@ from typing import Final, Generic
 from pydantic import JsonValue, ValidationError
 
 from millrace.contracts.events import SkippableEvent
-from millrace.errors import Cancelled, Denied, Paused, Poison, Skipped, Unavailable
+from millrace.errors import Cancelled, Deferred, Denied, Paused, Poison, Skipped, Unavailable
 from millrace.money import ZERO
 from millrace.store.ask import JobRow
 from millrace.store.work import Busy, Done, Mine
@@ -93,6 +94,8 @@ class Attempt(Generic[E, R]):
             await end.park(job, exc)
         except Paused as exc:
             await end.hold_back(job, exc)
+        except Deferred as exc:
+            await end.wait(job, "waiting", Wait("batch", str(exc), exc.wait))
         except (Unavailable, LeaseLost) as exc:
             reason = str(exc) or "another worker took this over"
             await end.wait(job, "waiting", Wait("retry", reason, OUTAGE_WAIT))
@@ -166,6 +169,7 @@ class Attempt(Generic[E, R]):
             stage=core.spec.name,
             clock=core.clock,
             stop=stop,
+            in_bulk=job.incoming.reason == "replay",
         )
         try:
             async with limited(core.spec, lambda: self._end.overdue(job)):

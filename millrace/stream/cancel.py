@@ -24,7 +24,7 @@ class Stop:
 
     def __init__(self) -> None:
         self._asked = False
-        self._paying = False
+        self._paying = 0
         self._scope: asyncio.Timeout | None = None
 
     def ask(self) -> None:
@@ -65,12 +65,12 @@ class Stop:
         :raises Cancelled: the job shall stop, and must not begin it.
         """
         self.check()
-        self._paying = True
+        self._paying += 1
         try:
             yield
         finally:
-            self._paying = False
-            if self._asked:
+            self._paying -= 1
+            if self._asked and not self._paying:
                 self._pull(at=_now())
 
     def _pull(self, *, at: float | None) -> None:

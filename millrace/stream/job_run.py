@@ -35,6 +35,7 @@ class JobRun:
         stage: StageName,
         clock: Clock,
         stop: Stop,
+        in_bulk: bool = False,
     ) -> None:
         self._calls = calls
         self._stop = stop
@@ -44,6 +45,12 @@ class JobRun:
         self._stage = stage
         self._clock = clock
         self._next_at = clock.now()
+        self._in_bulk = in_bulk
+
+    @property
+    def in_bulk(self) -> bool:
+        """See `Run.in_bulk`."""
+        return self._in_bulk
 
     async def call(
         self,

@@ -129,6 +129,11 @@ class Finished(Generic[R]):
 class Run(Protocol):
     """What the core lends to a handler while it works."""
 
+    @property
+    def in_bulk(self) -> bool:
+        """A replay asks for the work, so nobody waits in front of a screen."""
+        ...
+
     async def call(
         self,
         call_no: int,
@@ -194,6 +199,7 @@ class StageHandler(ABC, Generic[E, R]):
         :raises Retryable: try again later.
         :raises Poison: never try again.
         :raises Skipped: there was nothing to do; the reason becomes the result.
+        :raises Deferred: what it needs comes with the work of others.
         """
 
     def skipped(self, plan: Plan[E], reason: str) -> R:

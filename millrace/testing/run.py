@@ -40,6 +40,7 @@ class FakeRun:
         self.kept = kept
         self.paid: dict[int, str] = {} if paid is None else paid
         self._cap = cap
+        self.in_bulk = False
 
     @property
     def cost(self) -> MicroUSD:

@@ -25,6 +25,9 @@ from millrace.store.version import verify_migrated
 from services.api_gateway.cancel import CancelDesk
 from services.api_gateway.caps import CapDesk
 from services.api_gateway.dead_letters import DeadLetterDesk
+from services.api_gateway.digest import DigestDesk
+from services.api_gateway.digest_rows import DigestRows
+from services.api_gateway.duplicates import DuplicateDesk
 from services.api_gateway.forms import Limits
 from services.api_gateway.intake import Intake
 from services.api_gateway.outbox import Drainer
@@ -88,6 +91,8 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                     ),
                     desk=ShareDesk(pool, codec, clock, drainer.wake),
                     search=search,
+                    duplicates=DuplicateDesk(searching, models.of(None)),
+                    digests=DigestDesk(DigestRows(searching), models.of(None)),
                     cancel=CancelDesk(pool, catalog),
                     caps=CapDesk(pool, ledger),
                     unconfirmed=UnconfirmedDesk(pool, ledger),

@@ -3,6 +3,7 @@
 RequestRefused
 ├── BadRequest    422: it can be read, but makes no sense
 ├── Unknown       422: it names a stage, or a scope of budgets, that there is not
+├── BadPeriod     422: a period that is none
 ├── TooWide       422: a search that would take too long
 ├── Unreadable    400: it cannot be read at all
 ├── WrongType     415: neither JSON nor a form
@@ -40,6 +41,13 @@ class Unknown(RequestRefused):
 
     status = 422
     title = "Not a name that is known here"
+
+
+class BadPeriod(RequestRefused):
+    """The request names a period that has no moment in it."""
+
+    status = 422
+    title = "Not a period"
 
 
 class TooWide(RequestRefused):

@@ -11,7 +11,8 @@ class Filters:
     """Shares that are searched; None for no limit.
 
     `kind` is the source kind, `content_type` what it is: video, article, `since` and `until` (not included) are
-    about when something was shared, `language` is a BCP 47 tag, of which the first part counts.
+    about when something was shared, `language` is a BCP 47 tag, of which the first part counts: as it was said with
+    the share, or else as a stage, or the text itself, tells.
     """
 
     kind: str | None = None
@@ -23,6 +24,8 @@ class Filters:
     share_id: str | None = None
     other_than: str | None = None
     """A share that is left out."""
+    least_quality: float | None = None
+    """0 to 1; shares whose quality nobody knows are left out."""
 
     def sql(self, *, first: int) -> tuple[str, list[object]]:
         """Conditions on the table `s` of shares, each after AND, and their values.
@@ -38,6 +41,7 @@ class Filters:
             _CATEGORY: self.category,
             "s.share_id = {}": self.share_id,
             "s.share_id <> {}": self.other_than,
+            f"{_QUALITY} >= {{}}": self.least_quality,
         }
         given = {condition: value for condition, value in conditions.items() if value is not None}
         parts = [f"AND {condition.format(f'${number}')}" for number, condition in enumerate(given, first)]
@@ -57,6 +61,15 @@ _LANGUAGE = (
     + _OF_STAGE.format(
         stage="IN ('transcribe', 'summarize')", condition=_IS_LANGUAGE.format(value="w.result ->> 'language'")
     )
-    + ")"
+    + " OR s.language IS NULL AND EXISTS (SELECT FROM jobs k JOIN insights i ON i.work_key = k.work_key "
+    + "WHERE k.share_id = s.share_id AND k.stage = 'embed' AND "
+    + _IS_LANGUAGE.format(value="i.language")
+    + "))"
 )
 _CATEGORY = _OF_STAGE.format(stage="= 'summarize'", condition="lower(w.result ->> 'category') = lower({0})")
+# As a model says, or else by rule.
+_QUALITY = """coalesce(
+  (SELECT (w.result ->> 'quality')::float8 FROM jobs k JOIN work w ON w.work_key = k.work_key
+    WHERE k.share_id = s.share_id AND k.stage = 'summarize' AND k.state = 'done'),
+  (SELECT i.quality FROM jobs k JOIN insights i ON i.work_key = k.work_key
+    WHERE k.share_id = s.share_id AND k.stage = 'embed'))"""

@@ -8,7 +8,15 @@ import asyncpg
 from pydantic import BaseModel, ConfigDict
 
 from millrace.contracts.catalog import Catalog
-from millrace.contracts.share_api import EmbeddingView, Receipt, ShareView, StageView, SummaryView, TranscriptView
+from millrace.contracts.share_api import (
+    EmbeddingView,
+    QualityView,
+    Receipt,
+    ShareView,
+    StageView,
+    SummaryView,
+    TranscriptView,
+)
 from millrace.errors import Poison, Unavailable
 from millrace.money import MicroUSD
 from millrace.store.blobs import BlobStore, NotHereYet
@@ -28,14 +36,31 @@ SELECT j.stage, j.state, j.reason, j.progress, j.resume_at, j.needed_micro_usd, 
   FROM jobs j LEFT JOIN work w ON w.work_key = j.work_key AND j.state IN ('done', 'skipped')
  WHERE j.share_id = $1
 """
+_INSIGHT = """
+SELECT i.language, i.quality, i.parts FROM jobs j JOIN insights i ON i.work_key = j.work_key
+ WHERE j.share_id = $1 AND j.stage = 'embed'
+"""
 # What a person has said about a call that nobody knew the end of stands in the ledger's journal only.
+# Calls of its works, and its parts of calls that other works have made.
 _CALLS = """
-SELECT j.stage, c.model, c.call_no, c.attempt, c.state, c.hold_micro_usd, c.actual_micro_usd, c.reason, c.request_id,
-       c.share_id, c.created_at AS asked_at, e.actual_micro_usd AS reconciled_micro_usd
-  FROM jobs j JOIN calls c ON c.work_key = j.work_key
+SELECT own.stage, c.model, c.call_no, c.attempt, c.state, c.hold_micro_usd, c.reason, c.request_id,
+       coalesce(own.cost_micro_usd, CASE parts.works WHEN 0 THEN c.actual_micro_usd ELSE 0 END) AS actual_micro_usd,
+       coalesce(own.share_id, c.share_id) AS share_id, c.created_at AS asked_at,
+       e.actual_micro_usd AS reconciled_micro_usd, greatest(parts.works, 1) AS works
+  FROM (
+       SELECT j.stage, c.request_id, p.share_id, p.cost_micro_usd
+         FROM jobs j JOIN calls c ON c.work_key = j.work_key
+         LEFT JOIN call_parts p ON p.request_id = c.request_id AND p.work_key = j.work_key
+        WHERE j.share_id = $1
+        UNION
+       SELECT j.stage, p.request_id, p.share_id, p.cost_micro_usd
+         FROM jobs j JOIN call_parts p ON p.work_key = j.work_key
+        WHERE j.share_id = $1
+       ) AS own JOIN calls c USING (request_id)
+ CROSS JOIN LATERAL (SELECT count(*) AS works FROM call_parts WHERE request_id = c.request_id) AS parts
   LEFT JOIN ledger_entries e
     ON (e.request_id, e.account, e.outcome, e.previous) = (c.request_id, c.account, 'reconciled', 'unconfirmed')
- WHERE j.share_id = $1 ORDER BY c.created_at, c.call_no, c.attempt
+ ORDER BY c.created_at, c.call_no, c.attempt
 """
 
 
@@ -62,6 +87,7 @@ async def share_view(
             raise NotFound("There is no share with this id.")
         jobs = sorted(await connection.fetch(_STAGES, share_id), key=lambda job: catalog.place_of(job["stage"]))
         calls = await connection.fetch(_CALLS, share_id)
+        insight = await connection.fetchrow(_INSIGHT, share_id)
     results = {job["stage"]: job["result"] for job in jobs if job["result"] is not None}
     stages = _stages(jobs)
     return ShareView.model_validate(
@@ -72,6 +98,8 @@ async def share_view(
             "transcript": await _transcript(blobs, results.get("transcribe")),
             "summary": None if "summarize" not in results else SummaryView.model_validate(results["summarize"]),
             "embedding": None if "embed" not in results else EmbeddingView.model_validate(results["embed"]),
+            "quality": _quality(results.get("summarize"), insight),
+            "text_language": None if insight is None else insight["language"],
             "receipts": [_receipt(call, share_id) for call in calls],
             "cost_micro_usd": MicroUSD(sum(stage.cost_micro_usd for stage in stages)),
         }
@@ -83,6 +111,14 @@ def _stages(jobs: Sequence[asyncpg.Record]) -> list[StageView]:
     return [
         StageView.model_validate({**dict(job), "reason": job["reason"] or waits.get(job["stage"])}) for job in jobs
     ]
+
+
+def _quality(summary: Mapping[str, object] | None, insight: asyncpg.Record | None) -> QualityView | None:
+    said = None if summary is None else SummaryView.model_validate(summary).quality
+    parts = {} if insight is None else insight["parts"]
+    if said is not None:
+        return QualityView(score=said, by="model", parts=parts)
+    return None if insight is None else QualityView(score=insight["quality"], by="rule", parts=parts)
 
 
 def _receipt(call: asyncpg.Record, share_id: str) -> Receipt:

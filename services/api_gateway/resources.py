@@ -15,6 +15,8 @@ from millrace.store.blobs import BlobStore
 from services.api_gateway.cancel import CancelDesk
 from services.api_gateway.caps import CapDesk
 from services.api_gateway.dead_letters import DeadLetterDesk
+from services.api_gateway.digest import DigestDesk
+from services.api_gateway.duplicates import DuplicateDesk
 from services.api_gateway.errors import Unknown
 from services.api_gateway.flight import OneFlight
 from services.api_gateway.intake import Intake
@@ -43,6 +45,8 @@ class Resources:
     intake: Intake
     desk: ShareDesk
     search: Search
+    duplicates: DuplicateDesk
+    digests: DigestDesk
     cancel: CancelDesk
     caps: CapDesk
     unconfirmed: UnconfirmedDesk

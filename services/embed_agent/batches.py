@@ -9,17 +9,30 @@ import sys
 from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
+from typing import Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from millrace.models.port import Embedded
-from services.embed_agent.domain import Chunk
+from services.embed_agent.together import Part
+
+T = TypeVar("T", bound="Sized")
+
+
+class Sized(Protocol):
+    """What counts in a call."""
+
+    @property
+    def tokens(self) -> int:
+        """Of the text."""
+        ...
 
 
 class Batch(BaseModel):
     """Vectors of a batch, one after another, as little-endian 32-bit floats in base64; and whose they are.
 
     `hashes` are the content hashes of the texts: who goes on with the work may ask for others under the same number.
+    `parts` say who pays how much; without any, all is the caller's.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -28,9 +41,10 @@ class Batch(BaseModel):
     vectors: str
     dimensions: int
     tokens: int
+    parts: list[Part] = []
 
 
-def packed(embedded: Embedded, hashes: Sequence[str]) -> Batch:
+def packed(embedded: Embedded, hashes: Sequence[str], parts: Sequence[Part] = ()) -> Batch:
     """An answer of at least one vector, as it is kept.
 
     :param hashes: of the texts, in the order of the vectors.
@@ -43,6 +57,7 @@ def packed(embedded: Embedded, hashes: Sequence[str]) -> Batch:
         vectors=b64encode(numbers.tobytes()).decode("ascii"),
         dimensions=len(embedded.vectors[0]),
         tokens=embedded.use.tokens_in,
+        parts=list(parts),
     )
 
 
@@ -55,9 +70,9 @@ def unpacked(batch: Batch) -> dict[str, array[float]]:
     return {name: numbers[at * size : (at + 1) * size] for at, name in enumerate(batch.hashes)}
 
 
-def calls_of(chunks: Sequence[Chunk], *, texts: int, tokens: int) -> Iterator[list[Chunk]]:
+def calls_of(chunks: Sequence[T], *, texts: int, tokens: int) -> Iterator[list[T]]:
     """The chunks call by call, in order: at most so many texts and tokens, or one chunk alone."""
-    call: list[Chunk] = []
+    call: list[T] = []
     for chunk in chunks:
         if call and (len(call) == texts or sum(one.tokens for one in call) + chunk.tokens > tokens):
             yield call

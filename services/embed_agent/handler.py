@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import cast
 
 from millrace.contracts.events import EMBED_CHUNKER, EmbeddingReady, Event, Segment, ShareCreated, TranscriptReady
 from millrace.errors import Skipped
 from millrace.ids import content_hash
 from millrace.models.choice import Models
-from millrace.models.port import EmbeddingModel, Paid
+from millrace.models.port import EmbeddingModel
 from millrace.money import ZERO, MicroUSD
 from millrace.store.blobs import BlobStore
 from millrace.store.transcripts import read_segments
 from millrace.stream.stage import MODEL_OPTION, Plan, Run, StageHandler
-from services.embed_agent.batches import Batch, calls_of, packed, unpacked
+from services.embed_agent.buying import Buyer
 from services.embed_agent.cutting import AUTO, CHUNKER_OPTION, Material, chosen, cut, is_longer
 from services.embed_agent.domain import EMBEDDING_TYPE, Chunk, Chunker, EmbedResult, Source, SplitSentences
-from services.embed_agent.ports import Vectors, VectorStore
+from services.embed_agent.ports import VectorStore
 from services.embed_agent.preprocess import Prepared, kind_of, prepared
 
 _CHUNKING = 2
@@ -48,6 +48,7 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
         models: Models[EmbeddingModel],
         *,
         store: VectorStore,
+        buyer: Buyer,
         blobs: BlobStore,
         split: SplitSentences,
         chunker: str = AUTO,
@@ -55,6 +56,7 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
     ) -> None:
         self._models = models
         self._store = store
+        self._buyer = buyer
         self._blobs = blobs
         self._split = split
         self._chunker = chunker
@@ -81,31 +83,20 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
         return ZERO if ready.reason else model.tariff.most(model.count_tokens(ready.text))
 
     async def work(self, plan: Plan[Text], run: Run) -> EmbedResult:
-        """Cut, embed batch by batch what is new, and store before the result says that it can be found."""
+        """Cut, buy the vectors of what is new, and store before the result says that it can be found."""
         event, model = plan.event, self._models.of(plan.model)
         chunker, chunks = await self._chunks(plan, model)
-        texts = {chunk.content_hash: chunk for chunk in chunks}
-        # Work that somebody wants done again buys its vectors again.
-        known = {} if plan.generation else await self._store.known(model.name, list(texts))
-        made: dict[str, Sequence[float]] = {}
-        call_no = tokens = 0
-        # An answer that an earlier attempt has paid for may be about others: what is known has changed since then.
-        while missing := [chunk for name, chunk in texts.items() if name not in known and name not in made]:
-            call = next(calls_of(missing, texts=model.batch_size, tokens=model.batch_tokens))
-            batch = await self._embed(plan, run, call_no, call)
-            made |= unpacked(batch)
-            call_no, tokens = call_no + 1, tokens + batch.tokens
-            await run.progress(1 - (len(missing) - len(call)) / len(texts))
-        await self._store.replace(plan.work_key("embed"), Vectors(EMBEDDING_TYPE, model.name, chunks, made))
+        bought = await self._buyer.buy(plan, run, model, {chunk.content_hash: chunk for chunk in chunks})
+        await self._store.replace(plan.work_key("embed"), EMBEDDING_TYPE, model.name, chunks)
         return EmbedResult(
             source=_source(event),
             types=[EMBEDDING_TYPE],
             backend=model.backend,
             model=model.name,
-            dimensions=next(iter([*known.values(), *map(len, made.values())])),
+            dimensions=bought.dimensions,
             chunker=chunker,
             chunk_count=len(chunks),
-            tokens=tokens,
+            tokens=bought.tokens,
         )
 
     def skipped(self, plan: Plan[Text], reason: str) -> EmbedResult:
@@ -150,16 +141,6 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
         # A backend that gives no segments says at least how long all of it is.
         whole = Segment(start_ms=0, end_ms=transcript.duration_ms, text=transcript.text)
         return transcript.segments or [whole]
-
-    async def _embed(self, plan: Plan[Text], run: Run, call_no: int, chunks: Sequence[Chunk]) -> Batch:
-        model = self._models.of(plan.model)
-
-        async def do() -> Paid[Batch]:
-            embedded = await model.embed([chunk.text for chunk in chunks])
-            return Paid(packed(embedded, [chunk.content_hash for chunk in chunks]), model.tariff.cost(embedded.use))
-
-        hold = model.tariff.most(sum(chunk.tokens for chunk in chunks))
-        return await run.call(call_no, Batch, model=model.name, hold=hold, do=do, local=plan.local)
 
 
 def _source(event: Text) -> Source:

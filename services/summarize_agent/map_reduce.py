@@ -7,8 +7,9 @@ cuts likewise, whatever his libraries would make of the same text. So a call's n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final, TypeVar
 
 from millrace.errors import Poison
 from millrace.models.port import Paid
@@ -31,6 +32,10 @@ from services.summarize_agent.parts import (
 )
 from services.summarize_agent.ports import Summarizer
 
+T = TypeVar("T")
+AT_ONCE: Final = 4
+"""Parts that are asked for at a time: forty answers of a minute fit into the stage's ten."""
+
 Tasks = Callable[[Cut], list[Task]]
 """What is asked at one level, if it is cut like this."""
 
@@ -44,6 +49,28 @@ class Whole:
     tokens_out: int
     parts: int
     truncated: bool
+
+
+async def in_order(work: Callable[[int], Awaitable[T]], numbers: Sequence[int], at_once: int) -> list[T]:
+    """What comes of each number, so many at a time. Once one has failed, none is begun; those that are under way end
+    first, because what they pay for is kept.
+    """
+    turns, errors = asyncio.Semaphore(at_once), list[Exception]()
+
+    async def one(number: int) -> T | None:
+        async with turns:
+            if errors:
+                return None
+            try:
+                return await work(number)
+            except Exception as exc:  # noqa: BLE001 - raised below
+                errors.append(exc)
+                return None
+
+    found = await asyncio.gather(*map(one, numbers))
+    if errors:
+        raise errors[0]
+    return [result for result in found if result is not None]
 
 
 class MapReduce:
@@ -73,7 +100,7 @@ class MapReduce:
         return MicroUSD(total)
 
     async def summarise(self, run: Run, text: str) -> Whole:
-        """All calls that it takes, one after another, those that were paid for before left out.
+        """All calls that it takes, a few at a time, those that were paid for before left out.
 
         :raises Poison: an answer has not the form that was asked for, at the second try, too.
         """
@@ -90,13 +117,22 @@ class MapReduce:
         return Whole(summaries[0], tokens_in, tokens_out, parts, found.truncated)
 
     async def _level(self, run: Run, level: int, tasks: Tasks, found: Cut) -> tuple[Cut, list[Summary]]:
-        summaries: list[Summary] = []
-        while len(summaries) < len(found.ends):
-            found, summary = await self._summary(run, level, len(summaries), tasks, found)
-            summaries.append(summary)
-            if level == 0 and len(found.ends) > 1:
-                await run.progress(len(summaries) / (len(found.ends) + 1))
-        return found, summaries
+        found, first = await self._summary(run, level, 0, tasks, found)  # it says how the text is cut
+        done, count = 0, len(found.ends)
+
+        async def progress() -> None:
+            nonlocal done
+            done += 1
+            if level == 0 and count > 1:
+                await run.progress(done / (count + 1))
+
+        async def rest(part: int) -> Summary:
+            _, summary = await self._summary(run, level, part, tasks, found)
+            await progress()
+            return summary
+
+        await progress()
+        return found, [first, *await in_order(rest, range(1, count), AT_ONCE)]
 
     async def _summary(self, run: Run, level: int, part: int, tasks: Tasks, found: Cut) -> tuple[Cut, Summary]:
         model, wrong = self._summarizer.model, None

@@ -98,6 +98,21 @@ def test_a_text_is_summarised_and_found(client: Client) -> None:
     assert view.share_id in [h.share_id for h in hits]
 
 
+def test_a_copy_is_found_and_the_week_has_a_topic(client: Client) -> None:
+    text = ARTICLE.read_text()
+    one, other = (
+        client.wait(client.add(ShareRequest(text=words, title="A mill")).share_id, within_s=WITHIN_S).share_id
+        for words in (f"{text}\nThat was all.", f"{text.upper()}\nAnd that is all there is to say.")
+    )
+    until(lambda: client.share(one).quality and client.share(other).quality, "both texts to be looked at", 20)
+    (duplicate,) = [found for found in client.duplicates(one).duplicates if found.share_id == other]
+    assert duplicate.jaccard is not None
+    assert duplicate.jaccard > 0.8
+    assert client.share(other).text_language == "en"
+    topics = [{share.share_id for share in topic.shares} for topic in client.digest(limit=100).topics]
+    assert any(one in topic for topic in topics), "there are others about the same"
+
+
 def test_the_same_words_again_cost_nothing(client: Client, video: ShareView, tmp_path: Path) -> None:
     again = client.upload(make_video(tmp_path), ShareRequest(title="The same"))
     view = client.wait(again.share_id, within_s=WITHIN_S)

@@ -41,10 +41,13 @@ from millrace.stream.writer import Writer
 from millrace.testing.ledger import FakeLedger
 from services.api_gateway.passages import Passages
 from services.api_gateway.search import Search
+from services.embed_agent.adapters.pending import PgPendingTexts
 from services.embed_agent.adapters.pgvector import PgVectorStore
 from services.embed_agent.app import AGENT
+from services.embed_agent.buying import Buyer
 from services.embed_agent.domain import EmbedResult
 from services.embed_agent.handler import EmbedHandler, Text
+from services.embed_agent.together import AT_ONCE
 from tests.support.outbox import Outbox
 
 LEASE = timedelta(seconds=30)
@@ -123,9 +126,11 @@ class Embedding:
         self.runner = JobRunner(core)
 
     def _handler(self, own: str, database: Database) -> EmbedHandler:
+        store = PgVectorStore(database)
         return EmbedHandler(
             Models[EmbeddingModel](own, self._model(own), self._model),
-            store=PgVectorStore(database),
+            store=store,
+            buyer=Buyer(store, PgPendingTexts(database), AT_ONCE, SystemClock()),
             blobs=LocalBlobStore(self._folder),
             split=split_sentences,
         )

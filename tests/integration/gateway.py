@@ -34,6 +34,9 @@ from services.api_gateway.app import create_app
 from services.api_gateway.cancel import CancelDesk
 from services.api_gateway.caps import CapDesk
 from services.api_gateway.dead_letters import DeadLetterDesk
+from services.api_gateway.digest import DigestDesk
+from services.api_gateway.digest_rows import DigestRows
+from services.api_gateway.duplicates import DuplicateDesk
 from services.api_gateway.forms import Limits
 from services.api_gateway.guard import LOOPBACK
 from services.api_gateway.intake import Intake
@@ -123,6 +126,8 @@ async def open_gateway(
             intake=Intake(blobs, folder, Limits(upload=MAX_UPLOAD, text=512 << 10)),
             desk=ShareDesk(pool, codec, clock, drainer.wake),
             search=search,
+            duplicates=DuplicateDesk(searching, model),
+            digests=DigestDesk(DigestRows(searching), model),
             cancel=CancelDesk(pool, catalog),
             caps=CapDesk(pool, deciding),
             unconfirmed=UnconfirmedDesk(pool, deciding),

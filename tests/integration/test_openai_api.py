@@ -216,8 +216,9 @@ async def test_of_a_part_only_summary_and_key_points_are_asked_for(api: Api, sum
 async def test_a_long_text_costs_what_is_billed_and_no_more_than_was_said(model: str) -> None:
     text = "The mill race brings the water to the wheel, and the miller opens the gate. " * 200
     tariff, run = PerToken(DOLLARS_IN, DOLLARS_OUT), FakeRun()
+    says = iter(["", "Mills!"])
     with serve_provider() as provider:
-        provider.reply = lambda asked: "Mills!" if len(provider.invoice) == 2 else summary(asked)
+        provider.reply = lambda asked: next(says, "") or summary(asked)
         async with open_client(base_url=provider.url, key=None, timeout_s=5) as client:
             chat = Chat(client, model=model, tariff=tariff, max_tokens=500, own_server=True)
             reducer = MapReduce(ApiSummarizer(chat), Limits(1000, 12), split_sentences, language="en")
@@ -225,7 +226,7 @@ async def test_a_long_text_costs_what_is_billed_and_no_more_than_was_said(model:
     parts, joins = (4, 1) if model == "gpt-4o-mini" else (12, 1)
     assert (found.parts, found.truncated) == (parts, parts == 12)
     assert len(provider.invoice) == parts + joins + 1, "one answer was in the wrong form"
-    assert [call.cost for call in run.calls] == [line.micro_usd for line in provider.invoice]
+    assert sorted(call.cost or 0 for call in run.calls) == sorted(line.micro_usd for line in provider.invoice)
     assert run.cost == provider.total_micro_usd() <= reducer.most(text)
     assert all(call.cost is not None and call.cost <= call.hold for call in run.calls)
 

@@ -22,7 +22,7 @@ from millrace.errors import Denied, Poison, Refusal, Retryable, Skipped, Unavail
 from millrace.ids import RequestId
 from millrace.kafka.records import Message, Partition
 from millrace.models.child.pool import Care, open_children
-from millrace.models.port import Paid
+from millrace.models.port import Embedded, Paid, Use
 from millrace.money import MicroUSD
 from millrace.store.waiting import WaitingStore
 from millrace.store.work import WorkStore
@@ -30,8 +30,8 @@ from millrace.stream.endings import MAX_ATTEMPTS, MAX_ATTEMPTS_OVER_LIMIT
 from millrace.stream.stage import Plan, Run
 from millrace.testing.ledger import FakeLedger
 from services.embed_agent.adapters.pgvector import PgVectorStore
+from services.embed_agent.batches import packed
 from services.embed_agent.domain import Chunk
-from services.embed_agent.ports import Vectors
 from tests.integration.toy_model import Order, Seen, recipe
 from tests.support.dying import Died, DyingDatabase, dies_after
 from tests.support.job_bench import LEASE, Bench
@@ -330,7 +330,8 @@ async def test_a_worker_whose_clock_is_wrong_waits_as_long_as_others(bench: Benc
 
 async def test_a_database_that_drops_all_connections_counts_no_try(bench: Bench, migrated: str) -> None:
     chunk = Chunk("words", tokens=1)
-    vectors = Vectors("content", "toy", [chunk], {chunk.content_hash: [1.0, 0.5]})
+    store = PgVectorStore(bench.database)
+    await store.keep("toy", packed(Embedded([[1.0, 0.5]], Use()), [chunk.content_hash]))
 
     async def work(plan: Plan[ShareCreated], run: Run) -> Text:
         operator = await asyncpg.connect(migrated)
@@ -340,7 +341,7 @@ async def test_a_database_that_drops_all_connections_counts_no_try(bench: Bench,
         )
         await operator.close()
         assert ended
-        await PgVectorStore(bench.database).replace(plan.work_key("summarize"), vectors)
+        await store.replace(plan.work_key("summarize"), "content", "toy", [chunk])
         return Text(text="stored")
 
     bench.toy.work = work  # type: ignore[method-assign]  # a stage whose database goes away in the middle

@@ -11,13 +11,14 @@ import pytest
 
 from millrace.embedded.readyfile import Addresses
 from millrace.ids import WorkKey
+from millrace.models.port import Embedded, Use
 from millrace.store.database import Database
 from millrace.store.migrate import migrate
 from millrace.store.pool import open_pool
 from millrace.store.vectors import drop_indexes, ensure_index, index_name, keeping_indexes
 from services.embed_agent.adapters.pgvector import PgVectorStore
+from services.embed_agent.batches import packed
 from services.embed_agent.domain import Chunk
-from services.embed_agent.ports import Vectors
 from tests.support.waiting import eventually
 
 
@@ -36,9 +37,11 @@ async def work(pool: asyncpg.Pool[asyncpg.Record]) -> AsyncIterator[WorkKey]:
     await pool.execute("DELETE FROM work WHERE work_key = $1", key)
 
 
-def vectors(*texts: str) -> Vectors:
+async def keep(store: PgVectorStore, key: WorkKey, *texts: str) -> None:
     chunks = [Chunk(text, tokens=len(text), start_ms=n, end_ms=n + 1) for n, text in enumerate(texts)]
-    return Vectors("content", "fake", chunks, {chunk.content_hash: [3.0, 4.0] for chunk in chunks})
+    vectors = Embedded([[3.0, 4.0] for _ in chunks], Use())
+    await store.keep("fake", packed(vectors, [chunk.content_hash for chunk in chunks]))
+    await store.replace(key, "content", "fake", chunks)
 
 
 async def kept(pool: asyncpg.Pool[asyncpg.Record], key: WorkKey) -> list[tuple[object, ...]]:
@@ -51,7 +54,7 @@ async def kept(pool: asyncpg.Pool[asyncpg.Record], key: WorkKey) -> list[tuple[o
 
 
 async def test_vectors_are_kept_with_length_one(pool: asyncpg.Pool[asyncpg.Record], work: WorkKey) -> None:
-    await PgVectorStore(Database(pool)).replace(work, vectors("one", "three"))
+    await keep(PgVectorStore(Database(pool)), work, "one", "three")
     assert await kept(pool, work) == [
         (0, "one", 0, 3, "[0.60009766,0.7998047]"),
         (1, "three", 1, 5, "[0.60009766,0.7998047]"),
@@ -62,16 +65,16 @@ async def test_a_repeat_replaces_what_an_earlier_attempt_left(
     pool: asyncpg.Pool[asyncpg.Record], work: WorkKey
 ) -> None:
     store = PgVectorStore(Database(pool))
-    await store.replace(work, vectors("one", "two", "three"))
+    await keep(store, work, "one", "two", "three")
     for _ in range(2):
-        await store.replace(work, vectors("other"))
+        await keep(store, work, "other")
         assert [row[1] for row in await kept(pool, work)] == ["other"]
 
 
 async def test_two_workers_at_once_leave_one_whole_set(pool: asyncpg.Pool[asyncpg.Record], work: WorkKey) -> None:
-    sets = (vectors("a1", "a2", "a3"), vectors("b1", "b2"))
+    sets = (("a1", "a2", "a3"), ("b1", "b2"))
     done = await asyncio.gather(
-        *(PgVectorStore(Database(pool)).replace(work, one) for one in sets * 5), return_exceptions=True
+        *(keep(PgVectorStore(Database(pool)), work, *one) for one in sets * 5), return_exceptions=True
     )
     assert all(error is None for error in done)
     assert [row[1] for row in await kept(pool, work)] in (["a1", "a2", "a3"], ["b1", "b2"])
@@ -80,9 +83,9 @@ async def test_two_workers_at_once_leave_one_whole_set(pool: asyncpg.Pool[asyncp
 async def test_a_failed_write_leaves_the_vectors_that_were_there(
     pool: asyncpg.Pool[asyncpg.Record], work: WorkKey
 ) -> None:
-    await PgVectorStore(Database(pool)).replace(work, vectors("one"))
+    await keep(PgVectorStore(Database(pool)), work, "one")
     with pytest.raises(asyncpg.PostgresError):
-        await PgVectorStore(Database(pool)).replace(work, vectors("two", "with a NUL \0"))
+        await keep(PgVectorStore(Database(pool)), work, "two", "with a NUL \0")
     assert [row[1] for row in await kept(pool, work)] == ["one"]
 
 
@@ -95,9 +98,10 @@ async def test_a_database_that_goes_away_in_the_middle_is_waited_for(
         holding = blocker.transaction()
         await holding.start()
         await blocker.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", work)
-        writing = asyncio.create_task(store.replace(work, vectors("one")))
-        await _until_blocked(blocker)
-        await _end_blocked(blocker)
+        writing = asyncio.create_task(keep(store, work, "one"))
+        # Not by the blocker, which sees the activity as it was when it first looked in its transaction.
+        await _until_blocked(pool)
+        await _end_blocked(pool)
         await holding.rollback()
         await writing
     finally:
@@ -108,12 +112,12 @@ async def test_a_database_that_goes_away_in_the_middle_is_waited_for(
 _BLOCKED = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%pg_advisory_xact_lock%'"
 
 
-async def _until_blocked(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    await eventually(lambda: connection.fetchval(f"SELECT count(*) {_BLOCKED}"), "a statement to be blocked", 10)
+async def _until_blocked(pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    await eventually(lambda: pool.fetchval(f"SELECT count(*) {_BLOCKED}"), "a statement to be blocked", 10)
 
 
-async def _end_blocked(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    await connection.execute(f"SELECT pg_terminate_backend(pid) {_BLOCKED}")
+async def _end_blocked(pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    await pool.execute(f"SELECT pg_terminate_backend(pid) {_BLOCKED}")
 
 
 async def test_a_models_vectors_are_indexed_beside_other_work(empty_database: str) -> None:
@@ -123,12 +127,12 @@ async def test_a_models_vectors_are_indexed_beside_other_work(empty_database: st
         name = index_name("fake", 2)
         valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)"
         async with keeping_indexes(empty_database, every_s=0.2):
-            await PgVectorStore(Database(pool)).replace(WorkKey("embed:1"), vectors("one", "two"))
+            await keep(PgVectorStore(Database(pool)), WorkKey("embed:1"), "one", "two")
             await eventually(lambda: pool.fetchval(valid, name), "the index")
             async with pool.acquire() as connection:
                 await drop_indexes(connection, "fake")
             assert await pool.fetchval(valid, name) is None
-            await PgVectorStore(Database(pool)).replace(WorkKey("embed:1"), vectors("three"))
+            await keep(PgVectorStore(Database(pool)), WorkKey("embed:1"), "three")
             await eventually(lambda: pool.fetchval(valid, name), "the index of a model that came back")
 
 
@@ -138,7 +142,7 @@ async def test_an_index_that_was_cut_off_is_made_anew(empty_database: str) -> No
         name = index_name("fake", 2)
         # What a CREATE INDEX CONCURRENTLY leaves that waits for somebody, and is ended.
         await connection.execute("INSERT INTO work (work_key, stage) VALUES ('embed:1', 'embed')")
-        await PgVectorStore(Database(pool)).replace(WorkKey("embed:1"), vectors("one", "two"))
+        await keep(PgVectorStore(Database(pool)), WorkKey("embed:1"), "one", "two")
         other = await asyncpg.connect(empty_database)
         try:
             await other.execute("BEGIN")

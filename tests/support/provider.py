@@ -20,6 +20,7 @@ from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict
 
+from millrace.models.openai_api import token_counter
 from tests.support.uploads import Upload, uploaded
 from tests.support.web import QuietHandler, served
 
@@ -38,6 +39,10 @@ tokens_out = "20.00"
 """A price list with a model that costs ten times as much."""
 
 
+EXACT = frozenset({"text-embedding-3-small"})
+"""Models whose tokens it counts as OpenAI does; those of others are a quarter of the request's bytes."""
+
+
 class Asked(BaseModel):
     """The parts of a request that the stand-in reads."""
 
@@ -47,6 +52,11 @@ class Asked(BaseModel):
     messages: list[dict[str, object]] = []
     tools: list[dict[str, object]] = []
     input: list[str] | str = []
+
+    @property
+    def texts(self) -> list[str]:
+        """What shall be embedded."""
+        return [self.input] if isinstance(self.input, str) else self.input
 
 
 Reply = Callable[[Asked], Mapping[str, object] | str]
@@ -164,6 +174,7 @@ class Provider:
             found["MILLRACE_EMBED_BASE_URL"] = self.url
             found["MILLRACE_EMBED_MODEL"] = "stand-in-embed"
             found["MILLRACE_EMBED_PRICE_IN"] = str(DOLLARS_IN)
+            found["MILLRACE_EMBED_WAIT_S"] = "0"
         return found
 
     def wait_for_calls(self, count: int, within_s: float = 60.0) -> None:
@@ -212,6 +223,8 @@ def serve_provider() -> Iterator[Provider]:
             if self.path.endswith("/chat/completions"):
                 line = Line(self.path, asked.model, tokens, TOKENS_OUT, raw)
                 return line, lambda way: _chat(asked, provider.reply(asked), tokens, way.stop or "stop")
+            if asked.model in EXACT:
+                tokens = sum(map(token_counter(asked.model), asked.texts))
             return Line(self.path, asked.model, tokens, 0, raw), lambda _: _embeddings(asked, tokens)
 
     with served(Handler) as address:
@@ -284,8 +297,7 @@ def _transcript(upload: Upload, words: list[Mapping[str, object]]) -> dict[str, 
 
 
 def _embeddings(asked: Asked, tokens: int) -> dict[str, object]:
-    texts = [asked.input] if isinstance(asked.input, str) else asked.input
-    data = [{"object": "embedding", "index": i, "embedding": _vector(text)} for i, text in enumerate(texts)]
+    data = [{"object": "embedding", "index": i, "embedding": _vector(text)} for i, text in enumerate(asked.texts)]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return {"object": "list", "model": asked.model, "data": data, "usage": usage}
 

@@ -30,10 +30,11 @@ def _filters(
     language: Annotated[str | None, Query(pattern=_LANGUAGE, description="Only in this language: en, de")] = None,
     category: Annotated[str | None, Query(max_length=100, description="Only with this category")] = None,
     share: Annotated[str | None, Query(max_length=100, description="Only in this share")] = None,
+    least_quality: Annotated[float | None, Query(ge=0, le=1, description="Only of this quality or better")] = None,
 ) -> Filters:
     if any(has_nul(value) for value in (category, share) if value):
         raise BadRequest("A filter is not text.")
-    return Filters(kind, content_type, since, until, language, category, share)
+    return Filters(kind, content_type, since, until, language, category, share, least_quality=least_quality)
 
 
 @router.get("/search")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from millrace.ids import WorkKey
 from millrace.store.database import Connection, Database
 from millrace.store.vectors import halfvec
-from services.embed_agent.ports import Vectors
+from services.embed_agent.batches import Batch, unpacked
+from services.embed_agent.domain import Chunk
 
 # One writer of a piece of work at a time, should two believe that they hold it. Not the work's own row: its lease is
 # renewed meanwhile.
@@ -17,7 +18,6 @@ _INSERT = """
 INSERT INTO chunks (work_key, chunk_no, embedding_type, model, content_hash, text, start_ms, end_ms, tokens)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 """
-# In the order of the hashes everywhere: two who keep the same texts do not wait for each other in a circle.
 _KEEP = """
 INSERT INTO embeddings (model, content_hash, dimensions, embedding) VALUES ($1, $2, $3, $4::text::halfvec)
 ON CONFLICT (model, content_hash) DO UPDATE
@@ -25,6 +25,18 @@ ON CONFLICT (model, content_hash) DO UPDATE
 """
 _MODEL = "INSERT INTO embedding_models (model, dimensions) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 _KNOWN = "SELECT content_hash, dimensions FROM embeddings WHERE model = $1 AND content_hash = ANY($2)"
+_BOUGHT_FOR = """
+SELECT content_hash, dimensions FROM embeddings JOIN pending_texts USING (model, content_hash)
+ WHERE model = $1 AND content_hash = ANY($2) AND work_key = $3 AND bought_at IS NOT NULL
+"""
+
+
+async def keep_vectors(connection: Connection, model: str, batch: Batch) -> None:
+    """Keep a batch's vectors within a transaction."""
+    # In the order of the hashes everywhere: two who keep the same texts do not wait for each other in a circle.
+    rows = [(model, name, len(vector), halfvec(vector)) for name, vector in sorted(unpacked(batch).items())]
+    await connection.execute(_MODEL, model, batch.dimensions)
+    await connection.executemany(_KEEP, rows)
 
 
 class PgVectorStore:
@@ -33,34 +45,37 @@ class PgVectorStore:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def known(self, model: str, hashes: Sequence[str]) -> dict[str, int]:
+    async def known(self, model: str, hashes: Sequence[str], *, bought_for: WorkKey | None = None) -> dict[str, int]:
         """One query."""
-        return {row["content_hash"]: row["dimensions"] for row in await self._db.fetch(_KNOWN, model, hashes)}
+        if bought_for is None:
+            rows = await self._db.fetch(_KNOWN, model, hashes)
+        else:
+            rows = await self._db.fetch(_BOUGHT_FOR, model, hashes, bought_for)
+        return {row["content_hash"]: row["dimensions"] for row in rows}
 
-    async def replace(self, work_key: WorkKey, vectors: Vectors) -> None:
+    async def keep(self, model: str, batch: Batch) -> None:
+        """One transaction."""
+        await self._db.transaction(lambda connection: keep_vectors(connection, model, batch))
+
+    async def replace(self, work_key: WorkKey, embedding_type: str, model: str, chunks: Sequence[Chunk]) -> None:
         """Delete and insert in one transaction, so that a repeat changes nothing and a reader sees all or none."""
-        new = [
-            (vectors.model, name, len(vector), halfvec(vector)) for name, vector in sorted(vectors.vectors.items())
-        ]
         rows = [
             (
                 work_key,
                 number,
-                vectors.embedding_type,
-                vectors.model,
+                embedding_type,
+                model,
                 chunk.content_hash,
                 chunk.text,
                 chunk.start_ms,
                 chunk.end_ms,
                 chunk.tokens,
             )
-            for number, chunk in enumerate(vectors.chunks)
+            for number, chunk in enumerate(chunks)
         ]
 
         async def body(connection: Connection) -> None:
             await connection.execute(_LOCK, work_key)
-            await connection.executemany(_MODEL, sorted({(row[0], row[2]) for row in new}))
-            await connection.executemany(_KEEP, new)
             await connection.execute(_DELETE, work_key)
             await connection.executemany(_INSERT, rows)
 

@@ -27,3 +27,10 @@ def test_a_parameter_that_stands_twice_is_one() -> None:
 
 def test_a_share_can_be_left_out() -> None:
     assert Filters(other_than="s").sql(first=4) == ("AND s.share_id <> $4", ["s"])
+
+
+def test_quality_is_a_models_before_that_of_the_rule() -> None:
+    sql, values = Filters(least_quality=0.5).sql(first=4)
+    assert sql.index("w.result ->> 'quality'") < sql.index("i.quality")
+    assert sql.endswith(">= $4")
+    assert values == [0.5]

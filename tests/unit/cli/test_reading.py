@@ -58,6 +58,12 @@ def test_a_receipt_of_an_earlier_share_is_marked_and_explained() -> None:
     assert any(line.startswith("reused: ") for line in shown)
 
 
+def test_a_receipt_says_how_many_share_the_call() -> None:
+    batched = receipt("embed").model_copy(update={"works": 38})
+    shown = lines(share_report(share(stage("embed"), receipts=[batched])), width=120)
+    assert "embed model-of-embed $0.002 $0.0015 settled, with 37 others" in shown
+
+
 def test_a_call_above_a_cap_that_only_warns_is_named_below_the_ledger_once() -> None:
     warned = receipt("embed").model_copy(update={"reason": "above the cap hour:embed, which only warns"})
     shown = lines(share_report(share(stage("embed"), receipts=[warned, warned])))

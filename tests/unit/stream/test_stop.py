@@ -60,6 +60,21 @@ async def test_a_stop_during_a_paid_call_cuts_the_job_off_as_soon_as_that_has_en
     assert await stopped(job) == ["paid"]
 
 
+async def test_of_two_calls_at_once_both_end() -> None:
+    async def job(stop: Stop, notes: list[str]) -> None:
+        async def pay(turns: int) -> None:
+            with stop.paying():
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                notes.append(f"paid {turns}")
+
+        await asyncio.gather(pay(10), pay(20))
+        notes.append("went on")
+        await asyncio.Event().wait()
+
+    assert (await stopped(job))[:2] == ["paid 10", "paid 20"]
+
+
 async def test_a_stop_before_a_call_keeps_it_from_being_made_and_what_is_written_about_it_is_not_cut_off() -> None:
     async def job(stop: Stop, notes: list[str]) -> None:
         stop.ask()  # no turn of the loop between this and the call

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +14,7 @@ from millrace.money import MicroUSD
 from millrace.sentences import split_sentences
 from millrace.testing.run import FakeRun
 from services.summarize_agent.domain import Answer, Backend, Summary, Task
-from services.summarize_agent.map_reduce import MapReduce, Whole
+from services.summarize_agent.map_reduce import MapReduce, Whole, in_order
 from services.summarize_agent.parts import MOST_PARTS, TRIES, Limits
 
 PART = 500
@@ -184,3 +185,36 @@ async def test_a_summarizer_that_reads_all_is_given_all() -> None:
     model.reads_all = True
     found = await summarised(model, text_of(700))
     assert (found.parts, len(model.asked)) == (1, 1)
+
+
+async def test_parts_are_asked_for_a_few_at_a_time_and_their_order_stays() -> None:
+    under_way, most = 0, 0
+
+    async def work(number: int) -> str:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        for _ in range(20 - number):  # later ones end first
+            await asyncio.sleep(0)
+        under_way -= 1
+        return str(number)
+
+    assert await in_order(work, range(9), 3) == list("012345678")
+    assert most == 3
+
+
+async def test_once_a_part_has_failed_none_is_begun_and_what_is_under_way_ends() -> None:
+    begun, ended = list[int](), list[int]()
+
+    async def work(number: int) -> str:
+        begun.append(number)
+        await asyncio.sleep(0)
+        if number == 1:
+            raise UnknownOutcome("no answer")
+        await asyncio.sleep(0.01)
+        ended.append(number)
+        return str(number)
+
+    with pytest.raises(UnknownOutcome, match="no answer"):
+        await in_order(work, range(9), 3)
+    assert (begun, ended) == ([0, 1, 2], [0, 2])

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0019"
-down_revision = "0013"
+down_revision = "0015"
 
 UPGRADE = """
 -- No agent of the version before ends a job meanwhile.
