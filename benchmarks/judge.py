@@ -73,12 +73,14 @@ async def _keep_share(
         ), work AS (
           INSERT INTO work (work_key, stage) VALUES ($4, 'embed')
         )
-        INSERT INTO jobs (share_id, stage, account, work_key, state) VALUES ($1, 'embed', 'default', $4, 'done')
+        INSERT INTO jobs (share_id, stage, account, work_key, state, model)
+        VALUES ($1, 'embed', 'default', $4, 'done', $5)
         """,
         first.id,
         OWNER,
         first.title,
         work_key,
+        model.name,
     )
     passages = {number: f"{document.title}\n\n{document.text}" for number, document in documents}
     text = "\n\n".join(passages.values()).removeprefix(first.title)

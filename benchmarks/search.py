@@ -102,7 +102,7 @@ async def load(pool: asyncpg.Pool[asyncpg.Record], corpus: Corpus) -> Figures:
         dimensions = corpus.vectors.shape[1]
         await ensure_index(connection, corpus.model, dimensions)
         built = time.perf_counter()
-        for table in ("shares", "jobs", "work", "chunks", "embeddings", "work_vectors"):
+        for table in ("shares", "jobs", "work", "chunks", "embeddings", "work_vectors", "share_embeddings"):
             await connection.execute(f"VACUUM ANALYZE {table}")
         sizes = await connection.fetchrow(
             "SELECT pg_relation_size($1::text::regclass) AS index, "
@@ -148,6 +148,7 @@ async def _copy(connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record], co
         account=lambda _: "default",
         work_key=_work,
         state=lambda _: "done",
+        model=lambda _: corpus.model,
     )
     await connection.execute("CREATE TEMP TABLE loaded (number int, text text, vector text)")
     rows = [

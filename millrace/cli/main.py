@@ -15,6 +15,7 @@ from millrace.cli.dead import dead_app
 from millrace.cli.demo import demo
 from millrace.cli.digest import digest
 from millrace.cli.doctor import doctor
+from millrace.cli.embeddings import embeddings_app
 from millrace.cli.exits import SOFTWARE
 from millrace.cli.replay import replay
 from millrace.cli.search import search
@@ -37,6 +38,7 @@ app.command()(replay)
 app.add_typer(share_app, name="share")
 app.add_typer(budget_app, name="budget")
 app.add_typer(dead_app, name="dead")
+app.add_typer(embeddings_app, name="embeddings")
 app.add_typer(storage_app, name="storage")
 app.add_typer(topics_app, name="topics")
 app.add_typer(database_app, name="database")

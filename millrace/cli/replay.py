@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from pydantic import AwareDatetime, BaseModel
@@ -66,6 +66,9 @@ def replay(
     share: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this share; may be repeated")] = None,
     force: Annotated[bool, typer.Option("--force", help="Do finished work again, and pay for it")] = False,
     model: Annotated[str | None, typer.Option(help="Use this model instead of the stage's own")] = None,
+    chunker: Annotated[
+        str | None, typer.Option(help="Of embed: cut texts by this chunker (none, paragraph, sentence, fixed, auto)")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done and may be paid")] = False,
     rate: Annotated[float, typer.Option(min=0.1, help="Most commands a second")] = RATE,
     resume: Annotated[str | None, typer.Option(metavar="REPLAY", help="Go on with a replay that was stopped")] = None,
@@ -77,25 +80,36 @@ def replay(
     What is done already costs nothing and is only told again. Stop it with Ctrl-C, go on with --resume.
     """
     with one_sentence():
-        environment = _environment(os.environ)
+        environment = replay_environment(os.environ)
         if list_:
             _list(environment["MILLRACE_POSTGRES"], as_json=as_json)
             return
         chosen = _stage(stage, resume)
+        if chunker is not None and chosen != "embed":
+            raise ConfigurationError(f"The stage {chosen} cuts no texts: --chunker is for embed.")
     options = ReplayOptions(
         since=since,
         offsets=tuple(offsets or ()),
         shares=tuple(share) if share else None,
         force=force,
         model=model,
+        more={} if chunker is None else {"chunker": chunker},
         dry_run=dry_run,
         rate=rate,
         resume=resume,
         as_json=as_json,
     )
+    begin(chosen, options, environment)
+
+
+def begin(stage: StageName, options: ReplayOptions, environment: Mapping[str, str]) -> NoReturn:
+    """Become the stage's own program.
+
+    :raises typer.BadParameter: the options are more than a command line holds.
+    """
     # In this process's place: its signals, its progress and its status are the command's.
     try:
-        os.execve(sys.executable, program(chosen, options), environment)  # noqa: S606 - no shell is wanted
+        os.execve(sys.executable, program(stage, options), environment)  # noqa: S606 - no shell is wanted
     except OSError as exc:
         if exc.errno != errno.E2BIG:
             raise
@@ -108,7 +122,7 @@ def program(stage: StageName, options: ReplayOptions) -> list[str]:
     return [sys.executable, *isolation(Path.cwd()), "-m", module, "replay", written(options)]
 
 
-def _environment(environment: Mapping[str, str]) -> dict[str, str]:
+def replay_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Where everything is; nothing in the media store is read, but an agent's settings name one."""
     return {"MILLRACE_BLOBS": str(StackPaths(default_data()).blobs), **addresses(environment)}
 

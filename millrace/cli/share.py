@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 from uuid import UUID
 
 import typer
@@ -19,7 +19,7 @@ from millrace.cli.duplicates import duplicates
 from millrace.cli.exits import FAILED, LATER, one_sentence
 from millrace.cli.transcript import transcript
 from millrace.cli.view import cancel_report, moves, share_report, stage_table
-from millrace.contracts.share_api import Accepted, CancelAnswer, CancelledStage, ShareRequest, ShareView
+from millrace.contracts.share_api import Accepted, CancelAnswer, CancelledStage, ShareRequest, ShareView, TextChunker
 from millrace.errors import ConfigurationError
 
 share_app = typer.Typer(no_args_is_help=True, help="Share media and text, and read the results.")
@@ -43,13 +43,16 @@ def add(
     ],
     text: Annotated[bool, typer.Option("--text", help="SOURCE is the text (or a file that holds it)")] = False,
     title: Annotated[str | None, typer.Option(help="Title; of a text file its name by default")] = None,
+    chunker: Annotated[
+        str | None, typer.Option(help="How a text is cut for search: auto, none, paragraph, sentence or fixed")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Show progress until all stages have ended")] = False,
     gateway: GatewayOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Share a file (.txt and .md are text, others media), a URL or a text."""
     with one_sentence(), connect(gateway) as client:
-        accepted = send(client, source, text=text, title=title, quiet=as_json)
+        accepted = send(client, source, text=text, title=title, chunker=a_chunker(chunker), quiet=as_json)
         if not wait:
             if as_json:
                 print_json(accepted)
@@ -110,22 +113,45 @@ def _stopped(client: Client, answer: CancelAnswer, *, report: Report) -> CancelA
     )
 
 
-def send(client: Client, source: str, *, text: bool, title: str | None, quiet: bool) -> Accepted:
+def a_chunker(name: str | None) -> TextChunker | None:
+    """A chunker of texts as it was typed.
+
+    :raises ConfigurationError: there is none of that name.
+    """
+    found = next((one for one in get_args(TextChunker) if one == name), None)
+    if name is not None and found is None:
+        raise ConfigurationError(f"There is no chunker {name}: choose one of {', '.join(get_args(TextChunker))}.")
+    return found
+
+
+def send(
+    client: Client,
+    source: str,
+    *,
+    text: bool,
+    title: str | None,
+    quiet: bool,
+    chunker: TextChunker | None = None,
+) -> Accepted:
     """Hand a source in.
 
     :raises ConfigurationError: there is no such file, or it is to be read as text and is none.
     """
     if source.startswith(("http://", "https://")) and not text:
-        return client.add(ShareRequest(url=source, title=title))
+        return client.add(ShareRequest(url=source, title=title, chunker=chunker))
     path = Path(source)
     if source == STDIN:
-        return client.add(ShareRequest(text=_utf8(sys.stdin.buffer.read(), "standard input"), title=title))
+        return client.add(
+            ShareRequest(text=_utf8(sys.stdin.buffer.read(), "standard input"), title=title, chunker=chunker)
+        )
     if not _is_file(path):
         if text:
-            return client.add(ShareRequest(text=source, title=title))
+            return client.add(ShareRequest(text=source, title=title, chunker=chunker))
         raise ConfigurationError(f"There is no file {source}: give a file, an http(s) URL, or a text with --text.")
     if text or path.suffix.lower() in TEXT_SUFFIXES:
-        return client.add(ShareRequest(text=_text_of(path), title=title or path.name))
+        return client.add(ShareRequest(text=_text_of(path), title=title or path.name, chunker=chunker))
+    if chunker is not None:
+        raise ConfigurationError("--chunker is for texts: what is said in media is cut by its times.")
     return _upload(client, path, title=title, quiet=quiet)
 
 

@@ -35,6 +35,8 @@ HoldState = Literal["held", "unconfirmed", "released", "settled", "denied"]
 Window = Literal["hour", "day"]
 DEFAULT_ACCOUNT: Final = "default"
 """Who pays when nobody is named. Its caps apply to every account that has none of its own."""
+EMBED_CHUNKER: Final = "embed.chunker"
+"""Option of a share: how its text is cut before it is embedded."""
 CapMode = Literal["enforce", "warn"]
 AlertKind = Literal["threshold", "overrun", "forecast"]
 

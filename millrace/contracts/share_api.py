@@ -18,6 +18,8 @@ CancelOutcome = Literal["cancelled", "stopping", "over"]
 """Of a stage: it does not begin, or go on; it runs, and is being stopped; it had ended before and stays so."""
 
 
+TextChunker = Literal["auto", "none", "paragraph", "sentence", "fixed"]
+"""How a text may be cut before it is embedded; see docs/embeddings.md."""
 ContentType = Literal["video", "audio", "article", "caption", "comment", "tweet", "post"]
 
 
@@ -35,6 +37,10 @@ class ShareRequest(BaseModel):
     )
     tags: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=50)] = []
     content_type: ContentType | None = None
+    chunker: TextChunker | None = Field(
+        default=None,
+        description="How the text is cut for search; of texts only, as transcripts are cut by their times",
+    )
     account: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
         default=DEFAULT_ACCOUNT, description="Who pays"
     )

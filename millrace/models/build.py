@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from millrace.clock import SystemClock
 from millrace.errors import ConfigurationError
-from millrace.models.child.pool import Care, open_children
+from millrace.models.child.pool import Care
 from millrace.models.choice import Models
 from millrace.models.lookup import token_tariff
+from millrace.models.opener import EmbeddingOpener
 from millrace.models.port import EmbeddingModel, Tariff
 from millrace.models.question import ChatModel
 from millrace.models.settings import ChatSettings, EmbeddingSettings
-from millrace.models.wordllama import RECIPE, WordLlamaChildren, WordLlamaModel
 
 
 @asynccontextmanager
@@ -33,48 +32,16 @@ async def open_embedding(settings: EmbeddingSettings, care: Care | None) -> Asyn
 async def open_embeddings(
     settings: EmbeddingSettings, care: Care | None, *, batch: int = 100
 ) -> AsyncIterator[Models[EmbeddingModel]]:
-    """The embedding model, and others behind the same API.
+    """The embedding model, and others by their names: of this machine, or of the API if there is one.
 
     :param care: as in `open_embedding`.
     :param batch: most texts of a call of the API.
-    :raises ConfigurationError: nobody knows what the API's model costs.
+    :raises ConfigurationError: nobody knows what the API's model costs, or a local one is not here.
     """
-    price = settings.embed_price_per_second
-    if settings.embeds_by_api:
-        async with _open_api(settings, batch) as make:
-            yield Models(settings.embed_model, make(settings.embed_model), make)
-    elif care is None:
-        model = await asyncio.to_thread(WordLlamaModel, price)
-        yield Models(model.name, model)
-    else:
-        async with open_children(RECIPE, care) as children:
-            child = await asyncio.to_thread(WordLlamaChildren, children, price)
-            yield Models(child.name, child)
-
-
-@asynccontextmanager
-async def _open_api(settings: EmbeddingSettings, batch: int) -> AsyncIterator[Callable[[str], EmbeddingModel]]:
-    # 120 MB and three seconds that processes with a local model do without.
-    from millrace.models.openai_api import OpenAIEmbeddings, open_client  # noqa: PLC0415 - memory and seconds that only its users pay
-
-    def make(name: str) -> EmbeddingModel:
-        tariff = token_tariff(
-            model=name,
-            base_url=settings.embed_base_url,
-            dollars_in=settings.embed_price_in if name == settings.embed_model else None,
-            dollars_out=None,
-            writes=False,
-            file=settings.prices,
-            setting="MILLRACE_EMBED_PRICE_IN",
-            clock=SystemClock(),
-        )
-        return OpenAIEmbeddings(client, model=name, tariff=tariff, batch_size=batch)
-
-    client = open_client(
-        base_url=settings.embed_base_url, key=settings.openai_api_key, timeout_s=settings.embed_timeout_s
-    )
-    async with client:
-        yield make
+    async with AsyncExitStack() as stack:
+        opener = EmbeddingOpener(settings, care, stack, batch=batch)
+        own = await opener.own()
+        yield Models(own.name, own, opener.make)
 
 
 @asynccontextmanager

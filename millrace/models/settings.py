@@ -126,11 +126,26 @@ class ChildSettings(BaseModel):
 class EmbeddingSettings(ApiSettings):
     """Which embedding model is used, and what it costs. Mixed into a service's settings."""
 
-    embed_backend: Literal["auto", "local", "api"] = Field(
-        default="auto", description="auto: the API when a key or MILLRACE_EMBED_BASE_URL is set, otherwise local"
+    embed_backend: Literal["auto", "local", "fastembed", "api"] = Field(
+        default="auto",
+        description="auto: the API when a key or MILLRACE_EMBED_BASE_URL is set, otherwise local, the bundled model. "
+        "fastembed: an ONNX model on this machine",
+    )
+    embed_fastembed_model: str = Field(
+        default="BAAI/bge-small-en-v1.5",
+        min_length=1,
+        description="Name of a model of fastembed's catalogue, or a folder with one (with a / in front)",
+    )
+    embed_download: bool = Field(
+        default=False, description="Whether a model of fastembed that is not here may be downloaded"
     )
     embed_base_url: str | None = Field(default=None, description="Base URL of the API; OpenAI's own by default")
     embed_model: str = Field(default="text-embedding-3-small", description="Model of the API")
+    embed_model_large: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Model of texts above 5,000 tokens; search then asks both. MILLRACE_EMBED_MODEL by default",
+    )
     embed_timeout_s: float = Field(default=60.0, gt=0, description="Longest that the API may take for an answer")
     embed_price_per_second: Decimal = Field(
         default=Decimal(0), ge=0, description="US dollars a second of the local model's work"
@@ -142,10 +157,15 @@ class EmbeddingSettings(ApiSettings):
     )
 
     @property
+    def has_embedding_api(self) -> bool:
+        """Whether there is an API that could be asked."""
+        return self.openai_api_key is not None or self.embed_base_url is not None
+
+    @property
     def embeds_by_api(self) -> bool:
         """Whether the API is asked, or the model of this machine."""
         if self.embed_backend == "auto":
-            return self.openai_api_key is not None or self.embed_base_url is not None
+            return self.has_embedding_api
         return self.embed_backend == "api"
 
 

@@ -82,6 +82,14 @@ async def ensure_index(connection: Connection, model: str, dimensions: int) -> b
     return True
 
 
+async def drop_indexes(connection: Connection, model: str) -> None:
+    """Forget the indexes of a model that has no vectors any more, beside all other work."""
+    sizes = await connection.fetch("DELETE FROM embedding_models WHERE model = $1 RETURNING dimensions", model)
+    for row in sizes:
+        sql = f"DROP INDEX CONCURRENTLY IF EXISTS {index_name(model, row['dimensions'])}"
+        await connection.execute(sql, timeout=_A_DAY_S)
+
+
 @asynccontextmanager
 async def keeping_indexes(dsn: str, *, every_s: float = 30.0) -> AsyncIterator[None]:
     """While it is open, each model that has vectors gets its index, beside all other work.
@@ -97,10 +105,9 @@ async def keeping_indexes(dsn: str, *, every_s: float = 30.0) -> AsyncIterator[N
 
 
 async def _keep_indexes(dsn: str, every_s: float) -> None:
-    have: set[tuple[str, int]] = set()
     while True:
         try:
-            await _index_all(dsn, have)
+            await _index_all(dsn)
         except asyncpg.InsufficientPrivilegeError:
             log.warning(
                 "this role of PostgreSQL may not index vectors: give it the table embeddings, or search is slow"
@@ -111,12 +118,12 @@ async def _keep_indexes(dsn: str, every_s: float) -> None:
         await asyncio.sleep(every_s)
 
 
-async def _index_all(dsn: str, have: set[tuple[str, int]]) -> None:
+async def _index_all(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
     try:
         for model, dimensions in await connection.fetch(_MODELS):
-            if (model, dimensions) not in have and await ensure_index(connection, model, dimensions):
-                have.add((model, dimensions))
+            # Looked at each time: a model that was dropped may come back.
+            await ensure_index(connection, model, dimensions)
     finally:
         # Not close(), which would wait for a statement that is under way.
         connection.terminate()

@@ -17,7 +17,7 @@ from millrace.errors import ConfigurationError
 from millrace.kafka.producer import open_producer
 from millrace.ledger.client import open_ledger
 from millrace.ledger.topics import DECISIONS, REQUESTS
-from millrace.models.build import open_embedding
+from millrace.models.build import open_embeddings
 from millrace.store.blobs.opening import open_blobs
 from millrace.store.blobs.sweep import sweep
 from millrace.store.pool import open_pool
@@ -65,14 +65,15 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
             open_ledger(
                 settings.kafka, codec, producer, source=NAME, clock=clock, answer_within_s=settings.cap_change_s
             ) as ledger,
-            open_embedding(settings, care=None) as model,
+            open_embeddings(settings, care=None) as models,
             open_blobs(settings, settings.blobs) as blobs,
         ):
             await verify_migrated(pool)
             search = Search(
                 Passages(searching),
-                model,
+                models.of(None),
                 ledger,
+                models=models,
                 spoken=Spoken(pool, blobs),
                 grant_within_s=settings.search_grant_s,
             )
@@ -92,8 +93,8 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                     ),
                     desk=ShareDesk(pool, codec, clock, drainer.wake),
                     search=search,
-                    duplicates=DuplicateDesk(searching, model),
-                    digests=DigestDesk(DigestRows(searching), model),
+                    duplicates=DuplicateDesk(searching, models.of(None)),
+                    digests=DigestDesk(DigestRows(searching), models.of(None)),
                     cancel=CancelDesk(pool, catalog),
                     caps=CapDesk(pool, ledger),
                     unconfirmed=UnconfirmedDesk(pool, ledger),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Literal
 from urllib.parse import urlsplit
 
-from millrace.contracts.events import SourceKind, StageName, TaskState
+from millrace.contracts.events import EMBED_CHUNKER, SourceKind, StageName, TaskState
 from millrace.contracts.share_api import ContentType, ShareRequest, ShareState
 from millrace.text import has_nul
 from services.api_gateway.errors import BadRequest, TooLarge
@@ -75,6 +75,8 @@ class Draft:
     description: str | None = None
     language: str | None = None
     tags: tuple[str, ...] = field(default=())
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Of its stages, by name."""
 
     @property
     def stages(self) -> tuple[StageName, ...]:
@@ -95,6 +97,8 @@ def draft(fields: ShareRequest, upload: Upload | None, *, max_text_bytes: int) -
         found = " and ".join(sent) if sent else "none of them"
         raise BadRequest(f"A share is exactly one of url, text and file, but {found} was sent.")
     _check_fields(fields)
+    if fields.chunker is not None and fields.text is None:
+        raise BadRequest("The field chunker is for texts; what is said in media is cut by its times.")
     if upload is not None:
         return _of_upload(fields, upload)
     if fields.url is not None:
@@ -154,6 +158,7 @@ def _draft(
         description=fields.description,
         language=fields.language,
         tags=tuple(fields.tags),
+        options={} if fields.chunker is None else {EMBED_CHUNKER: fields.chunker},
     )
 
 

@@ -25,14 +25,31 @@ SEARCH_SETTINGS: Final = {
 }
 """What the connections of search are opened with."""
 
-# A chunk belongs to work, which many shares may need: the share comes in by its finished embed job. The same words
-# chunked in two ways have one content hash and are answered once.
+# A chunk belongs to work, which many shares may need: the share comes in by what each model has made of it
+# (docs/decisions/reembedding.md). The same words chunked in two ways have one content hash and are answered once.
 _COLUMNS = "s.share_id, s.title, s.url, c.content_hash, c.text, c.start_ms, c.end_ms"
 _MINE = """
-  JOIN jobs j ON j.work_key = {of}.work_key AND j.stage = 'embed' AND j.state = 'done'
+  JOIN share_embeddings j ON j.work_key = {of}.work_key AND j.model = {of}.model
   JOIN shares s ON s.share_id = j.share_id AND s.owner = $1
 """
 _SEEN = _MINE.format(of="c") + "AND c.embedding_type = 'content'"  # others are no passages
+# Words need no model: of each share the work that is searched.
+_SEEN_BY_WORDS = _SEEN + " AND j.searched_until = 'infinity'"
+# Of several models, each is asked for the shares that are searched by it; and for those that were until a moment ago,
+# as the other one may have been asked before.
+_ITS_OWN = "AND j.owner = $1 AND j.searched_until > now() - interval '1 minute'"
+# Each step finds the next model in the index.
+_MODELS = """
+WITH RECURSIVE found AS (
+  (SELECT model FROM share_embeddings WHERE owner = $1 AND searched_until = 'infinity' ORDER BY model LIMIT 1)
+  UNION ALL
+  SELECT (SELECT e.model FROM share_embeddings e WHERE e.owner = $1 AND e.searched_until = 'infinity'
+             AND e.model > found.model ORDER BY e.model LIMIT 1)
+    FROM found WHERE found.model IS NOT NULL
+)
+SELECT found.model FROM found, search_model s
+ WHERE found.model IS NOT NULL ORDER BY found.model IS DISTINCT FROM s.model, found.model
+"""
 _MORE = 2  # rows for each passage that is asked for: some have the same words as others of their share
 _MOST_LOOKED_AT = 4  # times the candidates: of those that say the same in one share, one is ranked
 
@@ -152,15 +169,29 @@ class Passages:
         (row,) = await self._rows(_CHANGED, owner, since)
         return row["mark"], row["changed"]
 
+    async def models(self, owner: str) -> list[str]:
+        """The models that are needed to search all of the owner's shares by meaning, the preferred one first."""
+        return [row["model"] for row in await self._pool.fetch(_MODELS, owner)]
+
     async def by_meaning(
-        self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
+        self,
+        owner: str,
+        model: str,
+        vector: Sequence[float],
+        limit: int,
+        filters: Filters,
+        *,
+        is_one_of_several: bool = False,
     ) -> list[Passage]:
         """The nearest chunks that this model embedded, nearest first; none at a right angle or beyond.
 
+        :param is_one_of_several: others are asked for the same answer, for the shares that are searched by them.
         :raises TookTooLong: and `by_words`, too.
         """
         numbers = halfvec(vector)
         chosen, values = filters.sql(first=4)
+        if is_one_of_several:
+            chosen = f"{chosen} {_ITS_OWN}"
         sizes = {"dimensions": len(vector), "model": literal(model), "filters": chosen}
         found: list[Passage] = []
         if len(vector) <= MOST_DIMENSIONS:
@@ -173,13 +204,22 @@ class Passages:
         return found
 
     async def shares(
-        self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
+        self,
+        owner: str,
+        model: str,
+        vector: Sequence[float],
+        limit: int,
+        filters: Filters,
+        *,
+        is_one_of_several: bool = False,
     ) -> list[str]:
         """The shares that are nearest as a whole, by the vector that stands for each, nearest first.
 
         :raises TookTooLong: as the others.
         """
         chosen, values = filters.sql(first=4)
+        if is_one_of_several:
+            chosen = f"{chosen} {_ITS_OWN}"
         sql = _SHARES.format(mine=_MINE.format(of="v"), model=literal(model), dimensions=len(vector), filters=chosen)
         return [row["share_id"] for row in await self._rows(sql, owner, halfvec(vector), limit, *values)]
 
@@ -201,7 +241,7 @@ class Passages:
         if words is None:
             return []
         chosen, values = filters.sql(first=8)
-        sql = _BY_WORDS.format(columns=_COLUMNS, seen=_SEEN, filters=chosen, more=_MOST_LOOKED_AT)
+        sql = _BY_WORDS.format(columns=_COLUMNS, seen=_SEEN_BY_WORDS, filters=chosen, more=_MOST_LOOKED_AT)
         terms, weights = list(words.weights), list(words.weights.values())
         bounds = limit, words.most, words.least
         found = await self._rows(sql, owner, words.query, terms, weights, *bounds, *values)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from millrace.contracts.search_api import MatchedBy
 
 K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 
 RRF_K = 60
 """Constant of reciprocal rank fusion (Cormack, Clarke, Büttcher: SIGIR 2009)."""
@@ -37,6 +38,18 @@ def fuse(rankings: Mapping[MatchedBy, Sequence[K]], *, k: int = RRF_K) -> list[F
             scores[key] = scores.get(key, 0.0) + 1 / (k + rank)
             found.setdefault(key, []).append(name)
     return [Fused(key, scores[key], found[key]) for key in sorted(scores, key=lambda key: -scores[key])]
+
+
+def interleaved(rankings: Sequence[Sequence[T]], key: Callable[[T], Hashable]) -> list[T]:
+    """One ranking of several that cannot be compared, such as of different models: all first ones, all second ones.
+
+    :param key: what makes two results the same: the better placed one stays.
+    """
+    places = [(place, number, one) for number, ranking in enumerate(rankings) for place, one in enumerate(ranking)]
+    best: dict[Hashable, T] = {}
+    for _, _, one in sorted(places, key=lambda found: found[:2]):
+        best.setdefault(key(one), one)
+    return list(best.values())
 
 
 def snippet(text: str, query: str, *, longest: int = 320) -> str:

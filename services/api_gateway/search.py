@@ -11,8 +11,10 @@ from millrace.contracts.events import Segment
 from millrace.contracts.search_api import MatchedBy, Moment, SearchAnswer, SearchHit, SearchMode
 from millrace.ids import RequestId
 from millrace.ledger.port import Ledger
+from millrace.models.choice import Models
 from millrace.models.port import EmbeddingModel
 from services.api_gateway.answers import Answers
+from services.api_gateway.by_meaning import ByMeaning, Meant, Vectors, VectorSearch
 from services.api_gateway.cursors import Place, cursor_of, fingerprint, place_of
 from services.api_gateway.errors import BadRequest, NotNow, TooWide
 from services.api_gateway.filters import EVERYTHING, Filters
@@ -34,27 +36,11 @@ _Rankings = dict[MatchedBy, list[Passage]]
 _Key = tuple[str, str]  # of a passage
 
 
-class PassageStore(Protocol):
+class PassageStore(VectorSearch, Protocol):
     """Finds passages that an owner may see."""
 
     async def changed(self, owner: str, since: str | None) -> tuple[str, bool]:
         """A mark of what there is, and whether what the owner may find has changed since an earlier one."""
-        ...
-
-    async def by_meaning(
-        self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
-    ) -> list[Passage]:
-        """Nearest first."""
-        ...
-
-    async def shares(
-        self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
-    ) -> list[str]:
-        """Shares whose vector of the whole is nearest, nearest first."""
-        ...
-
-    async def middle(self, owner: str, model: str, share_id: str) -> list[float] | None:
-        """The mean of a share's vectors; None where it has none, or is somebody else's."""
         ...
 
     async def by_words(
@@ -91,7 +77,8 @@ class _Asked:
 class Search:
     """Answers queries; falls back to words when meaning cannot be bought, and says so.
 
-    `model` is the one that the chunks were embedded with: those of another are not found by meaning. A search waits
+    Shares are searched by whichever model has embedded them, a query's vector of each bought for itself
+    (docs/decisions/reembedding.md); `model` is this gateway's own, `models` has the others. A search waits
     `grant_within_s` for the ledger, which is less than the ledger's client would.
 
     :param spoken: where sentences of hits are looked up.
@@ -109,14 +96,15 @@ class Search:
         spoken: Transcripts | None = None,
         shares_first: int = SHARES_FIRST,
         answers: Answers | None = None,
+        models: Models[EmbeddingModel] | None = None,
         grant_within_s: float = 3.0,
     ) -> None:
         self._passages = passages
-        self._model = model
         self._spoken = spoken
         self._shares_first = shares_first
         self._answers = Answers() if answers is None else answers
-        self._vectors = QueryVectors(ledger, request_id, grant_within_s=grant_within_s)
+        vectors = QueryVectors(ledger, request_id, grant_within_s=grant_within_s)
+        self._by_meaning = ByMeaning(passages, model, models or Models(model.name, model), vectors)
 
     async def answer(
         self,
@@ -145,7 +133,8 @@ class Search:
         if two_phase and mode == "keyword":
             raise BadRequest("Shares are looked for by meaning: take two_phase without the mode keyword.")
         asked = _Asked(query, owner, mode, filters, least_similarity, two_phase)
-        search = fingerprint(model=self._model.name, **asdict(asked))
+        models = await self._by_meaning.models(owner)
+        search = fingerprint(models=models, **asdict(asked))
         place = None if cursor is None else place_of(cursor, search)
         # Whoever pays has their own: a kept answer is as good as the vector that it was found by.
         key = search, account, limit, place
@@ -153,17 +142,27 @@ class Search:
         mark, changed = await self._changed(owner, None if kept is None else kept.mark)
         if kept is not None and not changed:
             return kept.answer
-        answer = await self._page(asked, search, account, limit, place)
+        answer = await self._page(asked, models, search, account=account, limit=limit, place=place)
         if answer.note is None:  # all that was asked for
             self._answers.keep(key, answer, mark)
         return answer
 
-    async def _page(self, asked: _Asked, search: str, account: str, limit: int, place: Place | None) -> SearchAnswer:
+    async def _page(
+        self,
+        asked: _Asked,
+        models: Sequence[str],
+        search: str,
+        *,
+        account: str,
+        limit: int,
+        place: Place | None,
+    ) -> SearchAnswer:
         query, owner, filters = asked.query, asked.owner, asked.filters
-        vector, note, mode = await self._vector(query, account, asked.mode, place)
-        if vector is not None and asked.two_phase:
-            asked = replace(asked, filters=replace(filters, among=await self._nearest(asked, vector)))
-        found, late = await self._rankings(replace(asked, mode=mode), vector)
+        meant, mode = await self._meant(asked, models, account, place)
+        if meant.vectors and asked.two_phase:
+            asked = replace(asked, filters=replace(filters, among=await self._nearest(asked, meant.vectors)))
+        found, late = await self._rankings(replace(asked, mode=mode), meant.vectors)
+        note = meant.note
         if late:
             if place is not None or not found:
                 raise TooWide(_TOO_LONG)
@@ -171,7 +170,7 @@ class Search:
         fused, seen = _fused(found), 0 if place is None else place.seen
         page = await self._with_moments(_hits(found, fused[seen : seen + limit], query), query, owner)
         # The page behind one that lacks something could not be told from it.
-        more = len(fused) > seen + limit and not late
+        more = len(fused) > seen + limit and not late and meant.is_whole
         following = cursor_of(Place(seen + limit, mode), search) if more else None
         return SearchAnswer(query=query, mode=mode, note=note, hits=page, next=following)
 
@@ -186,54 +185,54 @@ class Search:
 
         :raises TooWide: it would take too long.
         """
-        vector = await self._passages.middle(owner, self._model.name, share_id)
+        vectors = await self._by_meaning.middles(owner, share_id)
         found: list[Passage] = []
-        if vector is not None:
+        if vectors:
             # Left out in the query: a long share's own passages would be all of the nearest.
             others = replace(filters, other_than=share_id)
-            ranking = self._passages.by_meaning(owner, self._model.name, vector, limit * _OF_SIMILAR, others)
+            ranking = self._by_meaning.passages(owner, vectors, limit * _OF_SIMILAR, others)
             if (in_time := await _in_time(ranking)) is None:
                 raise TooWide("The search took too long; narrow it by a filter.")
             found = in_time
         shares: dict[str, Passage] = {}
         for passage in found:
             shares.setdefault(passage.share_id, passage)
-        note = None if vector is not None else "This share has no vectors of the model in use."
+        note = None if vectors else "This share has no vectors."
         nearest: _Rankings = {"semantic": list(shares.values())}
         return SearchAnswer(query="", mode="semantic", note=note, hits=_hits(nearest, _fused(nearest)[:limit], ""))
 
-    async def _vector(
-        self, query: str, account: str, mode: SearchMode, place: Place | None
-    ) -> tuple[Sequence[float] | None, str | None, SearchMode]:
-        """The query's vector, if there is to be one; what there is to say; and how is searched then."""
-        if mode == "keyword":
-            return None, None, mode
+    async def _meant(
+        self, asked: _Asked, models: Sequence[str], account: str, place: Place | None
+    ) -> tuple[Meant, SearchMode]:
+        """The query's vectors, if there are to be any, what there is to say; and how is searched then."""
+        if asked.mode == "keyword":
+            return Meant({}, None, is_whole=True), "keyword"
         if place is not None and place.mode == "keyword":
-            return None, "Searched by words only, as the page before.", "keyword"
+            return Meant({}, "Searched by words only, as the page before.", is_whole=True), "keyword"
         try:
-            vector = await self._vectors.of(self._model, query, account)
+            meant = await self._by_meaning.vectors(asked.query, account, models)
         except NoVector as exc:
             if place is not None:
-                reason = str(exc).rstrip(".")
-                raise NotNow(f"{reason}, so this page cannot be made: search again without the cursor.") from exc
-            return None, f"{exc} Searched by words only.", "keyword"
-        return vector.numbers, vector.note, mode
+                raise _no_page(str(exc)) from exc
+            return Meant({}, f"{exc} Searched by words only.", is_whole=True), "keyword"
+        if place is not None and not meant.is_whole:
+            raise _no_page(meant.note or "")
+        return meant, asked.mode if meant.is_whole else "hybrid"
 
-    async def _nearest(self, asked: _Asked, vector: Sequence[float]) -> tuple[str, ...]:
-        model, most = self._model.name, self._shares_first
+    async def _nearest(self, asked: _Asked, vectors: Vectors) -> tuple[str, ...]:
         try:
-            return tuple(await self._passages.shares(asked.owner, model, vector, most, asked.filters))
+            return tuple(await self._by_meaning.shares(asked.owner, vectors, self._shares_first, asked.filters))
         except TookTooLong as exc:
             raise TooWide(_TOO_LONG) from exc
 
-    async def _rankings(self, asked: _Asked, vector: Sequence[float] | None) -> tuple[_Rankings, list[MatchedBy]]:
+    async def _rankings(self, asked: _Asked, vectors: Vectors) -> tuple[_Rankings, list[MatchedBy]]:
         """What is found in each way that is asked for, and the ways that took too long."""
         owner, filters = asked.owner, asked.filters
         asking: dict[MatchedBy, Awaitable[list[Passage]]] = {}
-        if vector is not None:
-            asking["semantic"] = self._passages.by_meaning(owner, self._model.name, vector, DEPTH, filters)
+        if vectors:
+            asking["semantic"] = self._by_meaning.passages(owner, vectors, DEPTH, filters)
         if asked.mode != "semantic":
-            least = 0.0 if vector is None else LEAST_SHARE
+            least = LEAST_SHARE if vectors else 0.0
             asking["keyword"] = self._passages.by_words(owner, asked.query, DEPTH, filters, least_share=least)
         found = dict(zip(asking, await asyncio.gather(*map(_in_time, asking.values())), strict=True))
         late = [name for name, ranking in found.items() if ranking is None]
@@ -269,6 +268,10 @@ class Search:
 def _moment(hit: SearchHit, said: Sentence, query: str) -> Moment:
     text, url = snippet(said.text, query), link_at(hit.url, said.start_ms)
     return Moment(text=text, start_ms=said.start_ms, end_ms=said.end_ms, url=url)
+
+
+def _no_page(reason: str) -> NotNow:
+    return NotNow(f"{reason.rstrip('.')}, so this page cannot be made: search again without the cursor.")
 
 
 async def _in_time(ranking: Awaitable[list[Passage]]) -> list[Passage] | None:

@@ -92,6 +92,7 @@ class ShareDesk:
             description=draft.description,
             language=draft.language,
             tags=list(draft.tags),
+            options=dict(draft.options),
             created_at=self._clock.now(),
         )
 
@@ -151,4 +152,7 @@ def _href(share_id: str) -> str:
 
 def _fingerprint(draft: Draft) -> str:
     """Same request, same fingerprint; an upload counts by the hash in its key."""
-    return hashlib.sha256(json.dumps(asdict(draft), sort_keys=True).encode()).hexdigest()
+    fields = asdict(draft)
+    if not draft.options:  # as before there were any
+        del fields["options"]
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

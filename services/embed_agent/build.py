@@ -38,6 +38,8 @@ async def build_handler(settings: EmbedSettings, resources: Resources) -> AsyncI
         _swept(pending),
         keeping_insights(resources.database),
     ):
+        if settings.embed_model_large is not None:
+            models.need(settings.embed_model_large)
         yield EmbedHandler(
             models,
             store=store,
@@ -45,6 +47,7 @@ async def build_handler(settings: EmbedSettings, resources: Resources) -> AsyncI
             blobs=resources.blobs,
             split=split_sentences,
             chunker=settings.embed_chunker,
+            large=settings.embed_model_large,
         )
 
 

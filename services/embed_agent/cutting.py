@@ -22,7 +22,8 @@ AUTO: Final = "auto"
 SHORT_TOKENS: Final = 100
 """A text of fewer tokens is one chunk."""
 
-_SHORT_CHARACTERS = SHORT_TOKENS * 20  # longer texts need not be counted to be known as long
+_MOST_CHARACTERS = 20  # of a token: longer texts need not be counted to be known as long
+_SHORT_CHARACTERS = SHORT_TOKENS * _MOST_CHARACTERS
 _PARAGRAPHS = re.compile(r"\n[^\S\n]*\n|^ {0,3}#{1,6}\s", re.MULTILINE)
 
 
@@ -52,6 +53,13 @@ def chosen(wanted: str, source: Source, text: str, count: CountTokens) -> Chunke
     if wanted == "transcript" and source != "transcript":
         raise Poison("the chunker transcript cuts by times, and this text has none: choose another one")
     return wanted
+
+
+def is_longer(text: str, tokens: int, count: CountTokens) -> bool:
+    """Whether a text has more tokens; texts far from it are not counted."""
+    if len(text.encode()) <= tokens:  # a token has a byte at least
+        return False
+    return len(text) > tokens * _MOST_CHARACTERS or count(text) > tokens
 
 
 def _is_chunker(name: str) -> TypeGuard[Chunker]:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from millrace.contracts.events import EmbeddingReady, Event, Segment, ShareCreated, TranscriptReady
+from millrace.contracts.events import EMBED_CHUNKER, EmbeddingReady, Event, Segment, ShareCreated, TranscriptReady
 from millrace.errors import Skipped
 from millrace.ids import content_hash
 from millrace.models.choice import Models
@@ -16,7 +16,7 @@ from millrace.store.blobs import BlobStore
 from millrace.store.transcripts import read_segments
 from millrace.stream.stage import MODEL_OPTION, Plan, Run, StageHandler
 from services.embed_agent.buying import Buyer
-from services.embed_agent.cutting import AUTO, CHUNKER_OPTION, Material, chosen, cut
+from services.embed_agent.cutting import AUTO, CHUNKER_OPTION, Material, chosen, cut, is_longer
 from services.embed_agent.domain import (
     Chunk,
     Chunker,
@@ -33,6 +33,8 @@ from services.embed_agent.sizes import within
 
 _CHUNKING = 3
 """Version of the chunkers and of the cleaning: other chunks are other work."""
+LARGE_TOKENS = 5_000
+"""A text of more tokens is a large one."""
 
 
 Text = TranscriptReady | ShareCreated
@@ -43,7 +45,9 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
     """Embeds transcripts and text shares.
 
     :param split: splits a text into sentences.
-    :param chunker: cuts texts unless a command names another; transcripts keep their times, and are cut by them.
+    :param chunker: cuts texts unless a command or the share names another; transcripts keep their times, and are cut
+        by them.
+    :param large: the model of texts above `LARGE_TOKENS`, unless a command names another.
     """
 
     result_type = EmbedResult
@@ -58,6 +62,7 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
         blobs: BlobStore,
         split: SplitSentences,
         chunker: str = AUTO,
+        large: str | None = None,
     ) -> None:
         self._models = models
         self._store = store
@@ -65,17 +70,19 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
         self._blobs = blobs
         self._split = split
         self._chunker = chunker
+        self._large = large
 
     def plan(self, event: Event, options: Mapping[str, str]) -> Plan[Text] | None:
         """Transcripts and texts; shared media comes back as its transcript."""
         if not isinstance(event, Text) or (isinstance(event, ShareCreated) and event.source_kind != "text"):
             return None
-        model, ready = self._models.of(options.get(MODEL_OPTION)), _prepared(event)
+        ready = _prepared(event)
+        model = self._model(ready.text, options.get(MODEL_OPTION))
         content = ready.text
         if isinstance(event, TranscriptReady):
             # The same words at other times are other chunks; nothing for another reason is another nothing.
             content = event.model_dump_json(include={"text", "segments", "segments_ref", "skipped_reason"})
-        wanted = options.get(CHUNKER_OPTION, self._chunker if _source(event) == "text" else AUTO)
+        wanted = options.get(CHUNKER_OPTION, self._unasked(event))
         chunker = chosen(wanted, _source(event), ready.text, model.count_tokens)
         parameters = {"chunker": chunker, "chunking": _CHUNKING, "skipped": ready.reason or ""}
         if not ready.reason and (said := about(event)):
@@ -119,6 +126,19 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
             model=plan.model,
             chunker=_planned(plan),
         )
+
+    def _model(self, text: str, wanted: str | None) -> EmbeddingModel:
+        """The one that is wanted, or for a long text that for long ones.
+
+        :raises Poison: it cannot be used here.
+        """
+        own = self._models.of(wanted)
+        is_large = wanted is None and self._large is not None and is_longer(text, LARGE_TOKENS, own.count_tokens)
+        return self._models.of(self._large) if is_large else own
+
+    def _unasked(self, event: Text) -> str:
+        """The chunker where no command names one: the share's own wish, or the agent's."""
+        return event.options.get(EMBED_CHUNKER, self._chunker) if isinstance(event, ShareCreated) else AUTO
 
     async def _chunks(self, plan: Plan[Text], model: EmbeddingModel) -> tuple[Chunker, list[Chunk]]:
         event, chunker, ready = plan.event, _planned(plan), _prepared(plan.event)

@@ -213,14 +213,22 @@ async def add_chunks(gateway: Gateway, share_id: str, texts: Sequence[str], *, m
                 number * 10_000,
                 number * 10_000 + 9_000,
             )
-        await finish_job(connection, share_id, "embed", work_key)
+        await finish_job(connection, share_id, "embed", work_key, name)
     return work_key
 
 
 async def finish_job(
-    connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record], share_id: str, stage: str, work_key: str
+    connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record],
+    share_id: str,
+    stage: str,
+    work_key: str,
+    model: str | None = None,
 ) -> None:
     """What the job core writes when a stage is done."""
     await connection.execute(
-        "UPDATE jobs SET state = 'done', work_key = $3 WHERE share_id = $1 AND stage = $2", share_id, stage, work_key
+        "UPDATE jobs SET state = 'done', work_key = $3, model = $4 WHERE share_id = $1 AND stage = $2",
+        share_id,
+        stage,
+        work_key,
+        model,
     )

@@ -452,7 +452,7 @@ async def test_search_answers_a_passage_once_and_never_from_others_or_unfinished
         work_key,
     )
     await gateway.pool.execute("UPDATE shares SET owner = 'somebody' WHERE share_id = $1", theirs)
-    await gateway.pool.execute("UPDATE jobs SET state = 'running' WHERE share_id = $1", unfinished)
+    await gateway.pool.execute("DELETE FROM share_embeddings WHERE share_id = $1", unfinished)
     answer = await search(gateway, "country", limit=100)
     assert {hit.share_id for hit in answer.hits} == {mine}
     assert len({hit.text for hit in answer.hits}) == len(answer.hits)
@@ -461,8 +461,11 @@ async def test_search_answers_a_passage_once_and_never_from_others_or_unfinished
 async def test_vectors_of_another_model_are_not_compared(gateway: Gateway) -> None:
     share_id = await share_text(gateway)
     await add_chunks(gateway, share_id, SPEECH, model="another-model")
-    assert (await search(gateway, "loaf in the oven", mode="semantic")).hits == []
-    assert (await search(gateway, "country", mode="hybrid")).hits[0].matched_by == ["keyword"]
+    answer = await search(gateway, "loaf in the oven", mode="semantic")
+    assert answer.mode == "keyword"
+    assert "cannot embed the query as some shares were" in (answer.note or "")
+    assert {tuple(hit.matched_by) for hit in answer.hits} == {("keyword",)}
+    assert gateway.ledger.ended == {}, "nothing is bought for what cannot be compared"
 
 
 async def test_a_chunk_without_meaning_is_not_nearest_to_everything(gateway: Gateway) -> None:

@@ -17,7 +17,7 @@ from millrace.models.port import Embedded, Use
 from millrace.store.database import Database
 from millrace.store.migrate import migrate
 from millrace.store.pool import open_pool
-from millrace.store.vectors import ensure_index, index_name, keeping_indexes
+from millrace.store.vectors import drop_indexes, ensure_index, index_name, keeping_indexes
 from services.embed_agent.adapters.pgvector import PgVectorStore
 from services.embed_agent.batches import packed
 from services.embed_agent.domain import SUMMARY_WEIGHT, Chunk
@@ -172,6 +172,11 @@ async def test_a_models_vectors_are_indexed_beside_other_work(empty_database: st
         async with keeping_indexes(empty_database, every_s=0.2):
             await keep(PgVectorStore(Database(pool)), WorkKey("embed:1"), "one", "two")
             await eventually(lambda: pool.fetchval(valid, name), "the index")
+            async with pool.acquire() as connection:
+                await drop_indexes(connection, "fake")
+            assert await pool.fetchval(valid, name) is None
+            await keep(PgVectorStore(Database(pool)), WorkKey("embed:1"), "three")
+            await eventually(lambda: pool.fetchval(valid, name), "the index of a model that came back")
 
 
 async def test_an_index_that_was_cut_off_is_made_anew(empty_database: str) -> None:

@@ -97,6 +97,16 @@ class ChildPool:
         async with self._free:
             self._idle.append(await self._take())
 
+    async def ready(self) -> None:
+        """As `warm_up`, at a start, where there is nobody to try again.
+
+        :raises ConfigurationError: it cannot be loaded.
+        """
+        try:
+            await self.warm_up()
+        except Retryable as exc:
+            raise ConfigurationError(str(exc)) from exc
+
     async def close(self) -> None:
         """Kill all children, also those that work."""
         for child in list(self._all):
@@ -127,10 +137,7 @@ async def open_children(recipe: Recipe, care: Care) -> AsyncIterator[ChildPool]:
     pool = ChildPool(recipe, care)
     try:
         if care.warm:
-            try:
-                await pool.warm_up()
-            except Retryable as exc:
-                raise ConfigurationError(str(exc)) from exc
+            await pool.ready()
         yield pool
     finally:
         await pool.close()

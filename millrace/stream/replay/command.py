@@ -89,7 +89,8 @@ async def _run(
         if options.resume is not None:
             return await _resume(parts, options.resume, report, as_json=options.as_json)
         found = await parts.replayer.find(
-            await _stretches(parts.log, spec, options), Wish(options.shares, options.model, options.force)
+            await _stretches(parts.log, spec, options),
+            Wish(options.shares, options.model, options.force, options.more),
         )
         report.take(found.chosen, found.estimate)
         if options.model is None:

@@ -15,7 +15,8 @@ RATE: Final = 500.0
 class ReplayOptions(BaseModel):
     """One replay's options; on a command line they are one JSON document.
 
-    `since` and `offsets` are as somebody typed them; `shares` None: all of them; `rate` in commands a second.
+    `since` and `offsets` are as somebody typed them; `shares` None: all of them; `rate` in commands a second; `more`
+    are other options of the stage's commands, by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,6 +26,7 @@ class ReplayOptions(BaseModel):
     shares: tuple[str, ...] | None = None
     force: bool = False
     model: str | None = None
+    more: dict[str, str] = {}
     dry_run: bool = False
     rate: float = Field(default=RATE, gt=0)
     resume: str | None = None

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -48,11 +48,15 @@ class Log(Protocol):
 
 @dataclass(frozen=True)
 class Wish:
-    """What somebody wants: `only` these shares (None: all), another model, finished work done again."""
+    """What somebody wants: `only` these shares (None: all), another model, finished work done again.
+
+    `more` are other options of the commands.
+    """
 
     only: Collection[str] | None = None
     model: str | None = None
     force: bool = False
+    more: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class Replayer:
         :raises ConfigurationError: the stage cannot work with this model.
         """
         replay_id = new_id(self._spec.name)
-        options = {} if wish.model is None else {MODEL_OPTION: wish.model}
+        options = dict(wish.more) if wish.model is None else {**wish.more, MODEL_OPTION: wish.model}
         if wish.force:
             options[GENERATION_OPTION] = replay_id
         chosen = await self._choose(stretches, wish.only, options)

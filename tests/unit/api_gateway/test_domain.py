@@ -28,6 +28,15 @@ def test_a_text_needs_no_media_stages() -> None:
     assert share.stages == ("summarize", "embed")
 
 
+def test_a_text_says_how_it_is_cut_and_media_cannot() -> None:
+    assert draft(ShareRequest(text="abc", chunker="fixed"), None, max_text_bytes=LIMIT).options == {
+        "embed.chunker": "fixed"
+    }
+    assert draft(ShareRequest(text="abc"), None, max_text_bytes=LIMIT).options == {}
+    with pytest.raises(BadRequest, match="chunker is for texts"):
+        draft(ShareRequest(url="https://example.org/a.mp4", chunker="fixed"), None, max_text_bytes=LIMIT)
+
+
 def test_a_url_goes_through_all_stages_of_media() -> None:
     share = draft(ShareRequest(url="https://www.youtube.com/watch?v=1"), None, max_text_bytes=LIMIT)
     assert (share.platform, share.content_type) == ("youtube", "video")

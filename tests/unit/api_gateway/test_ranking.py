@@ -3,7 +3,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.api_gateway.ranking import fuse, highlights, snippet
+from services.api_gateway.ranking import fuse, highlights, interleaved, snippet
+
+
+def test_rankings_that_cannot_be_compared_take_turns() -> None:
+    assert interleaved([["a1", "a2", "a3"], ["b1"], []], key=str) == ["a1", "b1", "a2", "a3"]
+    assert interleaved([["x", "same"], ["same", "y"]], key=str) == ["x", "same", "y"]
+    assert interleaved([], key=str) == []
+
 
 KEYS = st.lists(st.integers(0, 20), unique=True, max_size=15)
 

@@ -9,10 +9,11 @@ import pytest
 
 from millrace.contracts.events import Segment
 from millrace.contracts.search_api import SearchAnswer, SearchMode
-from millrace.errors import Refusal, Retryable, Unavailable, UnknownOutcome
+from millrace.errors import ConfigurationError, Refusal, Retryable, Unavailable, UnknownOutcome
 from millrace.ids import RequestId
 from millrace.ledger.port import Granted
-from millrace.models.port import Backend, Embedded, Tariff, Use
+from millrace.models.choice import Models
+from millrace.models.port import Backend, Embedded, EmbeddingModel, Tariff, Use
 from millrace.money import MicroUSD
 from millrace.testing.ledger import Asked, FakeLedger
 from services.api_gateway.errors import BadRequest, NotNow, TooWide, Unreadable
@@ -41,9 +42,20 @@ class Passages:
     async def changed(self, owner: str, since: str | None) -> tuple[str, bool]:
         return str(self.changes), since not in (None, str(self.changes))
 
+    async def models(self, owner: str) -> list[str]:
+        return ["tiny"]
+
     async def by_meaning(
-        self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
+        self,
+        owner: str,
+        model: str,
+        vector: Sequence[float],
+        limit: int,
+        filters: Filters,
+        *,
+        is_one_of_several: bool = False,
     ) -> list[Passage]:
+        assert not is_one_of_several
         self.left_out = filters.other_than
         self.among.append(filters.among)
         if "meaning" in self.late:
@@ -52,7 +64,14 @@ class Passages:
         return [passage("both", 0.9), passage("meant", 0.4)]
 
     async def shares(
-        self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
+        self,
+        owner: str,
+        model: str,
+        vector: Sequence[float],
+        limit: int,
+        filters: Filters,
+        *,
+        is_one_of_several: bool = False,
     ) -> list[str]:
         assert (owner, model, vector, filters.among) == ("local", "tiny", [1.0], None)
         if "shares" in self.late:
@@ -83,6 +102,30 @@ class Transcripts:
             [Segment(start_ms=0, end_ms=4000, text="Nothing here. Some words. Others.")] if one.share_id else []
             for one in stretches
         ]
+
+
+class TwoModels(Passages):
+    """Some shares are searched by one model, some by the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.several: dict[str, bool] = {}
+
+    async def models(self, owner: str) -> list[str]:
+        return ["big", "tiny"]
+
+    async def by_meaning(
+        self,
+        owner: str,
+        model: str,
+        vector: Sequence[float],
+        limit: int,
+        filters: Filters,
+        *,
+        is_one_of_several: bool = False,
+    ) -> list[Passage]:
+        self.several[model] = is_one_of_several
+        return [passage(f"{model} {number}") for number in range(2)]
 
 
 class PerWord:
@@ -236,7 +279,7 @@ async def test_shares_about_the_same_leave_out_the_share_itself() -> None:
     (hit,) = (await search.similar("share", owner="local", limit=10)).hits
     assert (hit.text, passages.left_out) == ("text of both", "share"), "one passage a share, the nearest"
     nothing = await search.similar("other", owner="local", limit=10)
-    assert (nothing.hits, nothing.note) == ([], "This share has no vectors of the model in use.")
+    assert (nothing.hits, nothing.note) == ([], "This share has no vectors.")
 
 
 async def test_in_two_phases_both_ways_look_into_the_nearest_shares_alone() -> None:
@@ -308,7 +351,14 @@ class Many(Passages):
     """Two rankings of as many as are asked for, half of which are in both."""
 
     async def by_meaning(
-        self, owner: str, model: str, vector: Sequence[float], limit: int, filters: Filters
+        self,
+        owner: str,
+        model: str,
+        vector: Sequence[float],
+        limit: int,
+        filters: Filters,
+        *,
+        is_one_of_several: bool = False,
     ) -> list[Passage]:
         return [passage(f"{n}", 0.9) for n in range(limit)]
 
@@ -391,3 +441,54 @@ async def test_a_hit_of_media_says_which_sentence_is_meant() -> None:
     assert answer.hits[0].moment.text == "Some words."
     assert 1000 <= answer.hits[0].moment.start_ms < 2000 < answer.hits[0].moment.end_ms < 3500
     assert (answer.hits[0].start_ms, answer.hits[0].end_ms) == (1000, 2000), "the passage keeps its own times"
+
+
+def of_two(tiny: Model, big: Model | ConfigurationError, passages: Passages, ledger: FakeLedger) -> Search:
+    def make(name: str) -> Model:
+        assert name == "big"
+        if isinstance(big, ConfigurationError):
+            raise big
+        big.name = name
+        return big
+
+    return Search(passages, tiny, ledger, lambda: REQUEST, models=Models[EmbeddingModel](tiny.name, tiny, make))
+
+
+async def test_each_model_that_shares_are_searched_by_is_asked_and_granted() -> None:
+    passages, ledger = TwoModels(), FakeLedger()
+    mode, note, hits = await ask(of_two(Model(), Model(), passages, ledger), "semantic")
+    assert (mode, note, hits) == ("semantic", None, ["big 0", "tiny 0", "big 1"]), "they take turns"
+    assert passages.several == {"big": True, "tiny": True}
+    assert {asked.model for asked in ledger.asked} == {"big", "tiny"}
+
+
+@pytest.mark.parametrize("big", [Model(Retryable("no answer")), ConfigurationError("there is no such model")])
+async def test_without_one_of_the_models_the_other_is_asked_and_the_answer_says_so(
+    big: Model | ConfigurationError,
+) -> None:
+    passages = TwoModels()
+    mode, note, hits = await ask(of_two(Model(), big, passages, FakeLedger()), "semantic")
+    assert (mode, hits) == ("hybrid", ["tiny 0", "said", "tiny 1"]), (
+        "by words, too, although only meaning was asked for"
+    )
+    assert passages.several == {"tiny": False}, "all that it has, as nobody else is asked"
+    assert "Shares that only big has embedded are searched by words." in (note or "")
+
+
+async def test_without_any_of_the_models_words_are_searched() -> None:
+    broken = Model(Retryable("no answer"))
+    mode, note, hits = await ask(of_two(broken, broken, TwoModels(), FakeLedger()), "hybrid")
+    assert (mode, hits) == ("keyword", ["said", "both"])
+    assert note == "The embedding model does not work: no answer. Searched by words only."
+
+
+async def test_with_nothing_embedded_the_gateways_own_model_is_asked() -> None:
+    class Nothing(Passages):
+        async def models(self, owner: str) -> list[str]:
+            return []
+
+    ledger = FakeLedger()
+    await Search(Nothing(), Model(), ledger, lambda: REQUEST).answer(
+        "words", owner="local", account="default", limit=3, mode="semantic"
+    )
+    assert [asked.model for asked in ledger.asked] == ["tiny"]

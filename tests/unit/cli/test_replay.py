@@ -29,6 +29,7 @@ PLACES = {
         (["--resume", "cooking-1a2b3c4d"], 78, "There is no replay cooking-1a2b3c4d"),
         (["--list"], 69, "PostgreSQL does not answer"),
         (["cooking"], 2, "cooking"),
+        (["summarize", "--chunker", "fixed"], 78, "The stage summarize cuts no texts"),
         (["embed", "--rate", "0"], 2, "--rate"),
         (["embed", "--rate", "nan"], 2, "--rate"),
     ],
@@ -49,7 +50,15 @@ def test_the_stages_own_program_is_handed_all_options(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "execve", execve)
     words = ["embed", *("--since", "24h"), *("--share", "a"), *("--share", "-b\udcff"), "--force", *("--model", "{}")]
-    words += ["--dry-run", *("--rate", "inf"), "--json", *("--offsets", "t:0:1-2"), *("--resume", "embed-1")]
+    words += [
+        "--chunker",
+        "fixed",
+        "--dry-run",
+        *("--rate", "inf"),
+        "--json",
+        *("--offsets", "t:0:1-2"),
+        *("--resume", "embed-1"),
+    ]
     with pytest.raises(Begun) as begun:
         CliRunner().invoke(app, ["replay", *words], env=PLACES, catch_exceptions=False)
     *program, options = begun.value.args[0]
@@ -60,6 +69,7 @@ def test_the_stages_own_program_is_handed_all_options(monkeypatch: pytest.Monkey
         shares=("a", "-b\udcff"),
         force=True,
         model="{}",
+        more={"chunker": "fixed"},
         dry_run=True,
         rate=math.inf,
         resume="embed-1",

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from millrace.errors import Poison
-from services.embed_agent.cutting import AUTO, chosen
+from services.embed_agent.cutting import AUTO, chosen, is_longer
 from services.embed_agent.domain import Chunker, Source
 
 
@@ -63,3 +63,18 @@ def test_what_cannot_be_is_said_in_a_sentence(wanted: str, sentence: str) -> Non
     with pytest.raises(Poison) as raised:
         chosen(wanted, "text", "word", count)
     assert str(raised.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "longer"), [("a" * 5, False), ("a " * 6, True), ("a " * 5, False), ("x" * 101, True)]
+)
+def test_a_text_is_longer_than_so_many_tokens(text: str, longer: bool) -> None:
+    assert is_longer(text, 5, count) is longer
+
+
+def test_what_is_far_from_the_limit_is_not_counted() -> None:
+    def counted(text: str) -> int:
+        raise AssertionError("read on the event loop")
+
+    assert is_longer("x" * 101, 5, counted)
+    assert not is_longer("x" * 5, 5, counted)

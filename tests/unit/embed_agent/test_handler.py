@@ -284,6 +284,55 @@ async def test_a_model_that_a_command_names_does_its_own_work(bench: Bench) -> N
     assert len(other.asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "options", "name"),
+    [
+        (5_000, {}, "fake"),
+        (5_001, {}, "large"),
+        (5_001, {MODEL_OPTION: "other"}, "other"),
+        (5_001, {MODEL_OPTION: "fake"}, "fake"),
+    ],
+)
+def test_large_texts_have_a_model_of_their_own_unless_one_is_named(
+    bench: Bench, words: int, options: dict[str, str], name: str
+) -> None:
+    others = {"large": FakeModel(), "other": FakeModel()}
+    for other, model in others.items():
+        model.name = other
+    models = Models[EmbeddingModel](bench.model.name, bench.model, others.__getitem__)
+    handler = EmbedHandler(
+        models,
+        store=bench.store,
+        buyer=bench.buyer,
+        blobs=bench.blobs,
+        split=lambda text: [text],
+        large="large",
+    )
+    article = share_created(text=" ".join(f"word{n}" for n in range(words)))
+    plan = handler.plan(article, options)
+    assert plan is not None
+    assert plan.model == name
+    assert handler.most(plan) == others.get(name, bench.model).tariff.most(words)
+
+
+@pytest.mark.parametrize(
+    ("share", "command", "chunker"),
+    [
+        ({}, {}, "paragraph"),
+        ({"embed.chunker": "fixed"}, {}, "fixed"),
+        ({"embed.chunker": "fixed"}, {CHUNKER_OPTION: "sentence"}, "sentence"),
+        ({"embed.chunker": "auto"}, {}, "paragraph"),
+    ],
+)
+def test_a_share_says_how_it_is_cut_unless_a_command_does(
+    bench: Bench, share: dict[str, str], command: dict[str, str], chunker: str
+) -> None:
+    event = share_created(text="# Mills\n\n" + SENTENCE * 10, options=share)
+    plan = bench.handler.plan(event, command)
+    assert plan is not None
+    assert plan.parameters["chunker"] == chunker
+
+
 def test_media_without_words_for_different_reasons_are_different_work(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     silent, mute = (transcript_ready(text="", skipped_reason=reason) for reason in ("silent", "no-audio"))
