@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from alembic import command
 from alembic.config import Config
+from psycopg.errors import DeadlockDetected
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
@@ -39,7 +40,9 @@ def migrate(dsn: str) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-    except OperationalError:  # its text may repeat parts of the URL
+    except OperationalError as exc:  # its text may repeat parts of the URL
+        if isinstance(exc.orig, DeadlockDetected):
+            raise Unavailable("The migration and a running service waited for each other: run it again.") from None
         raise Unavailable("PostgreSQL does not answer; is it running?") from None
     finally:
         engine.dispose()

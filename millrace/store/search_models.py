@@ -25,11 +25,16 @@ _ALONE = "SELECT pg_advisory_xact_lock(7215330120)"
 _BATCH = 5_000
 _LONG_S = 600.0  # for statements about all shares
 
-_STATUS = """
-WITH models AS (
+_MODELS = """
   SELECT model, count(*) AS shares, count(*) FILTER (WHERE searched_until = 'infinity') AS searched
     FROM share_embeddings GROUP BY model
-), sizes AS (
+"""
+_COUNTS = f"""
+SELECT model, shares, searched, 0 AS cost, 0 AS tokens, 0 AS missing_tokens
+  FROM ({_MODELS}) AS models ORDER BY searched DESC, model
+"""  # noqa: S608 - constants
+_STATUS = f"""
+WITH models AS ({_MODELS}), sizes AS (
   SELECT work_key, sum(tokens) AS tokens FROM chunks GROUP BY work_key
 ), spent AS (
   SELECT model, sum(w.cost_micro_usd)::bigint AS cost, coalesce(sum(tokens), 0)::bigint AS tokens
@@ -43,7 +48,7 @@ WITH models AS (
 )
 SELECT m.model, m.shares, m.searched, s.cost, s.tokens, coalesce(missing.tokens, 0) AS missing_tokens
   FROM models m JOIN spent s USING (model) LEFT JOIN missing USING (model) ORDER BY m.searched DESC, m.model
-"""
+"""  # noqa: S608 - constants
 _ALL = "SELECT count(*) FROM share_embeddings WHERE searched_until = 'infinity'"
 _CHOSEN = "SELECT model, since FROM search_model"
 _PIN = "UPDATE search_model SET model = $1, since = now()"
@@ -69,10 +74,22 @@ WITH gone AS (DELETE FROM share_embeddings WHERE model = $1 RETURNING share_id
 )
 SELECT count(*) FROM gone
 """
-_CHUNKS = """
-DELETE FROM chunks WHERE ctid = ANY(ARRAY(SELECT ctid FROM chunks c WHERE model = $1 AND NOT EXISTS (
-    SELECT FROM share_embeddings s WHERE s.work_key = c.work_key) LIMIT $2))
+# Jobs that were done by it last say what is searched now.
+_REPOINT = """
+UPDATE jobs SET work_key = s.work_key, model = s.model FROM share_embeddings s
+ WHERE jobs.stage = 'embed' AND jobs.state = 'done' AND jobs.model = $1
+   AND s.share_id = jobs.share_id AND s.searched_until = 'infinity' AND s.model <> $1
 """
+# Not what a worker has just written for a job that has not ended yet.
+_IS_UNDONE = """
+ AND EXISTS (SELECT FROM work w WHERE w.work_key = c.work_key AND w.result IS NULL AND w.lease_until < now())
+"""
+_OF_WORK = """
+DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} c WHERE model = $1 AND NOT EXISTS (
+    SELECT FROM share_embeddings s WHERE s.work_key = c.work_key) {is_undone} LIMIT $2))
+"""
+_CHUNKS = _OF_WORK.format(table="chunks", is_undone=_IS_UNDONE)
+_WORK_VECTORS = _OF_WORK.format(table="work_vectors", is_undone=_IS_UNDONE)
 _VECTORS = """
 DELETE FROM embeddings WHERE ctid = ANY(ARRAY(SELECT ctid FROM embeddings e WHERE model = $1 AND NOT EXISTS (
     SELECT FROM chunks c WHERE c.model = e.model AND c.content_hash = e.content_hash) LIMIT $2))
@@ -137,7 +154,7 @@ class SearchModels:
 
         async def body(connection: Connection) -> str | None:
             await connection.execute(_ALONE)
-            standing = await _standing(connection)
+            standing = await _standing(connection, _COUNTS)
             if standing.chosen is not None or not standing.models:
                 return standing.chosen
             await _prefer(connection, standing.models[0].model)
@@ -151,9 +168,9 @@ class SearchModels:
         :raises ConfigurationError: it has embedded nothing, or not all, and is not forced.
         """
 
-        async def body(connection: Connection) -> Standing:
+        async def body(connection: Connection) -> None:
             await connection.execute(_ALONE)
-            standing = await _standing(connection)
+            standing = await _standing(connection, _COUNTS)
             known = standing.of(model)
             if known is None:
                 raise ConfigurationError(f"The model {model} has embedded nothing: see `millrace embeddings status`.")
@@ -165,9 +182,9 @@ class SearchModels:
                 )
             if standing.chosen != model:
                 await _prefer(connection, model)
-            return await _standing(connection)
 
-        return await self._db.transaction(body)
+        await self._db.transaction(body)
+        return await self.standing()
 
     async def drop(self, model: str) -> int:
         """Remove a model's vectors, chunks and indexes; returns how many shares had them. May be repeated.
@@ -177,18 +194,19 @@ class SearchModels:
 
         async def body(connection: Connection) -> int:
             await connection.execute(_ALONE)
-            standing = await _standing(connection)
+            standing = await _standing(connection, _COUNTS)
             _may_go(model, standing, await connection.fetchval("SELECT now()"))
             if await connection.fetchval(_AT_WORK, model, AT_WORK):
                 raise ConfigurationError(
                     f"The embed agent works with {model}, or did a moment ago: give it another in "
                     "MILLRACE_EMBED_MODEL, and drop this one ten minutes later."
                 )
+            await connection.execute(_REPOINT, model, timeout=_LONG_S)
             shares: int = await connection.fetchval(_UNDO, model, timeout=_LONG_S)
             return shares
 
         shares = await self._db.transaction(body)
-        for sql in (_CHUNKS, _VECTORS):
+        for sql in (_CHUNKS, _WORK_VECTORS, _VECTORS):
             while await self._db.execute(sql, model, _BATCH):
                 pass
         async with self._db.pool.acquire() as connection:
@@ -207,13 +225,14 @@ def _may_go(model: str, standing: Standing, now: datetime) -> None:
         raise ConfigurationError("Search was switched a moment ago, and some may still be under way: wait a minute.")
 
 
-async def _standing(connection: Connection) -> Standing:
+async def _standing(connection: Connection, sql: str = _STATUS) -> Standing:
+    """Or without what it has cost and will, while jobs wait: that reads all chunks."""
     chosen = await connection.fetchrow(_CHOSEN)
     return Standing(
         chosen=None if chosen is None else chosen["model"],
         since=None if chosen is None else chosen["since"],
         shares=await connection.fetchval(_ALL),
-        models=[Coverage(**dict(row)) for row in await connection.fetch(_STATUS, timeout=_LONG_S)],
+        models=[Coverage(**dict(row)) for row in await connection.fetch(sql, timeout=_LONG_S)],
     )
 
 

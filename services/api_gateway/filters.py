@@ -64,15 +64,15 @@ _LANGUAGE = (
     + _OF_STAGE.format(
         stage="IN ('transcribe', 'summarize')", condition=_IS_LANGUAGE.format(value="w.result ->> 'language'")
     )
-    + " OR s.language IS NULL AND EXISTS (SELECT FROM jobs k JOIN insights i ON i.work_key = k.work_key "
-    + "WHERE k.share_id = s.share_id AND k.stage = 'embed' AND "
+    + " OR s.language IS NULL AND EXISTS (SELECT FROM share_embeddings k JOIN insights i ON i.work_key = k.work_key "
+    + "WHERE k.share_id = s.share_id AND "
     + _IS_LANGUAGE.format(value="i.language")
     + "))"
 )
 _CATEGORY = _OF_STAGE.format(stage="= 'summarize'", condition="lower(w.result ->> 'category') = lower({0})")
-# As a model says, or else by rule.
+# As a model says, or else by rule; of the work that is searched: the job's own may have just begun.
 _QUALITY = """coalesce(
   (SELECT (w.result ->> 'quality')::float8 FROM jobs k JOIN work w ON w.work_key = k.work_key
     WHERE k.share_id = s.share_id AND k.stage = 'summarize' AND k.state = 'done'),
-  (SELECT i.quality FROM jobs k JOIN insights i ON i.work_key = k.work_key
-    WHERE k.share_id = s.share_id AND k.stage = 'embed'))"""
+  (SELECT i.quality FROM share_embeddings k JOIN insights i ON i.work_key = k.work_key
+    WHERE k.share_id = s.share_id ORDER BY k.searched_until DESC NULLS LAST LIMIT 1))"""

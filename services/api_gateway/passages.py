@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,7 +113,10 @@ _CHANGED = """
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS mark,
        EXISTS (SELECT FROM search_changes WHERE owner = $1 AND changed >= $2::text::xid8) AS changed
 """
-_FORGET = "DELETE FROM search_changes WHERE at < now() - interval '1 hour'"
+_FORGET = """
+DELETE FROM search_changes
+ WHERE ctid = ANY(ARRAY(SELECT ctid FROM search_changes WHERE at < now() - interval '1 hour' LIMIT 10000))
+"""
 _FORGET_S = 600.0
 _MIDDLE = f"""
 SELECT avg(e.embedding)::text
@@ -165,13 +169,14 @@ class Passages:
         """
         if self._forgot_at is None or time.monotonic() - self._forgot_at > _FORGET_S:
             self._forgot_at = time.monotonic()
-            await self._rows(_FORGET)
+            with contextlib.suppress(TookTooLong):  # it is nobody's search
+                await self._rows(_FORGET)
         (row,) = await self._rows(_CHANGED, owner, since)
         return row["mark"], row["changed"]
 
     async def models(self, owner: str) -> list[str]:
         """The models that are needed to search all of the owner's shares by meaning, the preferred one first."""
-        return [row["model"] for row in await self._pool.fetch(_MODELS, owner)]
+        return [row["model"] for row in await self._rows(_MODELS, owner)]
 
     async def by_meaning(
         self,
@@ -225,7 +230,7 @@ class Passages:
 
     async def middle(self, owner: str, model: str, share_id: str) -> list[float] | None:
         """The mean of a share's vectors; None where it has none, or is somebody else's."""
-        found = await self._pool.fetchval(_MIDDLE, owner, model, share_id)
+        ((found,),) = await self._rows(_MIDDLE, owner, model, share_id)
         return None if found is None else [float(number) for number in found.strip("[]").split(",")]
 
     async def by_words(

@@ -36,9 +36,14 @@ SELECT j.stage, j.state, j.reason, j.progress, j.resume_at, j.needed_micro_usd, 
   FROM jobs j LEFT JOIN work w ON w.work_key = j.work_key AND j.state IN ('done', 'skipped')
  WHERE j.share_id = $1
 """
+# Of the work that is searched, as the job's own may have just begun; of a share that is not searched of the job's.
 _INSIGHT = """
-SELECT i.language, i.quality, i.parts FROM jobs j JOIN insights i ON i.work_key = j.work_key
- WHERE j.share_id = $1 AND j.stage = 'embed'
+SELECT i.language, i.quality, i.parts
+  FROM (SELECT work_key, searched_until FROM share_embeddings WHERE share_id = $1
+         UNION ALL
+        SELECT work_key, NULL FROM jobs WHERE share_id = $1 AND stage = 'embed') AS done
+  JOIN insights i USING (work_key)
+ ORDER BY done.searched_until DESC NULLS LAST LIMIT 1
 """
 # What a person has said about a call that nobody knew the end of stands in the ledger's journal only.
 # Calls of its works, and its parts of calls that other works have made.

@@ -159,7 +159,7 @@ class Search:
     ) -> SearchAnswer:
         query, owner, filters = asked.query, asked.owner, asked.filters
         meant, mode = await self._meant(asked, models, account, place)
-        if meant.vectors and asked.two_phase:
+        if meant.vectors and meant.is_whole and asked.two_phase:
             asked = replace(asked, filters=replace(filters, among=await self._nearest(asked, meant.vectors)))
         found, late = await self._rankings(replace(asked, mode=mode), meant.vectors)
         note = meant.note

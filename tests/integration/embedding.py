@@ -184,6 +184,8 @@ class Embedding:
         value = self.codec.encode("embed.requested", request)
         await self.runner.execute(Message(Partition("embed.requested", 0), 9, message.key, value, {}))
 
-    async def ask(self, query: str, mode: SearchMode) -> SearchAnswer:
+    async def ask(self, query: str, mode: SearchMode, *, two_phase: bool = False) -> SearchAnswer:
         """Search as the gateway does."""
-        return await self.search.answer(query, owner=OWNER, account="default", limit=100, mode=mode)
+        return await self.search.answer(
+            query, owner=OWNER, account="default", limit=100, mode=mode, two_phase=two_phase
+        )

@@ -13,6 +13,7 @@ import pytest
 
 from millrace.errors import ConfigurationError
 from millrace.kafka.records import Message
+from millrace.store import search_models
 from millrace.store.database import Database
 from millrace.store.migrate import migrate
 from millrace.store.pool import open_pool
@@ -225,6 +226,8 @@ async def test_models_that_the_gateway_lacks_leave_their_shares_to_words(embeddi
         key(away): ["keyword"],
     }
     assert "Shares that only away-8 has embedded are searched by words." in (answer.note or "")
+    first_shares = await embedding.ask(TOPIC, "hybrid", two_phase=True)
+    assert {hit.share_id for hit in first_shares.hits} == {key(here), key(away)}, "the nearest are not known of all"
 
 
 async def test_the_status_counts_shares_and_estimates_the_rest(embedding: Embedding) -> None:
@@ -270,13 +273,49 @@ async def test_work_of_a_model_that_was_dropped_is_done_again_when_it_is_wanted(
     assert set(embedding.made[OLD].embedded.values()) == {1}, "its answer was kept, so nothing is paid again"
 
 
+async def test_nothing_of_a_dropped_model_is_left_and_shares_show_what_is_searched(embedding: Embedding) -> None:
+    message = await embedding.share(text_of(1))
+    await embedding.replay(message, model=NEW)
+    await embedding.replay(message, model=OLD)
+    await embedding.search_models.switch(NEW, force=False)
+    await aged(embedding.pool)
+    await embedding.search_models.drop(OLD)
+    for table in ("chunks", "embeddings", "work_vectors", "share_embeddings"):
+        rows = await embedding.pool.fetch(f"SELECT FROM {table} WHERE model = $1", OLD)
+        assert rows == [], table
+    assert await embedding.pool.fetchval("SELECT model FROM jobs WHERE stage = 'embed'") == NEW
+
+
+async def test_what_is_being_embedded_stays_when_its_model_is_dropped(
+    embedding: Embedding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = await embedding.share(text_of(1))
+    await embedding.replay(message, model=NEW)
+    await aged(embedding.pool)
+    # A worker has just finished a work, and its job has not ended yet.
+    await embedding.pool.execute(
+        "INSERT INTO work (work_key, stage, result, finished_at, lease_until) "
+        "VALUES ('embed:busy', 'embed', '{}', now(), now())"
+    )
+    # As if its chunks had been written since the others were undone.
+    later = search_models._UNDO.replace("work_key IN (", "work_key <> 'embed:busy' AND work_key IN (")
+    monkeypatch.setattr(search_models, "_UNDO", later)
+    await embedding.pool.execute(
+        "INSERT INTO chunks (work_key, chunk_no, embedding_type, model, content_hash, text, tokens) "
+        "SELECT 'embed:busy', 0, 'content', model, content_hash, text, tokens FROM chunks WHERE model = $1 LIMIT 1",
+        OLD,
+    )
+    await embedding.search_models.drop(OLD)
+    assert await embedding.pool.fetch("SELECT work_key FROM chunks WHERE model = $1", OLD) == [("embed:busy",)]
+
+
 async def test_shares_of_before_are_taken_over(empty_database: str) -> None:
     await asyncio.to_thread(migrate, empty_database)
     async with open_pool(empty_database) as pool:
         for table in ("share_embeddings", "search_model"):
             await pool.execute(f"DROP TABLE {table}")
         await pool.execute("DROP TRIGGER jobs_share_embedding ON jobs; DROP FUNCTION keep_share_embedding")
-        await pool.execute("DROP FUNCTION note_embedding_for_search CASCADE")
+        await pool.execute("DROP FUNCTION note_embeddings_for_search, note_insight_for_search CASCADE")
         await pool.execute("INSERT INTO work (work_key, stage) VALUES ('embed:1', 'embed')")
         await pool.execute(
             "INSERT INTO shares (share_id, account, owner, source_kind, platform, content_type, created_at) "

@@ -196,6 +196,39 @@ async def test_a_kept_answer_hides_nothing_new_and_shows_nothing_that_is_gone(ga
     assert [hit.title for hit in (await search(gateway, "country", limit=1)).hits] == ["A new one"]
 
 
+async def test_a_kept_answer_knows_what_filters_go_by(gateway: Gateway) -> None:
+    share = await share_text(gateway)
+    embedded = await add_chunks(gateway, share, SPEECH)
+    by = {"category": "politics"}, {"least_quality": "0.5"}, {"language": "en"}
+    for params in by:
+        assert await found(gateway, **params) == set()
+    summary = f"summarize:{uuid.uuid4().hex}"
+    await gateway.pool.execute(
+        "INSERT INTO work (work_key, stage, result, finished_at) VALUES ($1, 'summarize', $2, now())",
+        summary,
+        {"category": "politics"},
+    )
+    async with gateway.pool.acquire() as connection:
+        await finish_job(connection, share, "summarize", summary)
+    assert await found(gateway, category="politics") == {share}
+    await gateway.pool.execute(
+        "INSERT INTO insights (work_key, version, language, quality, parts) VALUES ($1, 1, 'en', 0.9, '{}')", embedded
+    )
+    assert await found(gateway, least_quality="0.5") == await found(gateway, language="en") == {share}
+
+
+async def test_filters_hold_while_a_share_is_embedded_anew(gateway: Gateway) -> None:
+    share = await share_text(gateway)
+    embedded = await add_chunks(gateway, share, SPEECH)
+    await gateway.pool.execute(
+        "INSERT INTO insights (work_key, version, language, quality, parts) VALUES ($1, 1, 'en', 0.9, '{}')", embedded
+    )
+    await gateway.pool.execute(
+        "UPDATE jobs SET state = 'parked', work_key = 'embed:another' WHERE share_id = $1 AND stage = 'embed'", share
+    )
+    assert await found(gateway, least_quality="0.5") == await found(gateway, language="en") == {share}
+
+
 async def test_what_had_begun_before_an_answer_was_kept_and_ends_behind_it_counts(gateway: Gateway) -> None:
     share_id = await share_text(gateway)
     work_key = await add_chunks(gateway, share_id, SPEECH)

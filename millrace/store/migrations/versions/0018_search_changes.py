@@ -6,6 +6,9 @@ revision = "0018"
 down_revision = "0017"
 
 UPGRADE = """
+-- In the order in which shares are accepted: who does that waits, and is not waited for.
+LOCK TABLE shares, jobs IN SHARE ROW EXCLUSIVE MODE;
+
 -- A row for each change. Rows are added and none is changed: who ends jobs waits for nobody. The transaction's id
 -- tells a reader whether its snapshot had the change, which a time does not: what begins first may commit last.
 CREATE TABLE search_changes (

@@ -75,19 +75,30 @@ INSERT INTO share_embeddings (share_id, model, owner, work_key, embedded_at, sea
 SELECT j.share_id, j.model, s.owner, j.work_key, j.updated_at, 'infinity'
   FROM jobs j JOIN shares s USING (share_id) JOIN work w USING (work_key)
  WHERE j.stage = 'embed' AND j.state = 'done' AND j.model IS NOT NULL;
--- What an owner may find changes with these rows now, no longer with those of jobs.
-DROP TRIGGER IF EXISTS jobs_done_search ON jobs;
-DROP TRIGGER IF EXISTS jobs_gone_search ON jobs;
-DROP TRIGGER IF EXISTS jobs_changed_search ON jobs;
-DROP FUNCTION IF EXISTS note_job_for_search;
-CREATE FUNCTION note_embedding_for_search() RETURNS trigger LANGUAGE plpgsql AS $$
+-- What an owner may find changes with these rows, too, and with what is known of the texts. Once for each statement:
+-- one may be about all shares.
+CREATE FUNCTION note_embeddings_for_search() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO search_changes (owner) VALUES (CASE TG_OP WHEN 'DELETE' THEN OLD.owner ELSE NEW.owner END);
+    INSERT INTO search_changes (owner) SELECT DISTINCT owner FROM changed;
     RETURN NULL;
 END
 $$;
-CREATE TRIGGER share_embeddings_changed_search AFTER INSERT OR UPDATE OR DELETE ON share_embeddings FOR EACH ROW
-  EXECUTE FUNCTION note_embedding_for_search();
+CREATE TRIGGER share_embeddings_new_search AFTER INSERT ON share_embeddings REFERENCING NEW TABLE AS changed
+  FOR EACH STATEMENT EXECUTE FUNCTION note_embeddings_for_search();
+CREATE TRIGGER share_embeddings_changed_search AFTER UPDATE ON share_embeddings REFERENCING NEW TABLE AS changed
+  FOR EACH STATEMENT EXECUTE FUNCTION note_embeddings_for_search();
+CREATE TRIGGER share_embeddings_gone_search AFTER DELETE ON share_embeddings REFERENCING OLD TABLE AS changed
+  FOR EACH STATEMENT EXECUTE FUNCTION note_embeddings_for_search();
+
+CREATE FUNCTION note_insight_for_search() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO search_changes (owner)
+    SELECT DISTINCT s.owner FROM jobs j JOIN shares s USING (share_id) WHERE j.work_key = NEW.work_key;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER insights_changed_search AFTER INSERT OR UPDATE ON insights FOR EACH ROW
+  EXECUTE FUNCTION note_insight_for_search();
 
 -- Without statistics of it, searches would compare all vectors instead of walking an index.
 ANALYZE share_embeddings;
