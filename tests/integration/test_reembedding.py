@@ -306,7 +306,8 @@ async def test_what_is_being_embedded_stays_when_its_model_is_dropped(
         OLD,
     )
     await embedding.search_models.drop(OLD)
-    assert await embedding.pool.fetch("SELECT work_key FROM chunks WHERE model = $1", OLD) == [("embed:busy",)]
+    rows = await embedding.pool.fetch("SELECT work_key FROM chunks WHERE model = $1", OLD)
+    assert [row["work_key"] for row in rows] == ["embed:busy"]
 
 
 async def test_shares_of_before_are_taken_over(empty_database: str) -> None:
