@@ -245,11 +245,14 @@ async def test_a_hundred_thousand_texts_that_wait_are_not_all_read(bench: EmbedB
         model,
     )
     try:
-        (plan,) = await bench.rows(
-            f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {pending._OTHERS}", model, account, "x", ["h"], 99
-        )
-        top = json.loads(plan[0]) if isinstance(plan[0], str) else plan[0]
-        found = top[0]["Plan"]
-        assert found["Shared Hit Blocks"] + found["Shared Read Blocks"] < 15_000, "of eighty thousand"
+        for statistics in ("SELECT 1", "ANALYZE pending_texts"):  # those of a table that changes are often old
+            await bench.rows(statistics)
+            (plan,) = await bench.rows(
+                f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {pending._OTHERS}", model, account, "x", ["h"], 99
+            )
+            top = json.loads(plan[0]) if isinstance(plan[0], str) else plan[0]
+            found = top[0]["Plan"]
+            blocks = found["Shared Hit Blocks"] + found["Shared Read Blocks"]
+            assert blocks < 5_000, f"{statistics}: {blocks} of eighty thousand; {json.dumps(top)}"
     finally:
         await bench.database.execute("DELETE FROM pending_texts WHERE account = $1", account)

@@ -63,14 +63,15 @@ SELECT mine.*, mine.not_before <= now() AS is_open, mine.due <= now() AS is_due,
         LIMIT 1) AS other ON true
  WHERE mine.work_key = $1 AND mine.bought_at IS NULL ORDER BY mine.added_at, mine.content_hash
 """  # noqa: S608 - constants
-# Read in the order of the index, and no more of them than could go: there may be a hundred thousand. Whose job has
-# ended, or is parked, does not go along.
-_OTHERS = """
+# Read in the order of the index, and no more of them than could go: there may be a hundred thousand. The first limit
+# is written out, as PostgreSQL takes an unknown one for a tenth of the table, and sorts all of it. Whose job has ended,
+# or is parked, does not go along.
+_FIRST = """
 WITH first AS MATERIALIZED (
   SELECT work_key, content_hash, due, added_at FROM pending_texts
    WHERE model = $1 AND account = $2 AND claimed_by IS NULL AND bought_at IS NULL AND NOT alone
      AND not_before <= now() AND work_key <> $3 AND content_hash <> ALL($4)
-   ORDER BY due LIMIT $5 * 4
+   ORDER BY due LIMIT {most}
 ), chosen AS (
   SELECT DISTINCT ON (content_hash) * FROM first
    WHERE EXISTS (SELECT FROM jobs WHERE jobs.work_key = first.work_key AND jobs.stage = 'embed'
@@ -83,6 +84,10 @@ WITH first AS MATERIALIZED (
 SELECT pending_texts.* FROM chosen JOIN pending_texts USING (work_key, content_hash)
  ORDER BY chosen.due, chosen.added_at LIMIT $5
 """
+_OTHERS = _FIRST.format(most=400)
+_MANY_OTHERS = _FIRST.format(most=8192)
+_USUAL = 100
+"""Most texts of a call, up to which the shorter look does."""
 _CLAIM = """
 UPDATE pending_texts SET claimed_by = $1
  WHERE model = $2 AND content_hash = ANY($3) AND claimed_by IS NULL AND bought_at IS NULL
@@ -260,7 +265,8 @@ async def _chosen(connection: Connection, want: Want, ready: list[Record]) -> li
     others: list[Record] = []
     if ready and not alone:
         hashes, room = [row["content_hash"] for row in ready], max(want.most_texts - len(ready), 0)
-        others = list(await connection.fetch(_OTHERS, want.model, want.account, want.work_key, hashes, room))
+        sql = _OTHERS if want.most_texts <= _USUAL else _MANY_OTHERS
+        others = list(await connection.fetch(sql, want.model, want.account, want.work_key, hashes, room))
     texts = list(map(_text, [*ready, *others]))
     is_full = len(texts) >= want.most_texts or sum(text.tokens for text in texts) >= want.most_tokens
     if not texts or not (is_full or alone or any(row["is_due"] for row in ready)):
