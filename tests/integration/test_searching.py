@@ -74,14 +74,14 @@ async def test_pages_of_a_search_have_every_passage_once(gateway: Gateway) -> No
 
 async def test_a_cursor_of_another_search_is_one_sentence(gateway: Gateway) -> None:
     await add_chunks(gateway, await share_text(gateway), SPEECH)
-    cursor = (await search(gateway, "the country", limit=1)).next
+    cursor = (await search(gateway, "bread for the country", limit=1)).next
     assert cursor is not None
-    for q, wrong in (("the bread", cursor), ("the country", "1.h"), ("the country", "%00")):
+    for q, wrong in (("the bread", cursor), ("bread for the country", "1.h"), ("bread for the country", "%00")):
         refused = await gateway.http.get("/search", params={"q": q, "cursor": wrong})
         assert refused.status_code == 400
         sentence = "The cursor is none that this search has given: leave it out to begin anew."
         assert Problem.model_validate(refused.json()).detail == sentence
-    other = await gateway.http.get("/search", params={"q": "the country", "cursor": cursor, "kind": "text"})
+    other = await gateway.http.get("/search", params={"q": "bread for the country", "cursor": cursor, "kind": "text"})
     assert other.status_code == 400, "another filter is another search"
 
 

@@ -64,7 +64,7 @@ SELECT mine.*, mine.not_before <= now() AS is_open, mine.due <= now() AS is_due,
  WHERE mine.work_key = $1 AND mine.bought_at IS NULL ORDER BY mine.added_at, mine.content_hash
 """  # noqa: S608 - constants
 # Read in the order of the index, and no more of them than could go: there may be a hundred thousand. The first limit
-# is written out, as PostgreSQL takes an unknown one for a tenth of the table, and sorts all of it. Whose job has ended,
+# is written out: PostgreSQL takes an unknown one for a tenth of the table, and sorts all of it. Whose job has ended,
 # or is parked, does not go along.
 _FIRST = """
 WITH first AS MATERIALIZED (
