@@ -133,6 +133,8 @@ class ByMeaning:
         return interleaved(await asyncio.gather(*rankings), lambda share: share)[:most]
 
     async def _vector(self, query: str, account: str, name: str) -> QueryVector:
+        if name == self._own.name:
+            return await self._vectors.of(self._own, query, account)
         try:
             # In a thread: a local model that was not asked before is read from files.
             model = await asyncio.to_thread(self._models.of, name)

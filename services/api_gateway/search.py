@@ -26,7 +26,11 @@ from services.api_gateway.spoken import Stretch
 from services.api_gateway.terms import LEAST_SHARE
 
 DEPTH: Final = 100
-"""Passages that each ranking brings, whatever the size of a page: all pages are cut from the same hits."""
+"""Passages that a ranking by itself brings, whatever the size of a page: all pages are cut from the same hits."""
+EACH: Final = 60
+"""Passages of each of two rankings. Twice as many rows, some being repeats, are what one look into the index gives
+(`hnsw.ef_search` of SEARCH_SETTINGS); a second look takes a third of a search's time.
+"""
 SHARES_FIRST: Final = 50
 """Shares that a search in two phases looks into."""
 _OF_SIMILAR: Final = 5  # passages for each share that is asked for
@@ -228,12 +232,13 @@ class Search:
     async def _rankings(self, asked: _Asked, vectors: Vectors) -> tuple[_Rankings, list[MatchedBy]]:
         """What is found in each way that is asked for, and the ways that took too long."""
         owner, filters = asked.owner, asked.filters
+        depth = EACH if asked.mode == "hybrid" else DEPTH
         asking: dict[MatchedBy, Awaitable[list[Passage]]] = {}
         if vectors:
-            asking["semantic"] = self._by_meaning.passages(owner, vectors, DEPTH, filters)
+            asking["semantic"] = self._by_meaning.passages(owner, vectors, depth, filters)
         if asked.mode != "semantic":
             least = LEAST_SHARE if vectors else 0.0
-            asking["keyword"] = self._passages.by_words(owner, asked.query, DEPTH, filters, least_share=least)
+            asking["keyword"] = self._passages.by_words(owner, asked.query, depth, filters, least_share=least)
         found = dict(zip(asking, await asyncio.gather(*map(_in_time, asking.values())), strict=True))
         late = [name for name, ranking in found.items() if ranking is None]
         rankings = {name: ranking for name, ranking in found.items() if ranking is not None}

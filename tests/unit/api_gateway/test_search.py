@@ -19,7 +19,7 @@ from millrace.testing.ledger import Asked, FakeLedger
 from services.api_gateway.errors import BadRequest, NotNow, TooWide, Unreadable
 from services.api_gateway.filters import Filters
 from services.api_gateway.passages import Passage, TookTooLong
-from services.api_gateway.search import DEPTH, Search
+from services.api_gateway.search import DEPTH, EACH, Search
 from services.api_gateway.spoken import Stretch
 
 REQUEST = RequestId("search-1")
@@ -386,7 +386,7 @@ async def test_pages_have_every_hit_once_in_one_order_and_are_paid_once(mode: Se
         answer = await page(search, 7, answer.next, mode)
     whole = await page(search, 2 * DEPTH, mode=mode)
     assert texts == [hit.text for hit in whole.hits]
-    assert len(set(texts)) == len(texts) == (DEPTH * 3 // 2 if mode == "hybrid" else DEPTH)
+    assert len(set(texts)) == len(texts) == (EACH * 3 // 2 if mode == "hybrid" else DEPTH)
     assert whole.next is None
     assert len(ledger.asked) == (mode != "keyword")
 
