@@ -48,8 +48,9 @@ async def job_of(bench: Bench, stage: StageName) -> Record:
 
 
 async def told(bench: Bench) -> list[str]:
+    """Of its own share: a watch tells what other tests have left untold, too."""
     statuses = [await bench.codec.decode("task.status", sent.value) for sent in bench.outbox.to("task.status")]
-    return [status.state for status in statuses if isinstance(status, TaskStatus)]
+    return [one.state for one in statuses if isinstance(one, TaskStatus) and one.share_id == bench.share]
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from millrace.store.transcripts import keep_large
 from millrace.store.vectors import ensure_index
 from services.api_gateway.filters import Filters
 from services.api_gateway.passages import Passages
-from services.api_gateway.search import Search
+from services.api_gateway.search import EACH, Search
 from tests.integration.gateway import Gateway, add_chunks, finish_job, open_gateway, provision
 
 SPEECH = [
@@ -60,7 +60,7 @@ async def test_pages_of_a_search_have_every_passage_once(gateway: Gateway) -> No
         await ensure_index(connection, gateway.model.name, 256)
     for mode in ("hybrid", "semantic", "keyword"):
         whole = await search(gateway, "a mill for the country", mode=mode, limit=100)
-        assert len(whole.hits) == 100, "the depth"
+        assert EACH < len(whole.hits) <= 100, mode
         found = await search(gateway, "a mill for the country", mode=mode, limit=23)
         pages = [found]
         while found.next is not None:
@@ -68,7 +68,7 @@ async def test_pages_of_a_search_have_every_passage_once(gateway: Gateway) -> No
             pages.append(found)
         hits = [(hit.share_id, hit.text) for page in pages for hit in page.hits]
         assert hits[:100] == [(hit.share_id, hit.text) for hit in whole.hits], mode
-        assert len(set(hits)) == len(hits) >= 100
+        assert len(set(hits)) == len(hits) >= len(whole.hits)
     assert len(gateway.ledger.ended) == 1, "no page pays for the query again"
 
 
