@@ -111,7 +111,10 @@ def reckoning(views: Sequence[ShareView]) -> str:
     where = "Some models were asked over the network" if remote else "Everything ran on this machine"
     money = "nothing was paid" if paid == 0 else f"{format_usd(paid)} was spent"
     calls = len({receipt.request_id for receipt in granted if not receipt.reused})
-    ledger = f"The cost ledger granted each of the {calls} model calls before it was made"
+    if calls:
+        ledger = f"The cost ledger granted each of the {calls} model calls before it was made"
+    else:
+        ledger = "No model was called"
     again = f"; {reused} results were reused from earlier shares of the same content" if reused else ""
     return f"{where} and {money}. {ledger}{again}."
 

@@ -137,5 +137,8 @@ def test_the_reckoning_tells_calls_of_now_from_those_that_were_reused() -> None:
     assert "granted each of the 1 model calls" in reckoning(views)
     assert "1 results were reused" in reckoning(views)
     assert "nothing was paid" in reckoning(views)
+    together = [share(receipts=[receipt("embed").model_copy(update={"works": 2})]) for _ in range(2)]
+    assert "granted each of the 1 model calls" in reckoning(together), "one call, which two shares have a part of"
+    assert "No model was called; 1 results" in reckoning([share(receipts=[receipt("embed", reused=True)])])
     paid = [share(cost_micro_usd=MicroUSD(1_500), summary=SummaryView(summary="s", backend="api", model="m"))]
     assert reckoning(paid).startswith("Some models were asked over the network and $0.0015 was spent.")
