@@ -25,11 +25,13 @@ CREATE TABLE pending_texts (
     added_at     timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (work_key, content_hash)
 );
+-- The statistics of a table that fills and empties are never right: for each question there is one index that fits,
+-- and no second that looks as good to a planner that knows nothing of this model or account.
 CREATE INDEX pending_texts_open ON pending_texts (model, account, due)
  WHERE claimed_by IS NULL AND bought_at IS NULL AND NOT alone;
-CREATE INDEX pending_texts_newest ON pending_texts (model, account, added_at);
-CREATE INDEX pending_texts_by_text ON pending_texts (model, content_hash);
-CREATE INDEX pending_texts_claimed ON pending_texts (claimed_by) WHERE bought_at IS NULL;
+CREATE INDEX pending_texts_newest ON pending_texts (added_at);
+CREATE INDEX pending_texts_by_text ON pending_texts USING hash (content_hash);
+CREATE INDEX pending_texts_claimed ON pending_texts USING hash (claimed_by) WHERE bought_at IS NULL;
 
 -- What a call has cost, by the works whose texts were in it: the parts of a call add up to it.
 CREATE TABLE call_parts (
