@@ -12,6 +12,7 @@ RequestRefused
 ├── Conflict      422: the idempotency key belongs to another request
 ├── NotNow        409: what is there does not allow it
 ├── Forbidden     403: sent by a page of another site
+├── NotAllowed    403: not for this role, or an account that is not theirs
 └── WrongHost     400: addressed to a host name that is not ours
 """
 
@@ -101,6 +102,13 @@ class Forbidden(RequestRefused):
 
     status = 403
     title = "Forbidden"
+
+
+class NotAllowed(RequestRefused):
+    """Whoever is signed in may not do this."""
+
+    status = 403
+    title = "Not allowed"
 
 
 class WrongHost(RequestRefused):

@@ -22,6 +22,7 @@ from millrace.text import has_nul
 from services.api_gateway.budget import budget
 from services.api_gateway.errors import NotFound
 from services.api_gateway.resources import Parts, known
+from services.api_gateway.who import Admin, Who
 
 router = APIRouter(tags=["budget"])
 
@@ -31,19 +32,21 @@ _SILENT = {"model": Problem, "description": "The ledger or the database does not
 
 
 @router.get("/budget")
-async def show_budget(parts: Parts, account: Annotated[str, _Account] = DEFAULT_ACCOUNT) -> BudgetAnswer:
+async def show_budget(parts: Parts, who: Who, account: Annotated[str, _Account] = DEFAULT_ACCOUNT) -> BudgetAnswer:
     """Spend of this hour and this day (UTC) by scope, against the caps that the ledger enforces."""
+    who.must_have_account(account)
     return await budget(parts.pool, account, parts.clock.now())
 
 
 @router.get("/budget/caps")
-async def show_caps(parts: Parts, account: Annotated[str, _Account] = DEFAULT_ACCOUNT) -> CapsAnswer:
+async def show_caps(parts: Parts, who: Who, account: Annotated[str, _Account] = DEFAULT_ACCOUNT) -> CapsAnswer:
     """The caps that hold for an account: its own, and those of `default` where it has none."""
+    who.must_have_account(account)
     return await parts.caps.in_force(account)
 
 
 @router.put("/budget/caps/{scope}", responses={422: _UNKNOWN, 503: _SILENT})
-async def change_cap(scope: BudgetScope, wish: CapRequest, parts: Parts) -> CapChange:
+async def change_cap(scope: BudgetScope, wish: CapRequest, parts: Parts, _: Admin) -> CapChange:
     """Set a cap; answers once the ledger has decided.
 
     A lowered cap takes back nothing that was granted. Work that waits for a cap which is raised goes on at once. The
@@ -56,6 +59,7 @@ async def change_cap(scope: BudgetScope, wish: CapRequest, parts: Parts) -> CapC
 @router.get("/budget/unconfirmed", responses={400: {"model": Problem, "description": "Not a cursor of this list"}})
 async def show_unconfirmed(
     parts: Parts,
+    _: Admin,
     account: Annotated[str | None, _Account] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
@@ -72,7 +76,7 @@ async def show_unconfirmed(
         503: _SILENT,
     },
 )
-async def reconcile(request_id: str, wish: ReconcileRequest, parts: Parts) -> Reconciled:
+async def reconcile(request_id: str, wish: ReconcileRequest, parts: Parts, _: Admin) -> Reconciled:
     """Say what an unconfirmed call really cost; answers once the ledger has decided, and may be repeated."""
     if has_nul(request_id):
         raise NotFound("The ledger has no call with this request id.")

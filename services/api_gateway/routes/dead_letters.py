@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from millrace.contracts.api import Problem
 from millrace.contracts.dead_api import (
@@ -16,8 +16,9 @@ from millrace.contracts.dead_api import (
     Selection,
 )
 from services.api_gateway.resources import Parts, known
+from services.api_gateway.who import admin
 
-router = APIRouter(prefix="/dead", tags=["dead letters"])
+router = APIRouter(prefix="/dead", tags=["dead letters"], dependencies=[Depends(admin)])
 
 _NONE = {"model": Problem, "description": "No such dead letter"}
 _NOT_NOW = {"model": Problem, "description": "It cannot be read, or something else was decided before"}

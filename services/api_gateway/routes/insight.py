@@ -13,6 +13,7 @@ from millrace.contracts.insight_api import DigestAnswer, DuplicatesAnswer
 from services.api_gateway.duplicates import LEAST_COSINE, LEAST_JACCARD
 from services.api_gateway.errors import BadPeriod
 from services.api_gateway.resources import Parts
+from services.api_gateway.who import Who
 
 router = APIRouter(tags=["insight"])
 
@@ -23,6 +24,7 @@ _A_WEEK: Final = timedelta(days=7)
 async def duplicates(
     *,
     parts: Parts,
+    who: Who,
     share_id: str,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     least_jaccard: Annotated[
@@ -34,7 +36,7 @@ async def duplicates(
 ) -> DuplicatesAnswer:
     """Find other shares that say nearly the same: by the same words, by their vectors, or both."""
     return await parts.duplicates.of(
-        share_id, owner=parts.owner, limit=limit, least_jaccard=least_jaccard, least_cosine=least_cosine
+        share_id, owner=who.owner, limit=limit, least_jaccard=least_jaccard, least_cosine=least_cosine
     )
 
 
@@ -42,6 +44,7 @@ async def duplicates(
 async def digest(
     *,
     parts: Parts,
+    who: Who,
     since: Annotated[AwareDatetime | None, Query(description="Shared from then on; by default a week before")] = None,
     until: Annotated[AwareDatetime | None, Query(description="Shared before; by default until now")] = None,
     limit: Annotated[int, Query(ge=1, le=2000, description="Shares shown of each topic, and of those in none")] = 10,
@@ -54,4 +57,4 @@ async def digest(
         raise BadPeriod("The period begins before the year 1.") from exc
     if begin >= end:
         raise BadPeriod("The period is empty: since is not before until.")
-    return await parts.digests.digest(parts.owner, begin, end, limit=limit)
+    return await parts.digests.digest(who.owner, begin, end, limit=limit)

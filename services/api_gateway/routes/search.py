@@ -15,6 +15,7 @@ from millrace.text import has_nul
 from services.api_gateway.errors import BadRequest, NotFound
 from services.api_gateway.filters import Filters
 from services.api_gateway.resources import Parts
+from services.api_gateway.who import Who
 
 router = APIRouter(tags=["search"])
 
@@ -42,6 +43,7 @@ def _filters(
 async def search(
     *,
     parts: Parts,
+    who: Who,
     q: Annotated[str, Query(min_length=1, max_length=1000, description='Words, "a phrase", -without')],
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
     mode: Annotated[SearchMode, Query(description="By meaning, by words, or both")] = "hybrid",
@@ -63,9 +65,10 @@ async def search(
     """
     if not q.strip() or has_nul(q):
         raise BadRequest("The query q is empty or not text; give at least one word.")
+    who.must_have_account(account)
     return await parts.search.answer(
         q.strip(),
-        owner=parts.owner,
+        owner=who.owner,
         account=account,
         limit=limit,
         mode=mode,
@@ -80,11 +83,12 @@ async def search(
 async def similar(
     *,
     parts: Parts,
+    who: Who,
     share_id: str,
     filters: Annotated[Filters, Depends(_filters)],
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
 ) -> SearchAnswer:
     """Find shares that are about the same as one, each with its nearest passage."""
-    if has_nul(share_id) or not await parts.pool.fetchval(_MINE, share_id, parts.owner):
+    if has_nul(share_id) or not await parts.pool.fetchval(_MINE, share_id, who.owner):
         raise NotFound("There is no share with this id.")
-    return await parts.search.similar(share_id, owner=parts.owner, limit=limit, filters=filters)
+    return await parts.search.similar(share_id, owner=who.owner, limit=limit, filters=filters)

@@ -10,6 +10,7 @@ from millrace.contracts.api import Problem
 from millrace.contracts.share_api import Accepted, CancelAnswer, ShareRequest, ShareView
 from services.api_gateway.projections import share_view
 from services.api_gateway.resources import Parts
+from services.api_gateway.who import Who
 
 router = APIRouter(tags=["shares"])
 
@@ -39,9 +40,11 @@ def _bodies() -> dict[str, object]:
     },
 )
 async def create_share(
+    *,
     request: Request,
     response: Response,
     parts: Parts,
+    who: Who,
     idempotency_key: Annotated[
         str | None, Header(description="The same key with the same share is one share, however often it is sent")
     ] = None,
@@ -52,24 +55,25 @@ async def create_share(
     The share is safe once this answers; its stages run afterwards and can be watched at `href`.
     """
     draft = await parts.intake.read(request)
+    who.must_have_account(draft.account)
     accepted = await parts.desk.accept(
-        draft, owner=parts.owner, idempotency_key=idempotency_key, traceparent=traceparent
+        draft, owner=who.owner, idempotency_key=idempotency_key, traceparent=traceparent
     )
     response.headers["location"] = accepted.href
     return accepted
 
 
 @router.get("/shares/{share_id}", responses={404: {"model": Problem, "description": "No such share"}})
-async def get_share(share_id: str, parts: Parts) -> ShareView:
+async def get_share(share_id: str, parts: Parts, who: Who) -> ShareView:
     """A share with its stages, its results so far, and a receipt of every model call."""
-    return await share_view(parts.pool, parts.blobs, parts.catalog, share_id, parts.owner)
+    return await share_view(parts.pool, parts.blobs, parts.catalog, share_id, who.owner)
 
 
 @router.post("/shares/{share_id}/cancel", responses={404: {"model": Problem, "description": "No such share"}})
-async def cancel_share(share_id: str, parts: Parts) -> CancelAnswer:
+async def cancel_share(share_id: str, parts: Parts, who: Who) -> CancelAnswer:
     """Let no stage of the share begin any more, and stop those that run. May be repeated.
 
     What was paid for is kept, and results that are there stay. A call of an API that is under way ends first; local
     models are stopped at once. `GET /shares/{share_id}` shows how a stage that is `stopping` has ended.
     """
-    return await parts.cancel.cancel(share_id, parts.owner)
+    return await parts.cancel.cancel(share_id, who.owner)

@@ -11,6 +11,7 @@ from millrace.contracts.transcript_api import MEDIA_TYPES, TranscriptDocument, T
 from services.api_gateway.representation import attachment, preferred
 from services.api_gateway.resources import Parts
 from services.api_gateway.transcripts import transcript_file
+from services.api_gateway.who import Who
 
 router = APIRouter(tags=["shares"])
 
@@ -34,6 +35,7 @@ _FILES: Final = {media_type: {"schema": {"type": "string"}} for media_type in li
 async def get_transcript(
     share_id: str,
     parts: Parts,
+    who: Who,
     kind: Annotated[
         TranscriptFormat | None,
         Query(alias="format", description="By the Accept header, and JSON, when it is not given"),
@@ -45,7 +47,7 @@ async def get_transcript(
     Subtitles have at most two lines of 42 characters (16 in Chinese and Japanese) and last at most 7 s.
     """
     chosen = kind or preferred(accept, MEDIA_TYPES)
-    file = await transcript_file(parts.pool, parts.blobs, parts.catalog, share_id, owner=parts.owner, kind=chosen)
+    file = await transcript_file(parts.pool, parts.blobs, parts.catalog, share_id, owner=who.owner, kind=chosen)
     headers = {
         "content-disposition": attachment(file.title, chosen),
         "vary": "accept",
