@@ -155,7 +155,7 @@ async def _copy(connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record], co
         (number, text, "[" + ",".join(f"{x:.5g}" for x in vector) + "]")
         for number, (text, vector) in enumerate(zip(corpus.texts, corpus.vectors, strict=True))
     ]
-    await connection.copy_records_to_table("loaded", records=rows)
+    await connection.copy_records_to_table("loaded", records=rows, timeout=600)
     await connection.execute(
         "INSERT INTO embeddings (model, content_hash, dimensions, embedding) "
         "SELECT $1, encode(sha256(convert_to(text, 'UTF8')), 'hex'), $2, vector::halfvec FROM loaded",

@@ -31,7 +31,6 @@ import jiwer
 
 from benchmarks.peers.kafka import times_of
 from benchmarks.recordings import Recording, of_file, spoken, with_silence
-from millrace.cli.client import Client
 from millrace.contracts.share_api import ShareRequest, ShareView
 from tests.e2e.harness import Running, millrace_up
 
@@ -112,7 +111,7 @@ def heard_directly(process: subprocess.Popen[str], path: Path) -> tuple[float, s
 
 def heard_by_us(running: Running, path: Path) -> tuple[float, ShareView]:
     """Seconds from `media.ready` to `transcript.ready`, and the share."""
-    with Client(running.addresses["gateway"]) as client:
+    with running.client() as client:
         share = client.upload(path, ShareRequest(title=path.stem)).share_id
         view = client.wait(share, within_s=WITHIN_S)
     if view.transcript is None or view.transcript.skipped_reason or not view.transcript.text:

@@ -29,6 +29,7 @@ counts as not set. This page is written by `python scripts/configuration.py` fro
 | variable | default | meaning |
 | --- | --- | --- |
 | `MILLRACE_GATEWAY` | the running `millrace up` | URL of the gateway that `share`, `search`, `budget`, `dead` ask |
+| `MILLRACE_TOKEN` | that of the running `millrace up` | What they sign in with at another gateway |
 | `MILLRACE_CACHE` | the user's cache folder | Where Kafka and the registry are kept once they are downloaded |
 | `MILLRACE_MAVEN_MIRROR` | Maven Central | Base URL of the Maven repository they are downloaded from |
 """

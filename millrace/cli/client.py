@@ -60,12 +60,21 @@ class Client:
 
     Every method raises `Unavailable` when the gateway, or what it needs, does not answer, `ApiError` when it refuses.
 
+    :param token: what it signs in with, where the gateway asks for that.
     :param transport: for tests; by default the network, past any proxy of the environment.
     """
 
-    def __init__(self, base_url: str, *, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self, base_url: str, *, token: str | None = None, transport: httpx.BaseTransport | None = None
+    ) -> None:
         self._base_url = base_url
-        self._http = httpx.Client(base_url=base_url, timeout=_TIMEOUT, transport=transport, trust_env=False)
+        self._http = httpx.Client(
+            base_url=base_url,
+            timeout=_TIMEOUT,
+            transport=transport,
+            trust_env=False,
+            headers={"authorization": f"Bearer {token}"} if token else None,
+        )
 
     def __enter__(self) -> Self:
         return self

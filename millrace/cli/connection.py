@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -24,6 +25,9 @@ GatewayOption = Annotated[
     ),
 ]
 
+TOKEN_VARIABLE = "MILLRACE_TOKEN"  # noqa: S105 - a name
+"""Never an option of a command: every user can read the command lines of the others."""
+
 transport: ContextVar[httpx.BaseTransport | None] = ContextVar("transport", default=None)
 """What requests go over; the network, unless a test puts an answer here."""
 
@@ -34,16 +38,24 @@ class _Running(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     gateway: str | None = None
+    token: str | None = None
 
 
-def running_gateway(data: Path) -> str:
-    """URL of the gateway that runs on a data folder.
+class Target(NamedTuple):
+    """A gateway's URL, and the token to sign in with, if there is one."""
+
+    url: str
+    token: str | None
+
+
+def running_gateway(data: Path) -> Target:
+    """The gateway that runs on a data folder.
 
     :raises Unavailable: none does.
     """
     file = StackPaths(data).run
     try:
-        url = _Running.model_validate_json(file.read_bytes()).gateway
+        found = _Running.model_validate_json(file.read_bytes())
     except FileNotFoundError:
         raise Unavailable(
             f"Nothing runs on {data}: start it with `millrace up`, or name a gateway with --gateway URL."
@@ -52,9 +64,9 @@ def running_gateway(data: Path) -> str:
         raise Unavailable(
             f"{file} cannot be read ({type(exc).__name__}): name a gateway with --gateway URL."
         ) from exc
-    if url is None:
+    if found.gateway is None:
         raise Unavailable("The stack runs without a gateway: name one with --gateway URL.")
-    return url
+    return Target(found.gateway, found.token)
 
 
 def gateway_url(text: str) -> str:
@@ -75,6 +87,23 @@ def gateway_url(text: str) -> str:
 @contextmanager
 def connect(gateway: str | None) -> Iterator[Client]:
     """A client of the named gateway, or of the running one."""
-    url = gateway_url(gateway) if gateway else running_gateway(default_data())
-    with Client(url, transport=transport.get()) as client:
+    url, token = target(gateway, os.environ.get(TOKEN_VARIABLE), default_data())
+    with Client(url, token=token, transport=transport.get()) as client:
         yield client
+
+
+def target(named: str | None, token: str | None, data: Path) -> Target:
+    """Whom to ask and how to sign in: by the token of the environment, or that of this machine's own gateway.
+
+    A token is sent to the gateway that it is of, and to no other.
+    """
+    if named is None or not named:
+        running = running_gateway(data)
+        return Target(running.url, token or running.token)
+    url = gateway_url(named)
+    if token is None:
+        with suppress(Unavailable):
+            running = running_gateway(data)
+            if running.url.rstrip("/") == url.rstrip("/"):
+                token = running.token
+    return Target(url, token)

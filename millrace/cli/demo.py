@@ -25,6 +25,7 @@ from millrace.contracts.budget_api import BudgetAnswer
 from millrace.contracts.search_api import SearchAnswer
 from millrace.contracts.share_api import ShareRequest, ShareView
 from millrace.embedded.paths import default_data
+from millrace.embedded.readyfile import Ready
 from millrace.embedded.signals import until_signal
 from millrace.embedded.up import UpOptions, everything
 from millrace.errors import MillraceError
@@ -68,20 +69,20 @@ def demo(
 async def _run(options: UpOptions, outcomes: list[DemoReport], *, as_json: bool, stay: bool) -> None:
     report = reporter(as_json=as_json)
     async with everything(options, report) as ready:
-        url = ready.addresses.gateway
         # The client is plain blocking code; the loop goes on looking after the services meanwhile.
-        outcome = await asyncio.to_thread(_show, url, report, as_json=as_json)
+        outcome = await asyncio.to_thread(_show, ready, report, as_json=as_json)
         outcomes.append(outcome)
         if stay:
             typer.echo("")
-            for line in whereabouts(url, options.data):
+            for line in whereabouts(ready, options.data):
                 typer.echo(line)
             typer.echo('Try, elsewhere: .venv/bin/millrace search "who opened the gate at night"')
             await asyncio.Event().wait()
 
 
-def _show(url: str, report: Report, *, as_json: bool) -> DemoReport:
-    with tempfile.TemporaryDirectory(prefix="millrace-demo-") as folder, Client(url) as client:
+def _show(ready: Ready, report: Report, *, as_json: bool) -> DemoReport:
+    gateway = Client(ready.addresses.gateway, token=ready.token)
+    with tempfile.TemporaryDirectory(prefix="millrace-demo-") as folder, gateway as client:
         video = make_video(Path(folder))
         report(f"\nSharing {video.name} (real speech, 11 s) and {ARTICLE.name}")
         title = "Inaugural address, 1961"

@@ -21,6 +21,7 @@ from millrace.cli.replay import replay
 from millrace.cli.search import search
 from millrace.cli.share import share_app
 from millrace.cli.storage import storage_app
+from millrace.cli.token import token
 from millrace.cli.up import up
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app.command()(doctor)
 app.command()(search)
 app.command()(digest)
 app.command()(replay)
+app.command()(token)
 app.add_typer(share_app, name="share")
 app.add_typer(budget_app, name="budget")
 app.add_typer(dead_app, name="dead")

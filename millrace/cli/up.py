@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,9 @@ from pydantic import BaseModel
 from millrace.cli.console import print_json, reporter
 from millrace.cli.exits import one_sentence
 from millrace.embedded.paths import default_data
+from millrace.embedded.readyfile import Ready
 from millrace.embedded.signals import until_signal
+from millrace.embedded.signing import LINKS_LAST
 from millrace.embedded.up import UpOptions, everything
 
 DataOption = Annotated[
@@ -63,14 +66,21 @@ async def _stay(options: UpOptions, *, as_json: bool) -> None:
                 )
             )
         else:
-            for line in whereabouts(found.gateway, options.data):
+            for line in whereabouts(ready, options.data):
                 typer.echo(line)
         await asyncio.Event().wait()
 
 
-def whereabouts(gateway: str, data: Path) -> list[str]:
+def whereabouts(ready: Ready, data: Path) -> list[str]:
     """Where everything is, and how other commands find it when it is not in its usual folder."""
-    lines = [f"Millrace is ready at {gateway} (API: {gateway}/docs). Ctrl-C stops it."]
+    gateway = ready.addresses.gateway
+    lines = [
+        f"Millrace is ready at {gateway} (API: {gateway}/docs). Ctrl-C stops it.",
+        f"Sign in with a browser, within {LINKS_LAST.total_seconds() / 60:.0f} minutes: {ready.link}",
+    ]
     if data != default_data():
-        lines.append(f"Other commands find it with: export MILLRACE_GATEWAY={gateway}")
+        lines.append(
+            f"Other commands find it with: export MILLRACE_GATEWAY={gateway} "
+            f"MILLRACE_TOKEN=$(millrace token --data {shlex.quote(str(data))})"
+        )
     return lines

@@ -46,6 +46,11 @@ class StackPaths:
         return self.data / "run.json"
 
     @property
+    def secret(self) -> Path:
+        """What tokens of this stack are signed with."""
+        return self.data / "secret"
+
+    @property
     def kafka(self) -> Path:
         """Broker configuration and logs of topics."""
         return self.data / "kafka"

@@ -26,13 +26,18 @@ class RunningPart:
 
 @dataclass(frozen=True)
 class Ready:
-    """What is written: addresses that exist, and the processes by name."""
+    """What is written: addresses that exist, the processes by name, and what commands sign in with.
+
+    `link` is for the person who started it, and not written.
+    """
 
     addresses: Addresses
     processes: Mapping[str, RunningPart] = field(default_factory=dict)
+    token: str = ""
+    link: str = ""
 
     def document(self) -> dict[str, object]:
         """The JSON document; parts that do not run are left out."""
         known = {name: value for name, value in vars(self.addresses).items() if value}
         pids = {name: vars(part) for name, part in self.processes.items()}
-        return {**known, "pids": pids}
+        return {**known, "pids": pids} | ({"token": self.token} if self.token else {})

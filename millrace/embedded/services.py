@@ -13,6 +13,7 @@ from millrace.embedded.ports import LOOPBACK
 from millrace.embedded.probe import answers_ok
 from millrace.embedded.process import Command
 from millrace.embedded.readyfile import Addresses, RunningPart
+from millrace.embedded.signing import SECRET_VARIABLE
 from millrace.embedded.supervise import Report, Supervised
 
 GATEWAY = "api_gateway"
@@ -67,11 +68,12 @@ class ServicePlan:
 
 
 def service_environment(
-    name: str, caller: Mapping[str, str], *, addresses: Addresses, blobs: Path, port: int
+    name: str, caller: Mapping[str, str], *, addresses: Addresses, blobs: Path, port: int, secret: str
 ) -> dict[str, str]:
     """The caller's environment with what the stack decides.
 
-    Secrets (the database's password) go this way and never on a command line, which every user can read.
+    Secrets (the database's password, the gateway's own) go this way and never on a command line, which every user
+    can read.
     """
     ours = {
         "MILLRACE_KAFKA": addresses.kafka,
@@ -82,7 +84,7 @@ def service_environment(
         "PYTHONUNBUFFERED": "1",
     }
     if name == GATEWAY:
-        listens = {"MILLRACE_HTTP_HOST": LOOPBACK, "MILLRACE_HTTP_PORT": str(port)}
+        listens = {"MILLRACE_HTTP_HOST": LOOPBACK, "MILLRACE_HTTP_PORT": str(port), SECRET_VARIABLE: secret}
     else:
         listens = {"MILLRACE_OPS_HOST": LOOPBACK, "MILLRACE_OPS_PORT": str(port)}
     return {**caller, **ours, **listens}

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from millrace.contracts.catalog import Catalog
@@ -16,6 +17,7 @@ from millrace.embedded.ports import choose_ports, load_ports, port_is_free, save
 from millrace.embedded.provision import provision
 from millrace.embedded.readyfile import Ready
 from millrace.embedded.services import GATEWAY, ServicePlan, programs, service_environment
+from millrace.embedded.signing import commands_token, local_owner, local_secret, sign_in_link
 from millrace.embedded.stack import EmbeddedStack
 from millrace.embedded.supervise import Report, Supervised, all_or_none, log_shown
 
@@ -50,19 +52,24 @@ async def everything(options: UpOptions, report: Report) -> AsyncIterator[Ready]
         raise EmbeddedError(f"There is no service {', '.join(unknown)}: the services are {', '.join(known)}.")
     async with EmbeddedStack(options.data, ready_file=options.ready_file, report=report) as stack:
         await provision(stack.addresses, report)
-        plans = _plans(options, modules, stack)
+        secret = local_secret(stack.paths.secret, os.environ)
+        plans = _plans(options, modules, stack, secret)
         services = [plan.supervised(report, stack.refresh) for plan in plans]
         try:
             await _start(services, report)
-            stack.announce(lambda: _describe(stack, plans, services))
-            yield _describe(stack, plans, services)
+            token = commands_token(secret, local_owner(os.environ), datetime.now(UTC))
+            stack.announce(lambda: _describe(stack, plans, services, token))
+            ready = _describe(stack, plans, services, token)
+            gateway = ready.addresses.gateway
+            link = sign_in_link(gateway, secret, local_owner(os.environ), datetime.now(UTC)) if gateway else ""
+            yield replace(ready, link=link)
         finally:
             stack.withdraw()
             report("stopping")
             await asyncio.gather(*(service.stop() for service in services))
 
 
-def _plans(options: UpOptions, modules: Mapping[str, str], stack: EmbeddedStack) -> list[ServicePlan]:
+def _plans(options: UpOptions, modules: Mapping[str, str], stack: EmbeddedStack, secret: str) -> list[ServicePlan]:
     remembered = load_ports(stack.paths.ports)
     ports = choose_ports(
         tuple(modules),
@@ -79,7 +86,7 @@ def _plans(options: UpOptions, modules: Mapping[str, str], stack: EmbeddedStack)
             port=port,
             log=stack.paths.log(name),
             environment=service_environment(
-                name, os.environ, addresses=stack.addresses, blobs=stack.paths.blobs, port=port
+                name, os.environ, addresses=stack.addresses, blobs=stack.paths.blobs, port=port, secret=secret
             ),
         )
         for name, port in ports.items()
@@ -99,8 +106,10 @@ async def _start(services: Sequence[Supervised], report: Report) -> None:
         await all_or_none([start(service) for service in services])
 
 
-def _describe(stack: EmbeddedStack, plans: Sequence[ServicePlan], services: Sequence[Supervised]) -> Ready:
+def _describe(
+    stack: EmbeddedStack, plans: Sequence[ServicePlan], services: Sequence[Supervised], token: str
+) -> Ready:
     gateway = next((plan.url for plan in plans if plan.name == GATEWAY), "")
     running = {plan.name: plan.running(service) for plan, service in zip(plans, services, strict=True)}
     processes = stack.processes | {name: part for name, part in running.items() if part is not None}
-    return Ready(replace(stack.addresses, gateway=gateway), processes)
+    return Ready(replace(stack.addresses, gateway=gateway), processes, token)

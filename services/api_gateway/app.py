@@ -9,9 +9,20 @@ from fastapi_offline import FastAPIOffline
 
 import millrace
 from services.api_gateway import problems
+from services.api_gateway.bodies import SmallBodies
 from services.api_gateway.guard import Guard
 from services.api_gateway.resources import Resources
-from services.api_gateway.routes import alerts, budget, dead_letters, insight, ops, search, shares, transcripts
+from services.api_gateway.routes import (
+    alerts,
+    budget,
+    dead_letters,
+    insight,
+    ops,
+    search,
+    session,
+    shares,
+    transcripts,
+)
 
 
 def create_app(parts: Resources, allowed_hosts: Collection[str]) -> FastAPI:
@@ -27,7 +38,8 @@ def create_app(parts: Resources, allowed_hosts: Collection[str]) -> FastAPI:
     )
     app.state.resources = parts
     problems.install(app)
-    for routes in (shares, transcripts, search, insight, budget, alerts, dead_letters, ops):
+    for routes in (session, shares, transcripts, search, insight, budget, alerts, dead_letters, ops):
         app.include_router(routes.router)
+    app.add_middleware(SmallBodies)
     app.add_middleware(Guard, allowed=allowed_hosts)
     return app

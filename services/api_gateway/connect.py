@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
-from millrace.clock import SystemClock
+import httpx
+
+from millrace.clock import Clock, SystemClock
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.provision import verify_topics
 from millrace.contracts.registry import Registry
@@ -18,6 +20,7 @@ from millrace.kafka.producer import open_producer
 from millrace.ledger.client import open_ledger
 from millrace.ledger.topics import DECISIONS, REQUESTS
 from millrace.models.build import open_embeddings
+from millrace.startup import say
 from millrace.store.blobs.opening import open_blobs
 from millrace.store.blobs.sweep import sweep
 from millrace.store.pool import open_pool
@@ -29,14 +32,18 @@ from services.api_gateway.digest import DigestDesk
 from services.api_gateway.digest_rows import DigestRows
 from services.api_gateway.duplicates import DuplicateDesk
 from services.api_gateway.forms import Limits
+from services.api_gateway.guard import LOOPBACK
 from services.api_gateway.intake import Intake
+from services.api_gateway.keys import PublicKeys
 from services.api_gateway.outbox import Drainer
 from services.api_gateway.passages import SEARCH_SETTINGS, Passages
 from services.api_gateway.producer import KafkaPublisher
+from services.api_gateway.rate import RateLimit
 from services.api_gateway.resources import Resources
 from services.api_gateway.search import Search
 from services.api_gateway.settings import GatewaySettings
 from services.api_gateway.shares import TOPIC, ShareDesk
+from services.api_gateway.sign_in import Checks, SignIn
 from services.api_gateway.spoken import Spoken
 from services.api_gateway.unconfirmed import UnconfirmedDesk
 
@@ -51,6 +58,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
     :raises ConfigurationError: a topic, a schema, a table or a folder is missing.
     :raises Unavailable: Kafka, the registry or PostgreSQL does not answer.
     """
+    close_to_strangers(settings)
     catalog = Catalog.load()
     written = (TOPIC, REQUESTS, *(f"{stage}.requested" for stage in catalog.stages))
     await verify_topics(settings.kafka, catalog, (*written, DECISIONS, *catalog.dead_topics))
@@ -67,6 +75,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
             ) as ledger,
             open_embeddings(settings, care=None) as models,
             open_blobs(settings, settings.blobs) as blobs,
+            httpx.AsyncClient(follow_redirects=False) as http,
         ):
             await verify_migrated(pool)
             search = Search(
@@ -99,9 +108,36 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                     caps=CapDesk(pool, ledger),
                     unconfirmed=UnconfirmedDesk(pool, ledger),
                     dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake, settings.owner),
+                    sign_in=sign_in(settings, clock, http),
+                    rate=RateLimit(settings.rate_limit),
                 )
             finally:
                 await publisher.close()
+
+
+def close_to_strangers(settings: GatewaySettings) -> None:
+    """Let nothing listen to other machines that does not know who asks.
+
+    :raises ConfigurationError: it would.
+    """
+    if settings.http_host not in LOOPBACK and not settings.has_sign_in:
+        raise ConfigurationError(
+            f"MILLRACE_HTTP_HOST={settings.http_host} opens the API to other machines: set MILLRACE_JWT_SECRET "
+            "(`openssl rand -hex 32`) or MILLRACE_JWKS_URL, so that people sign in."
+        )
+
+
+def sign_in(settings: GatewaySettings, clock: Clock, http: httpx.AsyncClient) -> SignIn | None:
+    """How people sign in, if they do."""
+    if not settings.has_sign_in:
+        say(NAME, "nobody signs in: whoever is on this machine is an admin")
+        return None
+    return SignIn(
+        clock,
+        None if settings.jwt_secret is None else settings.jwt_secret.get_secret_value(),
+        None if settings.jwks_url is None else PublicKeys(settings.jwks_url, http),
+        Checks(settings.jwt_issuer, settings.jwt_audience, settings.jwt_roles_claim),
+    )
 
 
 def prepare_folder(uploads: Path, now: datetime) -> None:

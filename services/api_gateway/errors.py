@@ -12,6 +12,8 @@ RequestRefused
 ├── Conflict      422: the idempotency key belongs to another request
 ├── NotNow        409: what is there does not allow it
 ├── Forbidden     403: sent by a page of another site
+├── NotSignedIn   401: no token, or none that is valid
+├── TooMany       429: more requests than one person or program may send
 ├── NotAllowed    403: not for this role, or an account that is not theirs
 └── WrongHost     400: addressed to a host name that is not ours
 """
@@ -102,6 +104,24 @@ class Forbidden(RequestRefused):
 
     status = 403
     title = "Forbidden"
+
+
+class NotSignedIn(RequestRefused):
+    """Nobody knows who sends the request."""
+
+    status = 401
+    title = "Not signed in"
+
+
+class TooMany(RequestRefused):
+    """Whoever sends it has sent too many; `retry_after_s` says when there is room again."""
+
+    status = 429
+    title = "Too many requests"
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class NotAllowed(RequestRefused):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from services.api_gateway.errors import NotAllowed
+from millrace.contracts.events import DEFAULT_ACCOUNT
+from millrace.text import has_nul
+from millrace.tokens import ROLES, Role
+from services.api_gateway.errors import NotAllowed, NotSignedIn
 
-Role = Literal["user", "admin"]
-ROLES: Final[tuple[Role, ...]] = ("user", "admin")
+_LONGEST_OWNER: Final = 200
+_NOT_TEXT: Final = "The token's subject (sub) is not a name of 1 to 200 characters."
 
 
 @dataclass(frozen=True)
@@ -47,3 +51,38 @@ class Principal:
 def local_admin(owner: str) -> Principal:
     """Whoever asks a gateway without sign-in, which listens on loopback alone."""
     return Principal(owner, frozenset(ROLES), None)
+
+
+def principal_of(claims: Mapping[str, object], roles_claim: str) -> Principal:
+    """Whom a token speaks of, when its signature and times are right.
+
+    Roles that are not known here say nothing; whoever has none is a user.
+
+    :param roles_claim: where roles are, with dots for claims within claims: realm_access.roles.
+    :raises NotSignedIn: it names nobody, or its accounts are not a list of names.
+    """
+    owner = claims.get("sub")
+    if not isinstance(owner, str) or not 0 < len(owner) <= _LONGEST_OWNER or has_nul(owner):
+        raise NotSignedIn(_NOT_TEXT)
+    named = _names(_within(claims, roles_claim))
+    roles = frozenset(role for role in ROLES if role in named) or frozenset[Role](("user",))
+    accounts = claims.get("accounts")
+    if accounts is None:
+        return Principal(owner, roles, None if "admin" in roles else frozenset((DEFAULT_ACCOUNT,)))
+    if not isinstance(accounts, list) or not all(isinstance(one, str) for one in accounts):
+        raise NotSignedIn("The token's accounts are not a list of names.")
+    return Principal(owner, roles, frozenset(accounts))
+
+
+def _within(claims: Mapping[str, object], path: str) -> object:
+    found: object = claims
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
+
+
+def _names(found: object) -> list[object]:
+    """A list of them, or one string with spaces between (as `scope` has them, RFC 8693)."""
+    if isinstance(found, str):
+        return list(found.split())
+    return found if isinstance(found, list) else []

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from millrace.contracts.api import Problem
 from millrace.errors import Poison, Unavailable
 from millrace.store.pool import OUTAGES
-from services.api_gateway.errors import RequestRefused
+from services.api_gateway.errors import NotSignedIn, RequestRefused, TooMany
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,12 @@ def install(app: FastAPI) -> None:
 
 async def _refused(request: Request, exc: Exception) -> Response:
     status, title = (exc.status, exc.title) if isinstance(exc, RequestRefused) else (400, "Bad request")
-    return problem(status, title, str(exc), instance=request.url.path)
+    answer = problem(status, title, str(exc), instance=request.url.path)
+    if isinstance(exc, NotSignedIn):
+        answer.headers["www-authenticate"] = "Bearer"
+    if isinstance(exc, TooMany):
+        answer.headers["retry-after"] = str(exc.retry_after_s)
+    return answer
 
 
 async def _invalid(request: Request, exc: Exception) -> Response:

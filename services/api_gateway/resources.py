@@ -23,14 +23,16 @@ from services.api_gateway.intake import Intake
 from services.api_gateway.outbox import Drainer
 from services.api_gateway.ports import OutboxLag
 from services.api_gateway.producer import KafkaPublisher
+from services.api_gateway.rate import RateLimit
 from services.api_gateway.search import Search
 from services.api_gateway.shares import ShareDesk
+from services.api_gateway.sign_in import SignIn
 from services.api_gateway.unconfirmed import UnconfirmedDesk
 
 
 @dataclass(frozen=True)
 class Resources:
-    """One gateway's parts. `owner` is whose shares are taken and shown, until there is sign-in.
+    """One gateway's parts. `owner` is whose shares are taken and shown where nobody signs in (no `sign_in`).
 
     `waiting` and `brokers` are what /readyz asks of PostgreSQL and Kafka.
     """
@@ -53,6 +55,8 @@ class Resources:
     dead_letters: DeadLetterDesk
     waiting: OneFlight[OutboxLag] = field(default_factory=OneFlight)
     brokers: OneFlight[int] = field(default_factory=OneFlight)
+    sign_in: SignIn | None = None
+    rate: RateLimit | None = None
 
 
 def resources(request: Request) -> Resources:

@@ -2,17 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
-from fastapi import Depends
+from fastapi import Depends, Request
 
+from services.api_gateway.errors import NotSignedIn
 from services.api_gateway.principal import Principal, local_admin
 from services.api_gateway.resources import Parts
 
+_COOKIE: Final = "millrace_session"
 
-async def signed_in(parts: Parts) -> Principal:
-    """Whoever sends this request."""
-    return local_admin(parts.owner)
+
+def cookie_of(request: Request) -> str:
+    """The name of the cookie that this gateway's page has its session in.
+
+    By port, which browsers do not tell apart: each of two gateways on one machine has its own.
+    """
+    try:
+        port = request.url.port
+    except ValueError:  # a Host header may say anything
+        port = None
+    return _COOKIE if port is None else f"{_COOKIE}_{port}"
+
+
+async def signed_in(request: Request, parts: Parts) -> Principal:
+    """Whoever sends this request: by the header Authorization, or by the page's cookie.
+
+    :raises NotSignedIn: nobody knows.
+    :raises TooMany: they have sent too many.
+    """
+    who = await _known(request, parts)
+    if parts.rate is not None:
+        await parts.rate.count(who.owner)
+    return who
+
+
+async def _known(request: Request, parts: Parts) -> Principal:
+    if parts.sign_in is None:
+        return local_admin(parts.owner)
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        token = request.cookies.get(cookie_of(request), "")
+    if not token.strip():
+        raise NotSignedIn(
+            "Sign in first: send a token (`millrace token` makes one) as Authorization: Bearer. Commands take it "
+            "from MILLRACE_TOKEN."
+        )
+    return await parts.sign_in.principal(token.strip())
 
 
 def admin(who: Annotated[Principal, Depends(signed_in)]) -> Principal:

@@ -55,5 +55,5 @@ def running(tmp_path_factory: pytest.TempPathFactory, pages: str) -> Iterator[Ru
 @pytest.fixture(scope="session")
 def client(running: Running) -> Iterator[Client]:
     """A client of the running gateway."""
-    with Client(running.addresses["gateway"]) as made:
+    with running.client() as made:
         yield made

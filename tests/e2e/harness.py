@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from millrace.cli.client import Client
 from millrace.contracts.share_api import ShareView
 from tests.support.database import rows
 from tests.support.process import begin, is_ready
@@ -44,6 +45,10 @@ class Running:
         """Addresses as the ready file has them."""
         document: dict[str, str] = json.loads(self.ready_file.read_text())
         return document
+
+    def client(self) -> Client:
+        """Of its gateway, signed in as its admin; to be used as a context."""
+        return Client(self.addresses["gateway"], token=self.addresses["token"])
 
     def part(self, name: str) -> Part:
         """The present process of a part; it has a new pid after a restart."""

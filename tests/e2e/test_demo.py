@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from millrace.cli.client import Client
 from millrace.cli.demo import QUESTION, DemoReport
 from tests.e2e.harness import millrace_up
 
@@ -58,7 +57,7 @@ def test_the_demo_shows_the_whole_way_and_ends(folder: Path) -> None:
 
 
 def test_a_second_start_on_the_folder_finds_the_first_share(folder: Path) -> None:
-    with millrace_up(folder, LOCAL) as running, Client(running.addresses["gateway"]) as client:
+    with millrace_up(folder, LOCAL) as running, running.client() as client:
         found = client.search(QUESTION, mode="semantic")
         assert found.mode == "semantic"
         assert WORDS in found.hits[0].text.lower()

@@ -50,7 +50,7 @@ def billed(provider: Provider, files: FileServer, tmp_path_factory: pytest.TempP
 
 @pytest.fixture
 def client(billed: Running) -> Iterator[Client]:
-    with Client(billed.addresses["gateway"]) as made:
+    with billed.client() as made:
         yield made
 
 
@@ -200,5 +200,5 @@ def test_the_gateway_dies_right_after_it_accepted(billed: Running, client: Clien
     share = client.add(text()).share_id
     old = billed.kill("api_gateway")
     billed.wait_restarted("api_gateway", old)
-    with Client(billed.addresses["gateway"]) as again:
+    with billed.client() as again:
         finished(again, share)

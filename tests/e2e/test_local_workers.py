@@ -11,7 +11,6 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from millrace.cli.client import Client
 from millrace.contracts.share_api import ShareRequest
 from millrace.embedded.process import launcher_argv
 from millrace.testing.media import JFK_WAV
@@ -53,7 +52,7 @@ def handed_over(running: Running) -> int:
 def test_what_needs_a_local_model_waits_for_a_worker_that_has_it(apart: Running) -> None:
     agent = psutil.Process(apart.part("transcribe_agent").pid)
     assert agent.children() == [], "an agent for APIs loads no model"
-    with Client(apart.addresses["gateway"]) as client:
+    with apart.client() as client:
         share_id = client.upload(JFK_WAV, ShareRequest()).share_id
         until(lambda: handed_over(apart) == 1, "the job to be handed over", 60)
         assert stage(client.share(share_id), "transcribe") == "queued"

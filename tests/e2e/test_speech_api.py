@@ -41,7 +41,7 @@ def running(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def client(running: Running) -> Iterator[Client]:
-    with Client(running.addresses["gateway"]) as made:
+    with running.client() as made:
         yield made
 
 
@@ -106,7 +106,7 @@ def test_an_api_that_fails_in_every_way_is_paid_for_what_it_billed_and_no_more(
 ) -> None:
     """One way a share: all failures at once would have the API left alone."""
     begun = len(provider.invoice)
-    with Client(by_api.addresses["gateway"]) as client:
+    with by_api.client() as client:
         for number, (name, way) in enumerate(WAYS.items(), 1):
             provider.ways.append(way)
             share = client.upload(repeated_speech(tmp_path, number, f"{number}.wav"), ShareRequest()).share_id

@@ -46,7 +46,7 @@ def test_real_speech_becomes_a_transcript_with_times(video: ShareView) -> None:
 def test_its_transcript_is_a_file_that_players_read(running: Running, video: ShareView, tmp_path: Path) -> None:
     file = tmp_path / "speech.srt"
     program = [sys.executable, "-m", "millrace.cli.main", "share", "transcript", video.share_id, "-o", str(file)]
-    gateway = {"MILLRACE_GATEWAY": running.addresses["gateway"]}
+    gateway = {"MILLRACE_GATEWAY": running.addresses["gateway"], "MILLRACE_TOKEN": running.addresses["token"]}
     subprocess.run(program, env=os.environ | gateway, check=True, capture_output=True, timeout=60)
     events = pysubs2.load(str(file), format_="srt")
     assert WORDS in " ".join(event.plaintext for event in events).replace("\n", " ").lower()
