@@ -20,7 +20,10 @@ def readable(text: str) -> str:
 
     :raises ValueError: it is none.
     """
-    parse(text)
+    try:
+        parse(text)
+    except ValueError:  # which repeats what was said
+        raise ValueError("it is no limit such as 100/second or 3000/minute") from None
     return text
 
 
