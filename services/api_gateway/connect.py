@@ -33,6 +33,7 @@ from services.api_gateway.intake import Intake
 from services.api_gateway.outbox import Drainer
 from services.api_gateway.passages import SEARCH_SETTINGS, Passages
 from services.api_gateway.producer import KafkaPublisher
+from services.api_gateway.reliable import ReliablePublisher
 from services.api_gateway.resources import Resources
 from services.api_gateway.search import Search
 from services.api_gateway.settings import GatewaySettings
@@ -77,8 +78,8 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                 spoken=Spoken(pool, blobs),
                 grant_within_s=settings.search_grant_s,
             )
-            publisher = KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes)
-            drainer = Drainer(pool, publisher)
+            publisher = reliable(KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes))
+            drainer = Drainer(pool, publisher, publisher)
             try:
                 yield Resources(
                     owner=settings.owner,
@@ -102,6 +103,13 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                 )
             finally:
                 await publisher.close()
+
+
+def reliable(kafka: KafkaPublisher) -> ReliablePublisher:
+    """A publisher over a client that tells it when no broker can be reached."""
+    publisher = ReliablePublisher(kafka)
+    kafka.lost = publisher.lost
+    return publisher
 
 
 def prepare_folder(uploads: Path, now: datetime) -> None:
