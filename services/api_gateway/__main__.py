@@ -78,6 +78,7 @@ async def serve(settings: GatewaySettings) -> None:
         )
         say(NAME, f"listening on http://{settings.http_host}:{bound.getsockname()[1]} (documentation: /docs)")
         async with asyncio.TaskGroup() as tasks:  # a drainer that breaks takes the server with it, and is seen
+            probing = tasks.create_task(parts.publisher.run())
             draining = tasks.create_task(parts.drainer.run())
             reading = tasks.create_task(
                 DeadLetterProjection(parts.pool, settings.kafka, parts.catalog.dead_topics).run()
@@ -85,6 +86,7 @@ async def serve(settings: GatewaySettings) -> None:
             keeping = tasks.create_task(keep_order(parts.blobs, settings, settings.blobs, parts.clock))
             await _Server(config).serve(sockets=[bound])
             await _stop(parts.drainer, draining)
+            await stop(probing)
             await stop(reading)
             await stop(keeping)
 

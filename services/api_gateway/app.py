@@ -16,6 +16,7 @@ from services.api_gateway.routes import (
     alerts,
     budget,
     dead_letters,
+    health,
     insight,
     ops,
     search,
@@ -38,7 +39,7 @@ def create_app(parts: Resources, allowed_hosts: Collection[str]) -> FastAPI:
     )
     app.state.resources = parts
     problems.install(app)
-    for routes in (session, shares, transcripts, search, insight, budget, alerts, dead_letters, ops):
+    for routes in (session, shares, transcripts, search, insight, budget, alerts, dead_letters, ops, health):
         app.include_router(routes.router)
     app.add_middleware(SmallBodies)
     app.add_middleware(Guard, allowed=allowed_hosts)

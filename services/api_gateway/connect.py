@@ -39,6 +39,7 @@ from services.api_gateway.outbox import Drainer
 from services.api_gateway.passages import SEARCH_SETTINGS, Passages
 from services.api_gateway.producer import KafkaPublisher
 from services.api_gateway.rate import RateLimit
+from services.api_gateway.reliable import ReliablePublisher
 from services.api_gateway.resources import Resources
 from services.api_gateway.search import Search
 from services.api_gateway.settings import GatewaySettings
@@ -86,8 +87,8 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                 spoken=Spoken(pool, blobs),
                 grant_within_s=settings.search_grant_s,
             )
-            publisher = KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes)
-            drainer = Drainer(pool, publisher)
+            publisher = reliable(KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes))
+            drainer = Drainer(pool, publisher, publisher)
             try:
                 yield Resources(
                     owner=settings.owner,
@@ -138,6 +139,13 @@ def sign_in(settings: GatewaySettings, clock: Clock, http: httpx.AsyncClient) ->
         None if settings.jwks_url is None else PublicKeys(settings.jwks_url, http),
         Checks(settings.jwt_issuer, settings.jwt_audience, settings.jwt_roles_claim),
     )
+
+
+def reliable(kafka: KafkaPublisher) -> ReliablePublisher:
+    """A publisher over a client that tells it when no broker can be reached."""
+    publisher = ReliablePublisher(kafka)
+    kafka.lost = publisher.lost
+    return publisher
 
 
 def prepare_folder(uploads: Path, now: datetime) -> None:

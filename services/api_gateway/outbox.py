@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 
 from millrace.store.database import Connection
 from millrace.store.pool import OUTAGES
-from services.api_gateway.ports import OutboxLag, OutboxMessage, OutboxRow, Publisher
+from millrace.telemetry.producing import RETRY_QUEUE
+from services.api_gateway.link import reconnect_s, retry_s
+from services.api_gateway.ports import Gate, OutboxLag, OutboxMessage, OutboxRow, Publisher
 
 log = logging.getLogger(__name__)
 _LOCK = 7_215_330_119  # advisory lock: one drainer per database, so that order is kept
 _BATCH = 200
 _POLL_S = 1.0
-_FIRST_BACKOFF_S = 0.5
-_LONGEST_BACKOFF_S = 32.0
+_COUNT_EVERY_S = 10.0
 
 
 async def enqueue(connection: Connection, message: OutboxMessage) -> None:
@@ -55,15 +58,6 @@ def removable(rows: Sequence[OutboxRow], failures: Sequence[str | None]) -> list
     return done
 
 
-def backoff_s(failures: int, jitter: float) -> float:
-    """Seconds to wait after so many fruitless rounds in a row (from 1): doubling to 32 s, spread by 30 %.
-
-    :param jitter: between 0 and 1.
-    """
-    wait = min(_FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 16), _LONGEST_BACKOFF_S)
-    return wait * (0.7 + 0.6 * jitter)
-
-
 class Drainer:
     """Publishes the outbox while `run` runs. Rows leave it only when Kafka has confirmed them, never by attempts."""
 
@@ -71,19 +65,25 @@ class Drainer:
         self,
         pool: asyncpg.Pool[asyncpg.Record],
         publisher: Publisher,
+        gate: Gate,
         *,
         jitter: Callable[[], float] = random.random,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool = pool
         self._publisher = publisher
+        self._gate = gate
         self._jitter = jitter
+        self._monotonic = monotonic
         self._woken = asyncio.Event()
-        self._stopping = False
+        self._stopped = asyncio.Event()
+        self._count_at = monotonic()
+        self.drains = False
+        """Whether it is the one drainer of its database."""
 
     def stop(self) -> None:
         """End `run` after the batch under way, so that what was published also leaves the outbox."""
-        self._stopping = True
-        self._woken.set()
+        self._stopped.set()
 
     def wake(self) -> None:
         """There is something new: do not wait for the next poll."""
@@ -92,38 +92,51 @@ class Drainer:
     async def run(self) -> None:
         """Drain until stopped; outages of Kafka and PostgreSQL are waited for."""
         failures = 0
-        while not self._stopping:
+        while not self._stopped.is_set():
             try:
                 async with self._sole_drainer() as connection:
-                    while connection is not None and not self._stopping:
+                    while connection is not None and not self._stopped.is_set():
                         failures = await self._round(connection, failures)
+                await self._count(self._pool)
             except OUTAGES as exc:
                 failures += 1
                 log.warning("The outbox waits: PostgreSQL is away (%s)", type(exc).__name__)
-                await self._pause(backoff_s(failures, self._jitter()))
+                await self._until(reconnect_s(failures - 1, self._jitter()))
             else:
-                await self._pause(_POLL_S)  # another gateway drains; take over when it is gone
+                await self._until(_POLL_S)  # another gateway drains; take over when it is gone
 
     async def _round(self, connection: Connection, failures: int) -> int:
         """One batch and the wait after it; returns the fruitless rounds in a row."""
+        await self._count(connection)
+        if not await self._until(_COUNT_EVERY_S, self._gate.opened()):
+            return failures  # nothing is sent while Kafka is away, however much is new
         self._woken.clear()
         found, published, reason = await drain_once(connection, self._publisher)
         if found and not published:
-            wait = backoff_s(failures + 1, self._jitter())
+            wait = retry_s(failures + 1, self._jitter())
             log.warning("The outbox waits %.1f s: Kafka has not confirmed %d messages (%s)", wait, found, reason)
-            await self._pause(wait)
+            await self._until(wait, None if self._gate.failing else self._woken.wait())
             return failures + 1
         if found < _BATCH:
-            await self._pause(_POLL_S)  # then look anyway: another gateway may have written
+            await self._until(_POLL_S, self._woken.wait())  # then look anyway: another gateway may have written
         return 0
 
-    async def _pause(self, seconds: float) -> None:
-        """Wait, but not while there is something new: a new share also tries what has failed before."""
+    async def _until(self, seconds: float, event: Coroutine[Any, Any, object] | None = None) -> bool:
+        """Wait so long, but no longer than until an event, or until we are to stop; whether the event has come."""
+        awaited = None if event is None else asyncio.ensure_future(event)
+        tasks = {asyncio.ensure_future(self._stopped.wait())} | ({awaited} if awaited else set())
         try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            return
+            await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            return awaited is not None and awaited.done() and not self._stopped.is_set()
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _count(self, connection: Connection | asyncpg.Pool[asyncpg.Record]) -> None:
+        """Show, not too often, how much waits."""
+        if self._monotonic() >= self._count_at:
+            self._count_at = self._monotonic() + _COUNT_EVERY_S
+            RETRY_QUEUE.set(await connection.fetchval("SELECT count(*) FROM outbox"))
 
     @asynccontextmanager
     async def _sole_drainer(self) -> AsyncIterator[Connection | None]:
@@ -135,9 +148,11 @@ class Drainer:
             if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
                 yield None
                 return
+            self.drains = True
             try:
                 yield connection
             finally:
+                self.drains = False
                 if not connection.is_closed():
                     await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from millrace.contracts.events import CapMode, CostDecision, Event, Window
 from millrace.ids import RequestId
@@ -41,6 +41,18 @@ class OutboxLag:
     oldest: datetime | None
 
 
+@dataclass(frozen=True)
+class Unconfirmed:
+    """Why it is not certain that Kafka has a message, in words.
+
+    `timeout`: no confirmation in time, it may be there; `refused`: of this message's own, another one may be taken;
+    `away`: the broker could not be reached, or could not take anything.
+    """
+
+    reason: str
+    why: Literal["timeout", "refused", "away"]
+
+
 class Encoder(Protocol):
     """Turns an event into the bytes of its topic, without I/O."""
 
@@ -57,6 +69,38 @@ class Publisher(Protocol):
 
         Returns, row by row, None when all in-sync replicas have it, otherwise why that is not certain.
         """
+        ...
+
+
+class Gate(Protocol):
+    """Says whether Kafka is there for messages."""
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last attempt failed: what is new is no reason to hurry then."""
+        ...
+
+    async def opened(self) -> None:
+        """Wait until messages may be sent."""
+        ...
+
+
+class Kafka(Protocol):
+    """A client of Kafka that says of each message what became of it."""
+
+    async def send(self, rows: Sequence[OutboxRow]) -> Sequence[Unconfirmed | None]:
+        """Send rows in their order; for each None when it is confirmed, else why not."""
+        ...
+
+    async def metadata(self) -> int:
+        """Number of brokers that answer.
+
+        :raises Unavailable: none does.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give up what is not confirmed."""
         ...
 
 

@@ -5,25 +5,51 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from millrace.errors import Unavailable
 from millrace.telemetry.logs import LIBRDKAFKA
-from services.api_gateway.ports import OutboxRow
+from services.api_gateway.ports import OutboxRow, Unconfirmed
 
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 _METADATA_S = 3.0
-Failure = str | None
+CONFIRM_WITHIN_S: Final = 5.0
+# librdkafka's own errors have public names that begin with an underscore.
+_ALL_DOWN: Final = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001
+_TIMED_OUT: Final = (KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT)  # noqa: SLF001
+# Another message may be taken while this one is not: none of these says that the broker is away.
+_REFUSED: Final = (
+    KafkaError.MSG_SIZE_TOO_LARGE,
+    KafkaError.RECORD_LIST_TOO_LARGE,
+    KafkaError.INVALID_MSG,
+    KafkaError.INVALID_RECORD,
+    KafkaError.TOPIC_EXCEPTION,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
+    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+)
+
+
+def unconfirmed(error: KafkaError) -> Unconfirmed:
+    """What a delivery report's error says of its message, and of the broker."""
+    if error.code() in _REFUSED:
+        return Unconfirmed(error.str(), "refused")
+    return Unconfirmed(error.str(), "timeout" if error.code() in _TIMED_OUT else "away")
 
 
 class KafkaPublisher:
-    """Publishes outbox rows with confirmed delivery; close it with `close`."""
+    """Sends outbox rows with confirmed delivery; close it with `close`.
 
-    def __init__(self, bootstrap: str, *, max_message_bytes: int, delivery_timeout_s: float = 10.0) -> None:
+    `lost` is called, on the event loop, with a reason when no broker can be reached any more.
+    """
+
+    def __init__(self, bootstrap: str, *, max_message_bytes: int, confirm_within_s: float = CONFIRM_WITHIN_S) -> None:
         self._config: dict[str, str | int | float | bool] = {
             "bootstrap.servers": bootstrap,
             "client.id": "millrace-api-gateway",
@@ -32,17 +58,22 @@ class KafkaPublisher:
             # As Java, aiokafka and Faust have it: by librdkafka's default the same key goes to another partition.
             "partitioner": "murmur2_random",
             "message.max.bytes": max_message_bytes,
-            "delivery.timeout.ms": int(delivery_timeout_s * 1000),
+            "delivery.timeout.ms": int(confirm_within_s * 1000),
+            # Only its sockets: when it is asked and sent anything decides `standing`, more and more rarely. Slower
+            # here, a probe would end before its client has tried to connect.
+            "reconnect.backoff.ms": 500,
             "reconnect.backoff.max.ms": 2000,
             "linger.ms": 2,
         }
+        self.lost: Callable[[str], None] = lambda _: None
+        self._loop = asyncio.get_running_loop()
         self._fatal: str | None = None
         self._closing = threading.Event()
         self._producer = self._connect()
         self._poller = threading.Thread(target=self._poll, name="kafka-delivery-reports", daemon=True)
         self._poller.start()
 
-    async def publish(self, rows: Sequence[OutboxRow]) -> Sequence[Failure]:
+    async def send(self, rows: Sequence[OutboxRow]) -> Sequence[Unconfirmed | None]:
         """Send rows in order; None for each that is confirmed, else why not."""
         if self._fatal is not None:  # an idempotent producer cannot go on after one
             log.warning("The producer starts anew after a fatal error: %s", self._fatal)
@@ -74,26 +105,31 @@ class KafkaPublisher:
     def _failed(self, error: KafkaError) -> None:  # on the poller's thread
         if error.fatal():
             self._fatal = error.str()
+        if error.code() == _ALL_DOWN:
+            self._loop.call_soon_threadsafe(self.lost, error.str())
 
     def _poll(self) -> None:
         while not self._closing.is_set():
             self._producer.poll(_POLL_S)
 
-    def _send(self, row: OutboxRow) -> asyncio.Future[Failure]:
+    def _send(self, row: OutboxRow) -> asyncio.Future[Unconfirmed | None]:
         loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[Failure] = loop.create_future()
+        outcome: asyncio.Future[Unconfirmed | None] = loop.create_future()
 
-        def finish(failure: Failure) -> None:
+        def finish(failure: Unconfirmed | None) -> None:
             if not outcome.done():
                 outcome.set_result(failure)
 
         def delivered(error: KafkaError | None, _: Message) -> None:  # on the poller's thread
-            loop.call_soon_threadsafe(finish, None if error is None else error.str())
+            loop.call_soon_threadsafe(finish, None if error is None else unconfirmed(error))
 
         try:
             self._producer.produce(
                 row.topic, row.value, row.key, headers=list(row.headers.items()), on_delivery=delivered
             )
-        except (KafkaException, BufferError) as exc:
-            finish(str(exc))
+        except KafkaException as exc:
+            error = exc.args[0]
+            finish(unconfirmed(error) if isinstance(error, KafkaError) else Unconfirmed(str(exc), "away"))
+        except BufferError as exc:  # the queue is full of what the broker does not take
+            finish(Unconfirmed(str(exc), "away"))
         return outcome

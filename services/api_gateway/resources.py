@@ -22,8 +22,8 @@ from services.api_gateway.flight import OneFlight
 from services.api_gateway.intake import Intake
 from services.api_gateway.outbox import Drainer
 from services.api_gateway.ports import OutboxLag
-from services.api_gateway.producer import KafkaPublisher
 from services.api_gateway.rate import RateLimit
+from services.api_gateway.reliable import ReliablePublisher
 from services.api_gateway.search import Search
 from services.api_gateway.shares import ShareDesk
 from services.api_gateway.sign_in import SignIn
@@ -42,7 +42,7 @@ class Resources:
     clock: Clock
     pool: asyncpg.Pool[asyncpg.Record]
     blobs: BlobStore
-    publisher: KafkaPublisher
+    publisher: ReliablePublisher
     drainer: Drainer
     intake: Intake
     desk: ShareDesk

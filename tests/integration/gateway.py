@@ -33,6 +33,7 @@ from millrace.testing.ledger import FakeLedger
 from services.api_gateway.app import create_app
 from services.api_gateway.cancel import CancelDesk
 from services.api_gateway.caps import CapDesk
+from services.api_gateway.connect import reliable
 from services.api_gateway.dead_letters import DeadLetterDesk
 from services.api_gateway.digest import DigestDesk
 from services.api_gateway.digest_rows import DigestRows
@@ -112,9 +113,10 @@ async def open_gateway(
         Registry(stack.registry), catalog, [TOPIC, "summarize.requested", "summary.ready", "task.status"]
     )
     clock, blobs, ledger = SystemClock(), LocalBlobStore(folder), FakeLedger()
-    publisher = KafkaPublisher(stack.kafka, max_message_bytes=catalog.max_message_bytes, delivery_timeout_s=5)
+    publisher = reliable(KafkaPublisher(stack.kafka, max_message_bytes=catalog.max_message_bytes))
+    probing = asyncio.create_task(publisher.run())
     async with open_pool(database) as pool, open_pool(database, settings=SEARCH_SETTINGS) as searching:
-        drainer = Drainer(pool, publisher)
+        drainer = Drainer(pool, publisher, publisher)
         search = Search(Passages(searching), model, ledger, spoken=Spoken(pool, blobs))
         parts = Resources(
             owner=f"owner-{uuid.uuid4().hex[:8]}",
@@ -138,6 +140,7 @@ async def open_gateway(
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             yield Gateway(parts, http, codec, ledger, model, stack.kafka)
         await publisher.close()
+        await probing
     assert not {"released", "unknown"} & set(ledger.ended.values()), "no search fails in these tests"
 
 

@@ -225,6 +225,13 @@ class AwayThenBack:
         self._gateway = gateway
         self.left = rounds
 
+    @property
+    def failing(self) -> bool:
+        return self.left > 0
+
+    async def opened(self) -> None:
+        """It may always be tried."""
+
     async def publish(self, rows: Sequence[OutboxRow]) -> Sequence[str | None]:
         if self.left:
             self.left -= 1
@@ -234,7 +241,7 @@ class AwayThenBack:
 
 async def test_the_drainer_keeps_rows_while_kafka_is_away_and_stops_cleanly(gateway: Gateway) -> None:
     publisher = AwayThenBack(gateway, rounds=2)
-    drainer = Drainer(gateway.pool, publisher, jitter=lambda: 0.0)
+    drainer = Drainer(gateway.pool, publisher, publisher, jitter=lambda: 0.0)
     async with draining(drainer) as running:
         share_id = await share_text(gateway)
         drainer.wake()
@@ -253,7 +260,7 @@ async def until_one_drains(gateway: Gateway) -> None:
 
 
 async def test_only_one_of_two_drainers_publishes_and_the_other_takes_over(gateway: Gateway) -> None:
-    first, second = (Drainer(gateway.pool, gateway.parts.publisher) for _ in range(2))
+    first, second = (Drainer(gateway.pool, gateway.parts.publisher, gateway.parts.publisher) for _ in range(2))
     async with draining(first) as running:
         await until_one_drains(gateway)
         async with draining(second):

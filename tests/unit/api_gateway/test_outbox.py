@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import pytest
-
-from services.api_gateway.outbox import backoff_s, removable
+from services.api_gateway.outbox import removable
 from services.api_gateway.ports import OutboxRow
 
 
@@ -21,8 +19,3 @@ def test_a_failed_row_keeps_later_rows_of_its_key_so_that_order_is_restored_when
 
 def test_rows_before_a_failed_one_leave() -> None:
     assert removable([row(1), row(2)], [None, "timed out"]) == [1]
-
-
-def test_back_off_doubles_to_half_a_minute_and_is_spread() -> None:
-    assert [backoff_s(n, 0.5) for n in (1, 2, 3, 7, 50)] == [0.5, 1.0, 2.0, 32.0, 32.0]
-    assert (backoff_s(1, 0.0), backoff_s(1, 1.0)) == pytest.approx((0.35, 0.65))

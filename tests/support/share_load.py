@@ -1,0 +1,74 @@
+"""Clients that share texts at a steady rate, and repeat what was not answered with the same Idempotency-Key."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import httpx
+
+_REPEAT_EVERY_S = 0.2
+
+
+@dataclass
+class Load:
+    """What was asked and answered. `accepted`: for every Idempotency-Key the share ids that were answered.
+
+    `answers_s`: how long each answered request took, in seconds; `unanswered`: requests that were not answered.
+    """
+
+    accepted: dict[str, set[str]] = field(default_factory=dict)
+    answers_s: list[float] = field(default_factory=list)
+    unanswered: int = 0
+
+    @property
+    def share_ids(self) -> list[str]:
+        """One for each Idempotency-Key; it is an error if there are more."""
+        several = {key: ids for key, ids in self.accepted.items() if len(ids) != 1}
+        assert not several, f"one request, several shares: {several}"
+        return [share_id for ids in self.accepted.values() for share_id in ids]
+
+    def p95_s(self) -> float:
+        """Of twenty answers, nineteen took no longer."""
+        return sorted(self.answers_s)[int(len(self.answers_s) * 0.95)]
+
+
+async def share_steadily(
+    url: Callable[[], str], *, rate: float, go_on: Callable[[], bool], repeat_within_s: float = 60.0
+) -> Load:
+    """Share a text so many times a second, whether earlier ones are answered or not, as long as `go_on` says so.
+
+    :raises TimeoutError: a share was not answered in time, though it was repeated.
+    """
+    load = Load()
+    began, number = time.monotonic(), 0
+    limits = httpx.Limits(max_connections=64)
+    async with (
+        httpx.AsyncClient(trust_env=False, timeout=10, limits=limits) as http,
+        asyncio.TaskGroup() as tasks,
+    ):
+        while go_on():
+            tasks.create_task(_share(http, url, f"Text number {number} of the mill.", load, repeat_within_s))
+            number += 1
+            await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
+    return load
+
+
+async def _share(http: httpx.AsyncClient, url: Callable[[], str], text: str, load: Load, within_s: float) -> None:
+    key = uuid.uuid4().hex
+    async with asyncio.timeout(within_s):
+        while True:
+            began = time.monotonic()
+            try:
+                answer = await http.post(f"{url()}/shares", json={"text": text}, headers={"Idempotency-Key": key})
+            except httpx.TransportError:
+                load.unanswered += 1
+                await asyncio.sleep(_REPEAT_EVERY_S)
+                continue
+            assert answer.status_code == httpx.codes.ACCEPTED, answer.text
+            load.answers_s.append(time.monotonic() - began)
+            load.accepted.setdefault(key, set()).add(answer.json()["share_id"])
+            return
