@@ -11,7 +11,7 @@ import millrace
 from services.api_gateway import problems
 from services.api_gateway.guard import Guard
 from services.api_gateway.resources import Resources
-from services.api_gateway.routes import alerts, budget, dead_letters, insight, ops, search, shares, transcripts
+from services.api_gateway.routes import alerts, budget, dead_letters, insight, ops, search, shares, transcripts, web
 
 
 def create_app(parts: Resources, allowed_hosts: Collection[str]) -> FastAPI:
@@ -29,5 +29,7 @@ def create_app(parts: Resources, allowed_hosts: Collection[str]) -> FastAPI:
     problems.install(app)
     for routes in (shares, transcripts, search, insight, budget, alerts, dead_letters, ops):
         app.include_router(routes.router)
+    web.files()  # now, so that a broken installation does not start
+    app.include_router(web.router)
     app.add_middleware(Guard, allowed=allowed_hosts)
     return app
