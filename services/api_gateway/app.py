@@ -23,6 +23,7 @@ from services.api_gateway.routes import (
     session,
     shares,
     transcripts,
+    web,
 )
 
 
@@ -41,6 +42,8 @@ def create_app(parts: Resources, allowed_hosts: Collection[str]) -> FastAPI:
     problems.install(app)
     for routes in (session, shares, transcripts, search, insight, budget, alerts, dead_letters, ops, health):
         app.include_router(routes.router)
+    web.files()  # now, so that a broken installation does not start
+    app.include_router(web.router)
     app.add_middleware(SmallBodies)
     app.add_middleware(Guard, allowed=allowed_hosts)
     return app
