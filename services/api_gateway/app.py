@@ -11,7 +11,18 @@ import millrace
 from services.api_gateway import problems
 from services.api_gateway.guard import Guard
 from services.api_gateway.resources import Resources
-from services.api_gateway.routes import alerts, budget, dead_letters, insight, ops, search, shares, transcripts
+from services.api_gateway.routes import (
+    alerts,
+    analytics,
+    budget,
+    dead_letters,
+    insight,
+    metrics,
+    ops,
+    search,
+    shares,
+    transcripts,
+)
 
 
 def create_app(parts: Resources, allowed_hosts: Collection[str]) -> FastAPI:
@@ -27,7 +38,7 @@ def create_app(parts: Resources, allowed_hosts: Collection[str]) -> FastAPI:
     )
     app.state.resources = parts
     problems.install(app)
-    for routes in (shares, transcripts, search, insight, budget, alerts, dead_letters, ops):
+    for routes in (shares, transcripts, search, insight, budget, alerts, dead_letters, ops, analytics, metrics):
         app.include_router(routes.router)
     app.add_middleware(Guard, allowed=allowed_hosts)
     return app

@@ -30,6 +30,7 @@ from services.api_gateway.digest_rows import DigestRows
 from services.api_gateway.duplicates import DuplicateDesk
 from services.api_gateway.forms import Limits
 from services.api_gateway.intake import Intake
+from services.api_gateway.lags import Lags
 from services.api_gateway.outbox import Drainer
 from services.api_gateway.passages import SEARCH_SETTINGS, Passages
 from services.api_gateway.producer import KafkaPublisher
@@ -99,6 +100,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                     caps=CapDesk(pool, ledger),
                     unconfirmed=UnconfirmedDesk(pool, ledger),
                     dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake, settings.owner),
+                    lags=Lags(settings.kafka),
                 )
             finally:
                 await publisher.close()

@@ -20,6 +20,7 @@ from services.api_gateway.duplicates import DuplicateDesk
 from services.api_gateway.errors import Unknown
 from services.api_gateway.flight import OneFlight
 from services.api_gateway.intake import Intake
+from services.api_gateway.lags import Lags
 from services.api_gateway.outbox import Drainer
 from services.api_gateway.ports import OutboxLag
 from services.api_gateway.producer import KafkaPublisher
@@ -51,8 +52,10 @@ class Resources:
     caps: CapDesk
     unconfirmed: UnconfirmedDesk
     dead_letters: DeadLetterDesk
+    lags: Lags
     waiting: OneFlight[OutboxLag] = field(default_factory=OneFlight)
     brokers: OneFlight[int] = field(default_factory=OneFlight)
+    lagging: OneFlight[dict[str, int]] = field(default_factory=OneFlight)
 
 
 def resources(request: Request) -> Resources:
