@@ -20,7 +20,8 @@ SCOPES: Final[Mapping[Kind, tuple[str, ...]]] = {
 
 # The start of the hour or day is what the ledger has written, so that sums are those of its own views.
 _CELLS: Final = """
-SELECT scope AS stage, model, CASE $5 WHEN 'hour' THEN hour_start ELSE day_start END AS start,
+SELECT scope AS stage, CASE WHEN $6 THEN model END AS model,
+       CASE $5 WHEN 'hour' THEN hour_start ELSE day_start END AS start,
        sum(settled_change)::bigint AS settled, sum(held_change)::bigint AS held,
        sum(unconfirmed_change)::bigint AS unconfirmed, sum(overrun_change)::bigint AS overrun,
        sum(calls_change)::bigint AS calls
@@ -37,10 +38,19 @@ SELECT stage, used_model AS model, used_backend AS backend, sum(used_tokens)::bi
 
 
 async def cells(
-    pool: asyncpg.Pool[asyncpg.Record], scopes: Sequence[str], span: Span, account: str | None, bucket: Bucket
+    pool: asyncpg.Pool[asyncpg.Record],
+    scopes: Sequence[str],
+    span: Span,
+    account: str | None,
+    bucket: Bucket,
+    *,
+    by_model: bool = True,
 ) -> list[Cell]:
-    """Sums of the entries of a window, by stage, model, and hour or day; of one account or of all."""
-    rows = await pool.fetch(_CELLS, list(scopes), span.since, span.until, account, bucket)
+    """Sums of the entries of a window, by stage, model, and hour or day; of one account or of all.
+
+    :param by_model: else models are not told apart, and None: a month of hours has many cells.
+    """
+    rows = await pool.fetch(_CELLS, list(scopes), span.since, span.until, account, bucket, by_model)
     return [Cell(**dict(row)) for row in rows]
 
 

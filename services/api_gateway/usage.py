@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -37,8 +38,10 @@ async def usage(
     :param scopes: those that spend.
     """
     span = span_of(window, now)
-    shared = await pool.fetch(_SHARES, span.since, span.until, span.bucket)
-    spent = await pool.fetch(_SPENT, span.since, span.until, span.bucket, list(scopes))
+    shared, spent = await asyncio.gather(
+        pool.fetch(_SHARES, span.since, span.until, span.bucket),
+        pool.fetch(_SPENT, span.since, span.until, span.bucket, list(scopes)),
+    )
     found = [Use(**dict(row)) for row in (*shared, *spent)]
     users = by_user(found, span)
     return UseAnswer(

@@ -23,6 +23,7 @@ from millrace.contracts.analytics_api import (
     BreakEvenAnswer,
     BudgetStatusAnswer,
     CallsAnswer,
+    CostCall,
     CostsAnswer,
     CostSums,
     FetchAnswer,
@@ -171,7 +172,8 @@ async def test_units_are_those_of_the_works_that_finished(gateway: Gateway) -> N
 
 async def test_pages_of_calls_are_all_calls_once_and_add_up_to_the_totals(gateway: Gateway) -> None:
     totals = CostsAnswer.model_validate_json(await got(gateway, f"{BASE}/vector/costs", window="30d")).totals
-    calls, cursor = [], {}
+    calls: list[CostCall] = []
+    cursor: dict[str, str] = {}
     while True:
         page = CallsAnswer.model_validate_json(
             await got(gateway, f"{BASE}/vector/costs/detailed", window="30d", limit=200, **cursor)
