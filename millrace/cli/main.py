@@ -10,6 +10,7 @@ import typer
 import millrace
 from millrace.cli.budget import budget_app
 from millrace.cli.contracts import schemas_app, topics_app
+from millrace.cli.costs import costs
 from millrace.cli.database import database_app
 from millrace.cli.dead import dead_app
 from millrace.cli.demo import demo
@@ -35,6 +36,7 @@ app.command()(demo)
 app.command()(doctor)
 app.command()(search)
 app.command()(digest)
+app.command()(costs)
 app.command()(replay)
 app.command()(token)
 app.add_typer(share_app, name="share")

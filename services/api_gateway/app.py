@@ -14,10 +14,12 @@ from services.api_gateway.guard import Guard
 from services.api_gateway.resources import Resources
 from services.api_gateway.routes import (
     alerts,
+    analytics,
     budget,
     dead_letters,
     health,
     insight,
+    metrics,
     ops,
     search,
     session,
@@ -40,7 +42,20 @@ def create_app(parts: Resources, allowed_hosts: Collection[str]) -> FastAPI:
     )
     app.state.resources = parts
     problems.install(app)
-    for routes in (session, shares, transcripts, search, insight, budget, alerts, dead_letters, ops, health):
+    for routes in (
+        session,
+        shares,
+        transcripts,
+        search,
+        insight,
+        budget,
+        alerts,
+        dead_letters,
+        ops,
+        health,
+        analytics,
+        metrics,
+    ):
         app.include_router(routes.router)
     web.files()  # now, so that a broken installation does not start
     app.include_router(web.router)

@@ -11,14 +11,17 @@ from millrace.contracts.budget_api import BudgetAnswer, BudgetRow
 from millrace.ledger.forecast import exhausted_at
 from millrace.money import MicroUSD
 
+# What the views ledger_hourly and ledger_daily say of these two windows; asked for one window, they add up all.
 # An account's own cap, also that it has none, goes before that of `default`.
 _ROWS = """
 WITH spend AS (
-  SELECT scope, 'hour' AS "window", settled_micro_usd, held_micro_usd, unconfirmed_micro_usd, overrun_micro_usd, calls
-    FROM ledger_hourly WHERE account = $1 AND start = $2
-   UNION ALL
-  SELECT scope, 'day', settled_micro_usd, held_micro_usd, unconfirmed_micro_usd, overrun_micro_usd, calls
-    FROM ledger_daily WHERE account = $1 AND start = $3
+  SELECT coalesce(scope, 'total') AS scope, "window", sum(settled_change)::bigint AS settled_micro_usd,
+         sum(held_change)::bigint AS held_micro_usd, sum(unconfirmed_change)::bigint AS unconfirmed_micro_usd,
+         sum(overrun_change)::bigint AS overrun_micro_usd, sum(calls_change)::bigint AS calls
+    FROM (SELECT 'hour' AS "window", * FROM ledger_entries WHERE account = $1 AND hour_start = $2
+           UNION ALL
+          SELECT 'day', * FROM ledger_entries WHERE account = $1 AND day_start = $3) AS entries
+   GROUP BY GROUPING SETS (("window", scope), ("window"))
 ), caps AS (
   SELECT DISTINCT ON (scope, "window") scope, "window", cap_micro_usd, mode
     FROM ledger_caps WHERE account IN ($1, 'default') ORDER BY scope, "window", (account = $1) DESC

@@ -35,6 +35,7 @@ from services.api_gateway.forms import Limits
 from services.api_gateway.guard import LOOPBACK
 from services.api_gateway.intake import Intake
 from services.api_gateway.keys import PublicKeys
+from services.api_gateway.lags import Lags
 from services.api_gateway.outbox import Drainer
 from services.api_gateway.passages import SEARCH_SETTINGS, Passages
 from services.api_gateway.producer import KafkaPublisher
@@ -111,6 +112,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                     dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake, settings.owner),
                     sign_in=sign_in(settings, clock, http),
                     rate=RateLimit(settings.rate_limit),
+                    lags=Lags(settings.kafka),
                 )
             finally:
                 await publisher.close()

@@ -20,6 +20,7 @@ from services.api_gateway.duplicates import DuplicateDesk
 from services.api_gateway.errors import Unknown
 from services.api_gateway.flight import OneFlight
 from services.api_gateway.intake import Intake
+from services.api_gateway.lags import Lags
 from services.api_gateway.outbox import Drainer
 from services.api_gateway.ports import OutboxLag
 from services.api_gateway.rate import RateLimit
@@ -53,10 +54,12 @@ class Resources:
     caps: CapDesk
     unconfirmed: UnconfirmedDesk
     dead_letters: DeadLetterDesk
+    lags: Lags
     waiting: OneFlight[OutboxLag] = field(default_factory=OneFlight)
     brokers: OneFlight[int] = field(default_factory=OneFlight)
     sign_in: SignIn | None = None
     rate: RateLimit | None = None
+    lagging: OneFlight[dict[str, int]] = field(default_factory=OneFlight)
 
 
 def resources(request: Request) -> Resources:

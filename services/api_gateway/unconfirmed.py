@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
@@ -13,8 +11,9 @@ from millrace.contracts.budget_api import Reconciled, ReconcileRequest, Unconfir
 from millrace.contracts.events import CostDecision
 from millrace.ids import RequestId
 from millrace.money import MicroUSD, format_usd, written_usd
-from services.api_gateway.errors import NotFound, NotNow, Unreadable
+from services.api_gateway.errors import NotFound, NotNow
 from services.api_gateway.journal import decided, shown
+from services.api_gateway.log_places import START, Place, cursor_of, place_of
 from services.api_gateway.ports import Reconciler
 
 # Calls of local models that cost nothing are left out: nothing stays charged for them.
@@ -41,39 +40,6 @@ SELECT DISTINCT ON (account) account, scope, outcome, amount_micro_usd, actual_m
         OR outcome = 'unconfirmed' AND previous = 'held')
  ORDER BY account, decided_at DESC, request_offset DESC
 """
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CURSOR = re.compile(r"([0-9]{1,17})\.([0-9]{1,9})\.([0-9]{1,18})")
-
-
-@dataclass(frozen=True)
-class Place:
-    """A place in the list: when, and where in the log, a call became unconfirmed."""
-
-    at: datetime
-    partition: int
-    offset: int
-
-
-START = Place(_EPOCH, -1, -1)
-
-
-def cursor_of(place: Place) -> str:
-    """A place as the cursor of the page behind it."""
-    return f"{(place.at - _EPOCH) // timedelta(microseconds=1)}.{place.partition}.{place.offset}"
-
-
-def place_of(cursor: str | None) -> Place:
-    """The place that a cursor names; the start without one.
-
-    :raises Unreadable: it is no cursor.
-    """
-    if cursor is None:
-        return START
-    found = _CURSOR.fullmatch(cursor)
-    if found is None:
-        raise Unreadable("The cursor is none that this list has given.")
-    micros, partition, offset = map(int, found.groups())
-    return Place(_EPOCH + timedelta(microseconds=micros), partition, offset)
 
 
 @dataclass(frozen=True)
@@ -141,7 +107,7 @@ class UnconfirmedDesk:
 
         :raises Unreadable: the cursor is none.
         """
-        after = place_of(cursor)
+        after = place_of(cursor, START)
         rows = await self._pool.fetch(_PAGE, account, after.at, after.partition, after.offset, limit + 1)
         calls = [UnconfirmedCall.model_validate(dict(row)) for row in rows[:limit]]
         if len(rows) <= limit:

@@ -41,6 +41,7 @@ from services.api_gateway.duplicates import DuplicateDesk
 from services.api_gateway.forms import Limits
 from services.api_gateway.guard import LOOPBACK
 from services.api_gateway.intake import Intake
+from services.api_gateway.lags import Lags
 from services.api_gateway.outbox import Drainer
 from services.api_gateway.passages import SEARCH_SETTINGS, Passages
 from services.api_gateway.producer import KafkaPublisher
@@ -135,6 +136,7 @@ async def open_gateway(
             caps=CapDesk(pool, deciding),
             unconfirmed=UnconfirmedDesk(pool, deciding),
             dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake, "the-operator"),
+            lags=Lags(stack.kafka),
         )
         transport = httpx.ASGITransport(create_app(parts, LOOPBACK), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:

@@ -7,7 +7,8 @@ import pytest
 from millrace.contracts.events import CostDecision, CostOutcome, HoldState
 from millrace.money import ZERO, MicroUSD
 from services.api_gateway.errors import NotFound, NotNow, Unreadable
-from services.api_gateway.unconfirmed import START, Place, Standing, cursor_of, place_of, to_reconcile, verdict
+from services.api_gateway.log_places import START, Place, cursor_of, place_of
+from services.api_gateway.unconfirmed import Standing, to_reconcile, verdict
 
 
 def standing(outcome: str, actual: int = 0, account: str = "a") -> Standing:
@@ -68,11 +69,11 @@ def test_the_ledgers_word_is_the_last() -> None:
 
 def test_a_cursor_names_its_place() -> None:
     place = Place(datetime(2030, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC), 3, 2**40)
-    assert place_of(cursor_of(place)) == place
-    assert place_of(None) == START
+    assert place_of(cursor_of(place), START) == place
+    assert place_of(None, START) == START
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "1.2", "1.2.3.4", "-1.0.0", f"{'9' * 18}.0.0", "1.2.3\n"])
 def test_what_is_no_cursor_is_refused(cursor: str) -> None:
     with pytest.raises(Unreadable):
-        place_of(cursor)
+        place_of(cursor, START)
