@@ -2,7 +2,7 @@
 
 import { api, withQuery } from "../api.js";
 import { fill, h, icon } from "../dom.js";
-import { money, relative, title, words } from "../format.js";
+import { money, platformName, relative, title } from "../format.js";
 import { watch } from "../live.js";
 import { addForm } from "../parts/add.js";
 import { STATE_NAMES, badge, empty, failure, loading, stateName } from "../parts/states.js";
@@ -116,7 +116,8 @@ function place(list, index, share) {
 
 function shareRow(share) {
   const picture = { text: "text", upload: "audio", url: "link" }[share.source_kind] ?? "link";
-  const about = [words(share.platform === "x" ? "X" : share.platform), relative(share.created_at)];
+  const from = share.source_kind === "url" ? platformName(share.platform) : { upload: "File", text: "Text" }[share.source_kind];
+  const about = [from, relative(share.created_at)];
   if (share.cost_micro_usd) about.push(money(share.cost_micro_usd));
   return h("li", {}, h("a", { class: "share-row", href: `#/shares/${encodeURIComponent(share.share_id)}` },
     h("span", { class: "picture" }, icon(picture)),

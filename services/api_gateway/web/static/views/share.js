@@ -118,6 +118,7 @@ function page(first, { path, start, signal, refresh }) {
     begin: () => {},
     live(state) {
       live.hidden = state === "live" || !isActive(share.state);
+      live.classList.toggle("away", state === "away");
       live.textContent = state === "away" ? "Connection lost; trying again" : "Updated every 2 s";
     },
     update(now) {
