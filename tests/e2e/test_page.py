@@ -106,6 +106,7 @@ def test_a_text_is_added_from_the_keyboard_alone(page: Page) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(r"#/shares/[0-9a-f-]{36}$"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("Text")
     expect(page.get_by_role("heading", level=1)).to_be_focused()
 
 

@@ -1,7 +1,7 @@
 // Home: add a share, and all shares, newest first, kept up to date.
 
 import { api, withQuery } from "../api.js";
-import { fill, h, icon } from "../dom.js";
+import { fill, h, icon, toast } from "../dom.js";
 import { money, platformName, relative, title } from "../format.js";
 import { watch } from "../live.js";
 import { addForm } from "../parts/add.js";
@@ -37,7 +37,7 @@ export function render({ query, signal }) {
 
   async function read(cursor) {
     const answer = await api(withQuery("/shares", { ...filters(), limit: PAGE, cursor }), { signal });
-    if (!cursor) shares.clear();
+    if (!cursor) forgetGone(shares, answer);
     for (const share of answer.shares) shares.set(share.share_id, share);
     // The first page again, for what is new, does not lose the place that somebody has paged to.
     if (cursor || !next) next = answer.next;
@@ -58,6 +58,7 @@ export function render({ query, signal }) {
 
   async function begin() {
     next = null;
+    shares.clear();
     list.replaceChildren();
     list.hidden = true;
     fill(under, loading("Reading shares"));
@@ -82,7 +83,8 @@ export function render({ query, signal }) {
     draw();
   };
   const added = (accepted, { alone = true } = {}) => {
-    if (alone) location.hash = `#/shares/${accepted.share_id}`;
+    if (signal.aborted) toast("The share was added.");
+    else if (alone) location.hash = `#/shares/${accepted.share_id}`;
     else tell(() => read(null));
   };
   begin().then(() => signal.aborted || watch("/events", { events: { share, gone }, poll: () => read(null), pollMs: 5000, signal }));
@@ -91,6 +93,15 @@ export function render({ query, signal }) {
     h("section", { class: "stack", "aria-label": "All shares" },
       h("div", { class: "row wrap" }, h("h2", { class: "grow" }, "All shares"), state, kind), list, under));
   return { title: "Shares", node };
+}
+
+/** Take those out that the first page should have and has not. */
+function forgetGone(shares, { shares: page, next }) {
+  const there = new Set(page.map((share) => share.share_id));
+  const oldest = page.at(-1)?.created_at ?? "";
+  for (const [id, share] of shares) {
+    if (!there.has(id) && (!next || share.created_at >= oldest)) shares.delete(id);
+  }
 }
 
 function select(label, options, chosen) {
