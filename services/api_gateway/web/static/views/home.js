@@ -9,6 +9,7 @@ import { STATE_NAMES, badge, empty, failure, loading, stateName } from "../parts
 import { replaceQuery } from "../router.js";
 
 const PAGE = 50;
+const EMPTY_PAGES = 5;
 const KINDS = [["url", "Links"], ["upload", "Files"], ["text", "Texts"]];
 
 export function render({ query, signal }) {
@@ -36,7 +37,10 @@ export function render({ query, signal }) {
   }
 
   async function read(cursor) {
-    const answer = await api(withQuery("/shares", { ...filters(), limit: PAGE, cursor }), { signal });
+    const page = (from) => api(withQuery("/shares", { ...filters(), limit: PAGE, cursor: from }), { signal });
+    let answer = await page(cursor);
+    // With a filter a page may be empty though older ones are not.
+    for (let tries = 0; tries < EMPTY_PAGES && answer.next && answer.shares.length === 0; tries += 1) answer = await page(answer.next);
     if (!cursor) forgetGone(shares, answer);
     for (const share of answer.shares) shares.set(share.share_id, share);
     // The first page again, for what is new, does not lose the place that somebody has paged to.
@@ -98,9 +102,9 @@ export function render({ query, signal }) {
 /** Take those out that the first page should have and has not. */
 function forgetGone(shares, { shares: page, next }) {
   const there = new Set(page.map((share) => share.share_id));
-  const oldest = page.at(-1)?.created_at ?? "";
+  const oldest = page.at(-1)?.created_at;
   for (const [id, share] of shares) {
-    if (!there.has(id) && (!next || share.created_at >= oldest)) shares.delete(id);
+    if (!there.has(id) && (!next || (oldest && share.created_at >= oldest))) shares.delete(id);
   }
 }
 
