@@ -60,7 +60,7 @@ function leave() {
 async function begin() {
   const token = tokenInAddress();
   try {
-    if (token) await signIn(token);
+    if (token) await signIn(token).catch(unlessNone);
     known = await recognise();
   } catch (error) {
     known = false;
@@ -70,6 +70,11 @@ async function begin() {
   await show();
   main.dataset.ready = "true";
   return undefined;
+}
+
+/** A gateway without sign-in needs no token. */
+function unlessNone(error) {
+  if (!error.unsupported) throw error;
 }
 
 /** Nothing can be shown before the gateway has answered once. */

@@ -78,6 +78,13 @@ export function title(share) {
   return share.source_kind === "text" ? "Text" : `Share ${share.share_id.slice(0, 8)}`;
 }
 
+const PLATFORMS = { tiktok: "TikTok", youtube: "YouTube", reddit: "Reddit", x: "X", web: "Web", podcast: "Podcast" };
+
+/** Where a link leads. */
+export function platformName(platform) {
+  return PLATFORMS[platform] ?? words(platform);
+}
+
 /** A word for people, from a name of the API: `already-done` is Already done. */
 export function words(name) {
   const text = String(name).replace(/[-_]/g, " ");

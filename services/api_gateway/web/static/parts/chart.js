@@ -37,7 +37,7 @@ export async function stackedBars(node, { times, layers, bucket, signal }) {
       {
         width: Math.max(240, box.clientWidth), height: HEIGHT, tzDate: zone, legend: { show: false }, cursor: { show: false },
         scales: { x: { range: (_, low, high) => spread(low, high, bucket) }, y: { range: (_, __, high) => [0, high > 0 ? high * 1.1 : 1] } },
-        axes: [{ ...axis, grid: { show: false } }, { ...axis, size: 76, values: (_, splits) => splits.map((micro) => money(Math.round(micro))) }],
+        axes: [{ ...axis, grid: { show: false }, values: (_, splits) => splits.map((second) => written(second, bucket)) }, { ...axis, size: 76, values: (_, splits) => splits.map((micro) => money(Math.round(micro))) }],
         series: [{}, ...series.map(({ values, ...one }) => one)],
       },
       [times, ...series.map((one) => one.values)],
@@ -56,6 +56,18 @@ export async function stackedBars(node, { times, layers, bucket, signal }) {
   draw();
 }
 
+/** A place on the axis: the hour, or the day; midnight of a chart by hours says which day begins. */
+function written(second, bucket) {
+  const time = new Date(second * 1000);
+  const hour = time.toISOString().slice(11, 16);
+  const date = time.toLocaleDateString(undefined, { day: "numeric", month: "short", timeZone: "UTC" });
+  return bucket === "day" || hour === "00:00" ? date : hour;
+}
+
+function whole(second, bucket) {
+  return new Date(second * 1000).toISOString().slice(0, bucket === "day" ? 10 : 16).replace("T", " ");
+}
+
 function spread(low, high, bucket) {
   const half = (bucket === "day" ? 86400 : 3600) / 2;
   return [low - half, high + half];
@@ -66,10 +78,9 @@ function legend(layers) {
 }
 
 function table({ times, layers, bucket }) {
-  const written = (seconds) => new Date(seconds * 1000).toISOString().slice(0, bucket === "day" ? 10 : 16).replace("T", " ");
   const rows = times.map((time, index) => [time, layers.map((layer) => layer.values[index])]).filter(([, values]) => values.some((value) => value > 0));
   return h("details", {}, h("summary", {}, "As a table"), h("div", { class: "table-scroll", tabindex: "0", role: "region", "aria-label": `Spend per ${bucket}` },
     h("table", {}, h("caption", { class: "visually-hidden" }, `Spend per ${bucket} (UTC)`),
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, `${bucket === "day" ? "Day" : "Hour"} (UTC)`), layers.map((layer) => h("th", { scope: "col", class: "number" }, layer.name)))),
-      h("tbody", {}, rows.map(([time, values]) => h("tr", {}, h("th", { scope: "row" }, written(time)), values.map((value) => h("td", { class: "number" }, money(value)))))))));
+      h("tbody", {}, rows.map(([time, values]) => h("tr", {}, h("th", { scope: "row" }, whole(time, bucket)), values.map((value) => h("td", { class: "number" }, money(value)))))))));
 }

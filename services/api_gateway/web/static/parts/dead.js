@@ -83,7 +83,7 @@ async function decideMany(verb, stage, done) {
 }
 
 function letterNode(letter, changed) {
-  const evidence = h("div", { class: "stack" }, loading("Reading the evidence"));
+  const evidence = h("div", { class: "stack" });
   let read = false;
   const box = h("details", { class: "card letter" },
     h("summary", {}, h("span", { class: "grow" }, h("strong", {}, `${stageName(letter.stage)}: ${letter.reason}`),
@@ -93,6 +93,7 @@ function letterNode(letter, changed) {
   box.addEventListener("toggle", async () => {
     if (!box.open || read) return;
     read = true;
+    fill(evidence, loading("Reading the evidence"));
     try {
       fill(evidence, evidenceNodes(await api(`/dead/${encodeURIComponent(letter.id)}`), changed));
     } catch (error) {

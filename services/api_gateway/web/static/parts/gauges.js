@@ -46,7 +46,7 @@ function details(row) {
 function bar(row, used) {
   const whole = Math.max(row.cap_micro_usd, used, 1);
   return [["settled", row.settled_micro_usd], ["held", row.held_micro_usd + row.unconfirmed_micro_usd]].map(([name, amount]) => {
-    const piece = h("span", { class: `meter-${name}` });
+    const piece = h("span", { class: `meter-${name}`, "data-none": amount === 0 });
     piece.style.width = `${(amount / whole) * 100}%`;
     return piece;
   });

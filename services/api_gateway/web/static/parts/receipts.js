@@ -26,13 +26,13 @@ function row(stage, cells) {
 
 function callRow(call) {
   const notes = [words(call.state)];
-  if (call.reused) notes.push("done before for another share");
+  if (call.reused) notes.push(`done before for another share, which paid ${money(call.actual_micro_usd)}`);
   if (call.works > 1) notes.push(`one call for ${call.works} works`);
   if (call.attempt > 1) notes.push(`try ${call.attempt}`);
   if (call.reason) notes.push(call.reason);
   return row(call.stage, [
     ["Model", call.model, "wrap"], ["State", notes.join("; ")], ["Held", money(call.hold_micro_usd), "number"],
-    ["Paid", money(call.actual_micro_usd), "number"], ["When", moment(call.asked_at)],
+    ["Paid", money(call.reused ? 0 : call.actual_micro_usd), "number"], ["When", moment(call.asked_at)],
   ]);
 }
 

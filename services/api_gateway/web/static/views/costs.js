@@ -87,11 +87,12 @@ function budgetPart(rows, note, change) {
 
 /** The analytics of all kinds; null where this gateway has none, or none for this person. */
 async function readSpend(window, signal) {
+  if (!isAdmin()) return null;
   const ask = ([kind]) => api(withQuery(`/api/ml/analytics/${kind}/costs`, { window, group_by: "model", account: session.account }), { signal });
   try {
     return await Promise.all(KINDS.map(ask));
   } catch (error) {
-    if (error.unsupported || error.status === 403) return null;
+    if (error.unsupported) return null;
     throw error;
   }
 }
@@ -99,7 +100,7 @@ async function readSpend(window, signal) {
 async function spendPart(node, answers, signal) {
   const spent = (bucket) => bucket.settled_micro_usd + bucket.held_micro_usd + bucket.unconfirmed_micro_usd;
   if (answers === null || answers.every((answer) => spent(answer.totals) === 0)) {
-    const why = answers === null ? "Spend over time is not told here." : "Nothing was spent in this period.";
+    const why = answers === null ? (isAdmin() ? "This gateway does not tell spend over time." : "Spend over time is for admins.") : "Nothing was spent in this period.";
     fill(node, empty("Nothing to draw", why));
     return;
   }
@@ -118,9 +119,9 @@ async function spendPart(node, answers, signal) {
 /** What waits for money: by the analytics where there are any for this person, else the own shares that are parked. */
 async function readParked(query, signal) {
   try {
-    return { stages: (await api(withQuery("/api/ml/analytics/budget/status", query), { signal })).parked };
+    if (isAdmin()) return { stages: (await api(withQuery("/api/ml/analytics/budget/status", query), { signal })).parked };
   } catch (error) {
-    if (!error.unsupported && error.status !== 403) throw error;
+    if (!error.unsupported) throw error;
   }
   try {
     return { shares: (await api("/shares?state=parked&limit=20", { signal })).shares };

@@ -1,14 +1,15 @@
 // Home: add a share, and all shares, newest first, kept up to date.
 
 import { api, withQuery } from "../api.js";
-import { fill, h, icon } from "../dom.js";
-import { money, relative, title, words } from "../format.js";
+import { fill, h, icon, toast } from "../dom.js";
+import { money, platformName, relative, title } from "../format.js";
 import { watch } from "../live.js";
 import { addForm } from "../parts/add.js";
 import { STATE_NAMES, badge, empty, failure, loading, stateName } from "../parts/states.js";
 import { replaceQuery } from "../router.js";
 
 const PAGE = 50;
+const EMPTY_PAGES = 5;
 const KINDS = [["url", "Links"], ["upload", "Files"], ["text", "Texts"]];
 
 export function render({ query, signal }) {
@@ -36,8 +37,11 @@ export function render({ query, signal }) {
   }
 
   async function read(cursor) {
-    const answer = await api(withQuery("/shares", { ...filters(), limit: PAGE, cursor }), { signal });
-    if (!cursor) shares.clear();
+    const page = (from) => api(withQuery("/shares", { ...filters(), limit: PAGE, cursor: from }), { signal });
+    let answer = await page(cursor);
+    // With a filter a page may be empty though older ones are not.
+    for (let tries = 0; tries < EMPTY_PAGES && answer.next && answer.shares.length === 0; tries += 1) answer = await page(answer.next);
+    if (!cursor) forgetGone(shares, answer);
     for (const share of answer.shares) shares.set(share.share_id, share);
     // The first page again, for what is new, does not lose the place that somebody has paged to.
     if (cursor || !next) next = answer.next;
@@ -58,6 +62,7 @@ export function render({ query, signal }) {
 
   async function begin() {
     next = null;
+    shares.clear();
     list.replaceChildren();
     list.hidden = true;
     fill(under, loading("Reading shares"));
@@ -82,7 +87,8 @@ export function render({ query, signal }) {
     draw();
   };
   const added = (accepted, { alone = true } = {}) => {
-    if (alone) location.hash = `#/shares/${accepted.share_id}`;
+    if (signal.aborted) toast("The share was added.");
+    else if (alone) location.hash = `#/shares/${accepted.share_id}`;
     else tell(() => read(null));
   };
   begin().then(() => signal.aborted || watch("/events", { events: { share, gone }, poll: () => read(null), pollMs: 5000, signal }));
@@ -91,6 +97,15 @@ export function render({ query, signal }) {
     h("section", { class: "stack", "aria-label": "All shares" },
       h("div", { class: "row wrap" }, h("h2", { class: "grow" }, "All shares"), state, kind), list, under));
   return { title: "Shares", node };
+}
+
+/** Take those out that the first page should have and has not. */
+function forgetGone(shares, { shares: page, next }) {
+  const there = new Set(page.map((share) => share.share_id));
+  const oldest = page.at(-1)?.created_at;
+  for (const [id, share] of shares) {
+    if (!there.has(id) && (!next || (oldest && share.created_at >= oldest))) shares.delete(id);
+  }
 }
 
 function select(label, options, chosen) {
@@ -116,7 +131,8 @@ function place(list, index, share) {
 
 function shareRow(share) {
   const picture = { text: "text", upload: "audio", url: "link" }[share.source_kind] ?? "link";
-  const about = [words(share.platform === "x" ? "X" : share.platform), relative(share.created_at)];
+  const from = share.source_kind === "url" ? platformName(share.platform) : { upload: "File", text: "Text" }[share.source_kind];
+  const about = [from, relative(share.created_at)];
   if (share.cost_micro_usd) about.push(money(share.cost_micro_usd));
   return h("li", {}, h("a", { class: "share-row", href: `#/shares/${encodeURIComponent(share.share_id)}` },
     h("span", { class: "picture" }, icon(picture)),

@@ -32,8 +32,9 @@ export function render({ parts, query, signal }) {
     if (share === null || signal.aborted) return;
     if (shown === null) {
       shown = page(share, { path, start, signal, refresh: poll });
+      const focused = node.contains(document.activeElement);
       fill(node, shown.nodes);
-      shown.begin();
+      if (focused) shown.focus();
       document.title = `${title(share)} – Millrace`;
     }
     shown.update(share);
@@ -75,12 +76,13 @@ export function render({ parts, query, signal }) {
 /** The parts of the page, each of which is made again only when what it shows has changed. */
 function page(first, { path, start, signal, refresh }) {
   let share = first;
-  const heading = h("h1", {});
+  const heading = h("h1", { tabindex: "-1" });
   const about = h("div", { class: "row wrap muted about" });
   const live = h("span", { class: "live", hidden: true });
   const stages = h("div", {});
   const columns = h("div", { class: "columns" });
-  const media = h("div", { class: "stack" });
+  const recording = h("div", {});
+  const said = h("div", { class: "stack" });
   const summary = h("div", { class: "stack" });
   const bill = h("div", {});
   let sound = null;
@@ -92,22 +94,25 @@ function page(first, { path, start, signal, refresh }) {
   const drawStages = region(stages, stageList);
   const drawBill = region(bill, () => receipts(share));
   const drawSummary = region(summary, () => summaryPart(share));
-  const drawMedia = region(media, (playable) => {
-    const said = share.transcript;
-    const segments = said?.segments ?? [];
-    if (playable && !sound?.element) sound = player({ share, start, at: (ms) => lines?.at(ms) });
+  // Apart from the transcript: a recording that is put elsewhere on the page would stop.
+  const drawSound = region(recording, (playable) => {
+    sound = playable ? player({ share, start, at: (ms) => lines?.at(ms) }) : null;
+    return sound?.node;
+  });
+  const drawSaid = region(said, () => {
+    const segments = share.transcript?.segments ?? [];
     lines = segments.length
       ? transcript({ segments, player: () => sound?.element ?? null, start, chosen: (ms) => replaceQuery({ t: String(ms) }), signal })
       : null;
     queueMicrotask(() => lines?.begin());
-    return [sound?.node, transcriptPart(share, lines, path)];
+    return transcriptPart(share, lines, path);
   });
 
   const made = {
     nodes: [
       h("header", { class: "stack" }, h("a", { class: "back", href: "#/" }, icon("back"), "All shares"), heading, about, acts.node),
       append(columns, [
-        h("div", { class: "stack main-column" }, h("section", { class: "card stack", "aria-label": "Recording and transcript" }, media)),
+        h("div", { class: "stack main-column" }, h("section", { class: "card stack", "aria-label": "Recording and transcript" }, recording, said)),
         h("div", { class: "stack side-column" },
           h("section", { class: "card stack", "aria-label": "Stages" }, h("h2", {}, "Stages"), stages),
           h("section", { class: "card stack", "aria-label": "Summary" }, summary))]),
@@ -115,9 +120,10 @@ function page(first, { path, start, signal, refresh }) {
     ],
     follow: () => {},
     state: () => share.state,
-    begin: () => {},
+    focus: () => heading.focus({ preventScroll: true }),
     live(state) {
       live.hidden = state === "live" || !isActive(share.state);
+      live.classList.toggle("away", state === "away");
       live.textContent = state === "away" ? "Connection lost; trying again" : "Updated every 2 s";
     },
     update(now) {
@@ -129,7 +135,9 @@ function page(first, { path, start, signal, refresh }) {
       columns.classList.toggle("active", isActive(share.state)); // then its progress comes first on a phone
       drawStages(share.stages);
       const fetched = share.stages.some((stage) => stage.stage === "media" && ["done", "skipped"].includes(stage.state));
-      drawMedia(fetched, share.transcript);
+      drawSound(fetched);
+      const transcribing = share.stages.find((stage) => stage.stage === "transcribe");
+      drawSaid(share.transcript, transcribing?.state, transcribing?.reason);
       drawSummary(share.summary, share.tags, share.quality, share.embedding, share.text_language, share.description);
       drawBill(share.receipts, share.stages);
       acts.update(share);

@@ -1,0 +1,254 @@
+"""The web page in a real browser, over everything that runs: what people see, click and read."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from millrace.cli.client import Client
+from millrace.contracts.share_api import ShareRequest
+from millrace.testing.media import JFK_WAV
+from tests.e2e.browser import (
+    DESKTOP,
+    PHONE,
+    Scheme,
+    Seen,
+    barriers,
+    open_browser,
+    shoot,
+    tab,
+    transferred,
+    wider_than_screen,
+)
+from tests.e2e.harness import Running
+from tests.support.waiting import until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+WORDS = "ask not what your country can do for you"
+MOST_BYTES = 150_000
+USABLE_WITHIN_S = 1.0
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for the module; each test has tabs of its own."""
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def address(running: Running) -> str:
+    return running.addresses["gateway"]
+
+
+@pytest.fixture(scope="module")
+def routes(address: str) -> set[str]:
+    """What this gateway offers: `GET /shares` and the like."""
+    paths = httpx.get(f"{address}/openapi.json").json()["paths"]
+    return {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+
+
+@pytest.fixture(scope="module")
+def speech(client: Client) -> str:
+    """A share with everything: recording, transcript, summary, vectors."""
+    accepted = client.upload(JFK_WAV, ShareRequest(title="Inaugural address", tags=["speech"]))
+    assert client.wait(accepted.share_id, within_s=120).state == "done"
+    return accepted.share_id
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    with tab(browser, address) as opened:
+        yield opened
+
+
+def letter_of(client: Client, running: Running, folder: Path) -> str:
+    """A dead letter of a file that is no media; its id."""
+    path = folder / "holiday.mp4"
+    path.write_bytes(b"this is not a video at all\n" * 40)
+    share_id = client.upload(path, ShareRequest()).share_id
+    assert client.wait(share_id, within_s=60).state == "failed"
+    query = "SELECT id FROM dead_letters WHERE share_id = %s AND state = 'open'"
+    (letter,) = until(lambda: running.sql(query, share_id), "the dead letter to be shown")
+    return str(letter["id"])
+
+
+def test_a_file_is_added_and_watched_until_it_is_done(page: Page) -> None:
+    page.goto("/")
+    page.get_by_role("radio", name="File").check()
+    page.locator("#add-file").set_input_files(JFK_WAV)
+    expect(page).to_have_url(re.compile(r"#/shares/[0-9a-f-]{36}$"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("jfk.wav")
+    expect(page.locator(".about .badge")).to_have_text("Done", timeout=120_000)
+    expect(page.locator(".stage.is-done")).to_have_count(4)
+    expect(page.locator(".lines")).to_contain_text(re.compile(WORDS, re.IGNORECASE))
+    receipts = page.get_by_role("region", name="Receipts").last
+    expect(receipts).to_contain_text("Settled")
+    expect(receipts.locator(".total")).to_have_text(re.compile(r"^\$\d+\.\d{2,6}$"))
+
+
+def test_a_text_is_added_from_the_keyboard_alone(page: Page) -> None:
+    page.goto("/")
+    page.locator("main[data-ready]").wait_for()
+    page.get_by_role("radio", name="Link").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Tab")
+    page.keyboard.type("<b>The miller</b> opens the gate & lets the water run over the wheel.")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"#/shares/[0-9a-f-]{36}$"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("Text")
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+
+
+def test_what_is_refused_is_said_in_a_sentence_and_kept(page: Page) -> None:
+    page.goto("/")
+    page.get_by_label("Address of a video").fill("https://me:secret@example.org/talk.mp4")
+    page.get_by_role("button", name="Add share").click()
+    expect(page.get_by_role("alert").filter(has_text="user name or password")).to_be_visible()
+    expect(page.get_by_label("Address of a video")).to_have_value("https://me:secret@example.org/talk.mp4")
+
+
+def test_markup_in_a_title_stays_text(page: Page, client: Client) -> None:
+    title = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+    share = client.add(ShareRequest(text="The miller opens the gate.", title=title))
+    seen = Seen(page)
+    page.goto(f"/#/shares/{share.share_id}")
+    expect(page.get_by_role("heading", level=1)).to_have_text(title)
+    assert page.locator("main img, main script").count() == 0
+    assert [one for one in seen.complaints if "thrown" in one or "Content Security" in one] == []
+
+
+def test_a_line_that_is_chosen_is_played(page: Page, speech: str, routes: set[str]) -> None:
+    _needs(routes, "GET /shares/{share_id}/media")
+    page.goto(f"/#/shares/{speech}?t=0")
+    player = page.locator("audio, video")
+    expect(player).to_have_js_property("readyState", 4)
+    player.evaluate("player => { player.pause(); player.currentTime = 9 }")
+    line = page.locator(".line").first
+    start = float(
+        page.evaluate(f"fetch('/shares/{speech}').then(r => r.json()).then(s => s.transcript.segments[0].start_ms)")
+    )
+    line.focus()
+    page.keyboard.press("Enter")
+    expect(line).to_have_attribute("aria-current", "true")
+    until(
+        lambda: abs(player.evaluate("player => player.currentTime") - start / 1000) < 3, "the player to go there", 10
+    )
+    assert page.url.endswith(f"?t={start:.0f}")
+
+
+def test_a_hit_opens_its_share_at_its_moment(page: Page, speech: str) -> None:
+    page.goto("/#/search")
+    page.get_by_role("searchbox").fill(WORDS)
+    page.keyboard.press("Enter")
+    hit = page.locator(".hits > li").filter(has_text="Inaugural address").first
+    expect(hit.locator("mark").first).to_be_visible()
+    hit.get_by_role("link", name="Play from").click()
+    expect(page).to_have_url(re.compile(rf"#/shares/{speech}\?t=\d+$"))
+    expect(page.locator('.line[aria-current="true"]')).to_contain_text(re.compile("ask not", re.IGNORECASE))
+    page.go_back()
+    expect(page.get_by_role("searchbox")).to_have_value(WORDS)
+
+
+def test_a_cap_is_changed_and_seen(page: Page, address: str) -> None:
+    page.goto("/#/costs")
+    page.get_by_role("button", name="Change the cap: Transcribe, this day").click()
+    page.get_by_label("US dollars").fill("123.000042")
+    page.get_by_role("button", name="Set the cap").click()
+    expect(page.get_by_role("region", name="Transcribe")).to_contain_text("of $123.000042")
+    caps = httpx.get(f"{address}/budget/caps").json()["caps"]
+    assert {(cap["window"], cap["cap_micro_usd"]) for cap in caps if cap["scope"] == "transcribe"} >= {
+        ("day", 123_000_042)
+    }
+
+
+def test_a_dead_letter_is_looked_at_and_redriven(
+    page: Page, client: Client, running: Running, tmp_path: Path
+) -> None:
+    letter = letter_of(client, running, tmp_path)
+    page.goto("/#/pipeline")
+    shown = page.locator("details.letter").filter(has_text="not a media file").first
+    shown.locator("summary").click()
+    expect(shown.get_by_role("region", name="Message")).to_contain_text("holiday.mp4")
+    shown.get_by_role("button", name="Redrive").click()
+    expect(page.locator(".toast")).to_have_text("The message is tried again.")
+    query = "SELECT state FROM dead_letters WHERE id = %s"
+    until(lambda: running.sql(query, letter)[0]["state"] == "redriven", "the letter to be redriven", 20)
+
+
+def test_the_first_view_is_small_and_soon_there(browser: Browser, address: str) -> None:
+    with tab(browser, address) as cold:
+        sent = transferred(cold, "/")
+    assert 0 < sent <= MOST_BYTES
+    times = []
+    for _ in range(3):
+        with tab(browser, address) as fresh:
+            began = time.monotonic()
+            fresh.goto("/", wait_until="commit")
+            fresh.get_by_role("button", name="Add share").wait_for()
+            times.append(time.monotonic() - began)
+    assert min(times) <= USABLE_WITHIN_S, times
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_every_view_is_for_everybody(
+    *,
+    browser: Browser,
+    address: str,
+    speech: str,
+    client: Client,
+    running: Running,
+    routes: set[str],
+    tmp_path: Path,
+    size: tuple[int, int],
+    scheme: Scheme,
+) -> None:
+    letter_of(client, running, tmp_path)
+    views = {
+        "home": ("#/", ".shares li, .state"),
+        "share": (f"#/shares/{speech}", ".lines li"),
+        "search": (f"#/search?q={WORDS.replace(' ', '+')}", ".hits li"),
+        "like": (f"#/search?like={speech}", ".hits li, .state"),
+        "costs": ("#/costs", ".gauge"),
+        "pipeline": ("#/pipeline", "details.letter"),
+        "nowhere": ("#/none", ".state"),
+    }
+    kept = Path(os.environ.get("MILLRACE_TEST_SCREENSHOTS") or tmp_path)
+    kept.mkdir(parents=True, exist_ok=True)
+    found: dict[str, list[str]] = {}
+    for name, (path, ready) in views.items():
+        with tab(browser, address, size, scheme) as page:
+            seen = Seen(page)
+            page.goto(f"/{path}")
+            page.locator(ready).first.wait_for()
+            expect(page.locator(".loading")).to_have_count(0)
+            shoot(page, kept, f"{name}-{size[0]}-{scheme}")
+            wide = ["wider than the screen"] if wider_than_screen(page) else []
+            found[name] = [*wide, *barriers(page), *_unexpected(seen.complaints, routes)]
+    assert {name: complaints for name, complaints in found.items() if complaints} == {}
+
+
+def _needs(routes: set[str], *wanted: str) -> None:
+    missing = [route for route in wanted if route not in routes]
+    if missing:
+        pytest.skip(f"this gateway has no {missing[0]}")
+
+
+def _unexpected(complaints: list[str], routes: set[str]) -> list[str]:
+    """What a page complains about, except that a gateway of these routes does not have all that it asks for."""
+    known = {
+        re.sub(r"\{[^}]*\}", "[^/?]+", route.removeprefix("GET ")) for route in routes if route.startswith("GET ")
+    }
+    asked = [(one, re.search(r"\(https?://[^/]+(/[^?)]*)", one)) for one in complaints]
+    return [one for one, path in asked if path is None or any(re.fullmatch(route, path[1]) for route in known)]
