@@ -20,6 +20,9 @@ CancelOutcome = Literal["cancelled", "stopping", "over"]
 
 TextChunker = Literal["auto", "none", "paragraph", "sentence", "fixed"]
 """How a text may be cut before it is embedded; see docs/embeddings.md."""
+ACCOUNT = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+MOST_SHARES = 200
+"""Of a page of shares."""
 ContentType = Literal["video", "audio", "article", "caption", "comment", "tweet", "post"]
 
 
@@ -41,9 +44,7 @@ class ShareRequest(BaseModel):
         default=None,
         description="How the text is cut for search; of texts only, as transcripts are cut by their times",
     )
-    account: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
-        default=DEFAULT_ACCOUNT, description="Who pays"
-    )
+    account: Annotated[str, Field(pattern=ACCOUNT)] = Field(default=DEFAULT_ACCOUNT, description="Who pays")
 
 
 class Accepted(Answer):
@@ -91,6 +92,56 @@ class StageView(Answer):
     model: str | None = None
     cost_micro_usd: MicroUSD = ZERO
     updated_at: AwareDatetime
+
+
+class StageProgress(Answer):
+    """Where one stage of a share in a list stands."""
+
+    stage: StageName
+    state: TaskState
+    progress: float | None = None
+
+
+class ShareRow(Answer):
+    """A share in a list, without its results."""
+
+    share_id: str
+    title: str | None = None
+    source_kind: SourceKind
+    url: str | None = None
+    filename: str | None = None
+    platform: str
+    content_type: str
+    tags: list[str] = Field(default_factory=list)
+    created_at: AwareDatetime
+    state: ShareState
+    cost_micro_usd: MicroUSD = ZERO
+    stages: list[StageProgress]
+
+
+class ShareFilter(BaseModel):
+    """Which shares are listed: all of one's own, or those of which everything that is given holds.
+
+    `cursor` is `next` of the answer before, for what is older.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    state: ShareState | None = None
+    kind: SourceKind | None = None
+    account: Annotated[str, Field(pattern=ACCOUNT)] | None = None
+    limit: Annotated[int, Field(ge=1, le=MOST_SHARES)] = 50
+    cursor: Annotated[str, Field(max_length=600)] | None = None
+
+
+class SharesAnswer(Answer):
+    """Shares, newest first; `next` is the cursor for older ones, None when there are none.
+
+    With a filter a page may hold fewer than were asked for, even none, and still have a `next`.
+    """
+
+    shares: list[ShareRow]
+    next: str | None = None
 
 
 class TranscriptView(Answer):

@@ -11,7 +11,19 @@ import millrace
 from services.api_gateway import problems
 from services.api_gateway.guard import Guard
 from services.api_gateway.resources import Resources
-from services.api_gateway.routes import alerts, budget, dead_letters, insight, ops, search, shares, transcripts
+from services.api_gateway.routes import (
+    alerts,
+    budget,
+    dead_letters,
+    events,
+    insight,
+    media,
+    ops,
+    search,
+    share_list,
+    shares,
+    transcripts,
+)
 
 
 def create_app(parts: Resources, allowed_hosts: Collection[str]) -> FastAPI:
@@ -27,7 +39,19 @@ def create_app(parts: Resources, allowed_hosts: Collection[str]) -> FastAPI:
     )
     app.state.resources = parts
     problems.install(app)
-    for routes in (shares, transcripts, search, insight, budget, alerts, dead_letters, ops):
+    for routes in (
+        shares,
+        share_list,
+        events,
+        media,
+        transcripts,
+        search,
+        insight,
+        budget,
+        alerts,
+        dead_letters,
+        ops,
+    ):
         app.include_router(routes.router)
     app.add_middleware(Guard, allowed=allowed_hosts)
     return app

@@ -39,6 +39,7 @@ from services.api_gateway.settings import GatewaySettings
 from services.api_gateway.shares import TOPIC, ShareDesk
 from services.api_gateway.spoken import Spoken
 from services.api_gateway.unconfirmed import UnconfirmedDesk
+from services.api_gateway.watcher import Watcher
 
 NAME = "api_gateway"
 _POOL_SIZE = 10  # one of them is the drainer's, for good
@@ -79,6 +80,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
             )
             publisher = KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes)
             drainer = Drainer(pool, publisher)
+            watcher = Watcher(pool, blobs, catalog)
             try:
                 yield Resources(
                     owner=settings.owner,
@@ -99,8 +101,10 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                     caps=CapDesk(pool, ledger),
                     unconfirmed=UnconfirmedDesk(pool, ledger),
                     dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake, settings.owner),
+                    watcher=watcher,
                 )
             finally:
+                await watcher.close()
                 await publisher.close()
 
 

@@ -26,6 +26,7 @@ from services.api_gateway.producer import KafkaPublisher
 from services.api_gateway.search import Search
 from services.api_gateway.shares import ShareDesk
 from services.api_gateway.unconfirmed import UnconfirmedDesk
+from services.api_gateway.watcher import Watcher
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Resources:
     caps: CapDesk
     unconfirmed: UnconfirmedDesk
     dead_letters: DeadLetterDesk
+    watcher: Watcher
     waiting: OneFlight[OutboxLag] = field(default_factory=OneFlight)
     brokers: OneFlight[int] = field(default_factory=OneFlight)
 

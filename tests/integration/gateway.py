@@ -48,6 +48,7 @@ from services.api_gateway.search import Search
 from services.api_gateway.shares import TOPIC, ShareDesk
 from services.api_gateway.spoken import Spoken
 from services.api_gateway.unconfirmed import UnconfirmedDesk
+from services.api_gateway.watcher import Watcher
 
 MAX_UPLOAD = 3_000_000
 
@@ -133,10 +134,12 @@ async def open_gateway(
             caps=CapDesk(pool, deciding),
             unconfirmed=UnconfirmedDesk(pool, deciding),
             dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake, "the-operator"),
+            watcher=Watcher(pool, blobs, catalog),
         )
         transport = httpx.ASGITransport(create_app(parts, LOOPBACK), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             yield Gateway(parts, http, codec, ledger, model, stack.kafka)
+        await parts.watcher.close()
         await publisher.close()
     assert not {"released", "unknown"} & set(ledger.ended.values()), "no search fails in these tests"
 
