@@ -77,6 +77,33 @@ class CancelAnswer(Answer):
     stages: list[CancelledStage]
 
 
+class RetryAnswer(Answer):
+    """The stages of a share that are tried again, in the order of stages; none when there was nothing to try."""
+
+    share_id: str
+    stages: list[StageName]
+
+
+class StageWish(BaseModel):
+    """How a stage shall work on a share once more.
+
+    `force`: also if the work is finished, and paid for again. `model` is one that the stage knows, `chunker` one of
+    docs/embeddings.md. A stage that cannot do it gives the share up, and its reason says so.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    force: bool = False
+    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}$")] | None = None
+    chunker: Annotated[str, Field(pattern=r"^[a-z]{1,32}$")] | None = None
+
+    @property
+    def options(self) -> dict[str, str]:
+        """As commands carry them."""
+        wished = {"model": self.model, "chunker": self.chunker}
+        return {name: value for name, value in wished.items() if value is not None}
+
+
 class StageView(Answer):
     """Where one stage stands; amounts and `resume_at` are set while it is parked."""
 

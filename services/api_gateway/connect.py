@@ -30,13 +30,15 @@ from services.api_gateway.digest_rows import DigestRows
 from services.api_gateway.duplicates import DuplicateDesk
 from services.api_gateway.forms import Limits
 from services.api_gateway.intake import Intake
+from services.api_gateway.origins import TOPICS
 from services.api_gateway.outbox import Drainer
 from services.api_gateway.passages import SEARCH_SETTINGS, Passages
 from services.api_gateway.producer import KafkaPublisher
 from services.api_gateway.resources import Resources
+from services.api_gateway.retries import RetryDesk
 from services.api_gateway.search import Search
 from services.api_gateway.settings import GatewaySettings
-from services.api_gateway.shares import TOPIC, ShareDesk
+from services.api_gateway.shares import ShareDesk
 from services.api_gateway.spoken import Spoken
 from services.api_gateway.unconfirmed import UnconfirmedDesk
 from services.api_gateway.watcher import Watcher
@@ -53,7 +55,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
     :raises Unavailable: Kafka, the registry or PostgreSQL does not answer.
     """
     catalog = Catalog.load()
-    written = (TOPIC, REQUESTS, *(f"{stage}.requested" for stage in catalog.stages))
+    written = (*TOPICS.values(), REQUESTS, *(f"{stage}.requested" for stage in catalog.stages))
     await verify_topics(settings.kafka, catalog, (*written, DECISIONS, *catalog.dead_topics))
     clock = SystemClock()
     await asyncio.to_thread(prepare_folder, settings.uploads, clock.now())
@@ -102,6 +104,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                     unconfirmed=UnconfirmedDesk(pool, ledger),
                     dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake, settings.owner),
                     watcher=watcher,
+                    retries=RetryDesk(pool, codec, catalog, clock, drainer.wake),
                 )
             finally:
                 await watcher.close()

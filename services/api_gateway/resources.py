@@ -23,6 +23,7 @@ from services.api_gateway.intake import Intake
 from services.api_gateway.outbox import Drainer
 from services.api_gateway.ports import OutboxLag
 from services.api_gateway.producer import KafkaPublisher
+from services.api_gateway.retries import RetryDesk
 from services.api_gateway.search import Search
 from services.api_gateway.shares import ShareDesk
 from services.api_gateway.unconfirmed import UnconfirmedDesk
@@ -53,6 +54,7 @@ class Resources:
     unconfirmed: UnconfirmedDesk
     dead_letters: DeadLetterDesk
     watcher: Watcher
+    retries: RetryDesk
     waiting: OneFlight[OutboxLag] = field(default_factory=OneFlight)
     brokers: OneFlight[int] = field(default_factory=OneFlight)
 
