@@ -29,7 +29,7 @@ from millrace.contracts.budget_api import (
 )
 from millrace.contracts.insight_api import DigestAnswer, DuplicatesAnswer
 from millrace.contracts.search_api import SearchAnswer, SearchMode
-from millrace.contracts.share_api import Accepted, CancelAnswer, ShareRequest, SharesAnswer, ShareView
+from millrace.contracts.share_api import Accepted, CancelAnswer, RetryAnswer, ShareRequest, SharesAnswer, ShareView
 from millrace.errors import ConfigurationError, MillraceError, Unavailable
 
 A = TypeVar("A", bound=Answer)
@@ -128,6 +128,10 @@ class Client:
         with self._answering():
             response = self._http.post(f"/shares/{quote(share_id, safe='')}/cancel")
         return _read(response, CancelAnswer)
+
+    def retry(self, share_id: str) -> RetryAnswer:
+        """Try again what failed or was cancelled of a share; may be repeated."""
+        return self.post(f"/shares/{quote(share_id, safe='')}/retry", RetryAnswer)
 
     def wait(
         self,

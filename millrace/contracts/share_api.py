@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from millrace.contracts.api import Answer
+from millrace.contracts.api import AccountName, Answer
 from millrace.contracts.events import DEFAULT_ACCOUNT, Segment, SourceKind, StageName, TaskState
 from millrace.money import ZERO, MicroUSD
 
@@ -20,7 +20,6 @@ CancelOutcome = Literal["cancelled", "stopping", "over"]
 
 TextChunker = Literal["auto", "none", "paragraph", "sentence", "fixed"]
 """How a text may be cut before it is embedded; see docs/embeddings.md."""
-ACCOUNT = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 MOST_SHARES = 200
 """Of a page of shares."""
 ContentType = Literal["video", "audio", "article", "caption", "comment", "tweet", "post"]
@@ -29,7 +28,11 @@ ContentType = Literal["video", "audio", "article", "caption", "comment", "tweet"
 class ShareRequest(BaseModel):
     """What somebody shares: exactly one of `url`, `text` and a file (a form's part `file`, not a field)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"url": "https://example.org/talk.mp4", "tags": ["talks"]}]},
+    )
 
     url: str | None = None
     text: str | None = None
@@ -44,7 +47,7 @@ class ShareRequest(BaseModel):
         default=None,
         description="How the text is cut for search; of texts only, as transcripts are cut by their times",
     )
-    account: Annotated[str, Field(pattern=ACCOUNT)] = Field(default=DEFAULT_ACCOUNT, description="Who pays")
+    account: AccountName = Field(default=DEFAULT_ACCOUNT, description="Who pays")
 
 
 class Accepted(Answer):
@@ -91,7 +94,9 @@ class StageWish(BaseModel):
     docs/embeddings.md. A stage that cannot do it gives the share up, and its reason says so.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"examples": [{"chunker": "sentence", "force": False}]}
+    )
 
     force: bool = False
     model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}$")] | None = None
@@ -156,7 +161,7 @@ class ShareFilter(BaseModel):
 
     state: ShareState | None = None
     kind: SourceKind | None = None
-    account: Annotated[str, Field(pattern=ACCOUNT)] | None = None
+    account: AccountName | None = None
     limit: Annotated[int, Field(ge=1, le=MOST_SHARES)] = 50
     cursor: Annotated[str, Field(max_length=600)] | None = None
 

@@ -43,11 +43,8 @@ _MOST_CAUGHT_UP: Final = 400
 
 _NOW: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _CHANGED: Final = """
-SELECT share_id, owner, max(changed::text::bigint) AS changed
-  FROM (SELECT share_id, owner, changed FROM jobs WHERE changed >= $1::text::xid8 AND owner = ANY($2::text[])
-         UNION ALL
-        SELECT share_id, owner, changed FROM deleted_shares
-         WHERE changed >= $1::text::xid8 AND owner = ANY($2::text[])) AS rows
+SELECT share_id, owner, max(changed::text::bigint) AS changed FROM jobs
+ WHERE changed >= $1::text::xid8 AND owner = ANY($2::text[])
  GROUP BY share_id, owner ORDER BY changed DESC LIMIT $3
 """
 

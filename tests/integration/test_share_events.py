@@ -82,6 +82,7 @@ async def reading(served: Served, path: str, mark: str | None = None) -> AsyncIt
     ):
         assert response.status_code == 200
         assert response.headers["content-type"].startswith("text/event-stream")
+        assert "content-encoding" not in response.headers, "it would be held back until there is more of it"
         yield Reader(response)
 
 

@@ -142,6 +142,17 @@ async def test_what_cannot_be_asked_is_refused(gateway: Gateway, asked: dict[str
     assert response.status_code == status, response.text
 
 
+async def test_long_answers_are_compressed_for_those_who_take_it(gateway: Gateway) -> None:
+    for _ in range(5):
+        await shared(gateway)
+    plain = await gateway.http.get("/shares", headers={"accept-encoding": "identity"})
+    packed = await gateway.http.get("/shares", headers={"accept-encoding": "gzip"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.json() == plain.json()
+    assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) / 2
+
+
 def rows_read(plan: dict[str, object]) -> int:
     """Rows that all scans of a plan have looked at, those included that did not fit."""
     children = plan.get("Plans", [])

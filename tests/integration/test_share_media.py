@@ -59,6 +59,7 @@ async def test_media_is_played_whole_and_by_ranges(gateway: Gateway, tmp_path: P
     whole = await gateway.http.get(path)
     assert (whole.status_code, whole.content) == (200, content)
     assert whole.headers["content-type"] == "audio/mpeg"
+    assert "content-encoding" not in whole.headers
     assert whole.headers["accept-ranges"] == "bytes"
     assert whole.headers["x-content-type-options"] == "nosniff"
     assert whole.headers["content-disposition"].startswith("inline; ")

@@ -75,8 +75,9 @@ async def _events(listener: Listener, first: Sequence[Told], heart_beat_s: float
 
 @router.get("/events", response_class=StreamingResponse, responses=_STREAM)
 async def all_events(parts: Parts, who: Who, last_event_id: LastEventId = None) -> EventStream:
-    """All one's own shares: `share` with a row as in the list whenever one has changed, `gone` when it was deleted.
+    """All one's own shares: `share` with a row as in the list whenever one has changed.
 
+    `gone` names one that is not there any more.
     A reader who comes again with `Last-Event-ID` is told first of those that have changed meanwhile, 400 at most.
     Comments every 15 s keep the connection open.
     """
@@ -98,8 +99,8 @@ async def all_events(parts: Parts, who: Who, last_event_id: LastEventId = None) 
 async def share_events(share_id: str, parts: Parts, who: Who, last_event_id: LastEventId = None) -> EventStream:
     """One share: `share` with what `GET /shares/{share_id}` gives, at once and whenever it has changed.
 
-    `gone` when it was deleted, which ends the stream. A reader who comes again with `Last-Event-ID` is told at once
-    only if something has changed. Comments every 15 s keep the connection open.
+    `gone` when it is not there any more, which ends the stream. A reader who comes again with `Last-Event-ID` is told
+    at once only if something has changed. Comments every 15 s keep the connection open.
     """
     listener = await parts.watcher.join(who.owner, share_id)
     try:

@@ -42,23 +42,11 @@ BEGIN
 END
 $$;
 CREATE TRIGGER jobs_owned AFTER INSERT ON jobs FOR EACH ROW WHEN (NEW.owner IS NULL) EXECUTE FUNCTION own_job();
-
--- What somebody has deleted: so much stays of it. `blob_keys` are left in the media store and are still to be removed
--- there; `changed` as of jobs.
-CREATE TABLE deleted_shares (
-    share_id   text PRIMARY KEY,
-    owner      text NOT NULL,
-    deleted_at timestamptz NOT NULL DEFAULT now(),
-    blob_keys  text[] NOT NULL DEFAULT '{}',
-    changed    xid8 NOT NULL DEFAULT pg_current_xact_id()
-);
-CREATE INDEX deleted_shares_changed ON deleted_shares (changed);
-CREATE INDEX deleted_shares_to_clear ON deleted_shares (deleted_at) WHERE blob_keys <> '{}';
 """
 
 
 def upgrade() -> None:
-    """Add the columns, the indexes and the table."""
+    """Add the columns, the indexes and what fills them."""
     op.execute(UPGRADE)
 
 
