@@ -34,17 +34,26 @@ class Listener:
     owner: str
     share_id: str | None
     closed: bool = False
+    _known: str | None = None
     _waiting: dict[str, Told] = field(default_factory=dict)
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
 
     def tell(self, share_id: str, told: Told) -> None:
-        """Let a state wait instead of any older one of the same share."""
+        """Let a state wait instead of any older one of the same share; of one share, if it is another than before."""
+        if self.share_id is not None and told.mark == self._known:
+            return
+        self._known = told.mark
         self._waiting.pop(share_id, None)
         self._waiting[share_id] = told
         if len(self._waiting) > MOST_WAITING:
             self._waiting.clear()
             self.closed = True
         self._woken.set()
+
+    def knows(self, mark: str) -> None:
+        """The reader has this state, unless a newer one waits."""
+        if not self._waiting:
+            self._known = mark
 
     def close(self) -> None:
         """Nothing more will come."""

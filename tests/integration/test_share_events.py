@@ -110,6 +110,14 @@ async def served(stack: Addresses, migrated: str, tmp_path: Path, model: WordLla
             await asyncio.wait_for(running, 20)
 
 
+async def running(reader: Reader) -> str:
+    """The next share of which a stage runs; what others hold open may let a look tell older states again."""
+    while (event := await reader.next()) is not None:
+        if "running" in event.states.values() and event.data["state"] == "running":
+            return str(event.data["share_id"])
+    raise AssertionError("the stream ended")
+
+
 def watched(served: Served) -> int:
     return len(served.gateway.parts.watcher._listeners)
 
@@ -168,13 +176,9 @@ async def test_what_commits_late_is_told_too(served: Served) -> None:
         await slow.start()
         await connection.execute("UPDATE jobs SET state = 'running' WHERE share_id = $1", late)
         await served.move(early, "running")
-        first = await reader.next()
-        assert first is not None
-        assert first.data["share_id"] == early
+        assert await running(reader) == early
         await slow.commit()
-        second = await reader.next()
-        assert second is not None
-        assert second.data["share_id"] == late
+        assert await running(reader) == late
 
 
 async def test_a_stranger_s_share_is_none(served: Served) -> None:
@@ -236,6 +240,14 @@ async def test_a_broken_connection_to_the_database_is_survived(served: Served) -
             )
         await served.move(share_id, "running")
         assert await reader.next() is not None
+
+
+def test_one_share_is_told_only_when_it_is_in_another_state() -> None:
+    listener = Listener("somebody", "one")
+    listener.knows("a")
+    for mark in ("a", "b", "b"):
+        listener.tell("one", Told("share", mark, mark))
+    assert [told.mark for told in listener.take()] == ["b"]
 
 
 def test_a_slow_reader_holds_the_newest_states_and_is_closed_before_it_holds_too_many() -> None:

@@ -10,10 +10,13 @@ import pytest
 
 from millrace.contracts.events import MediaReady, ShareCreated, StageRequested, TranscriptReady
 from millrace.embedded.readyfile import Addresses
+from millrace.errors import Poison
 from millrace.kafka.records import Message, Partition
 from millrace.models.wordllama import WordLlamaModel
+from millrace.store.database import Database
 from millrace.stream.reader import Reader
 from tests.integration.gateway import Gateway, finish_job, open_gateway, provision
+from tests.support.job_bench import Bench
 
 MEDIA = {
     "blob_key": "temp/videos/2026/01/01/" + "a" * 64 + "-1767571200.mp4",
@@ -81,6 +84,11 @@ async def commands(gateway: Gateway, share_id: str) -> dict[str, tuple[StageRequ
         headers = {name: value.encode() for name, value in row["headers"].items()}
         found[event.stage] = (event, Message(Partition(row["topic"], 0), 0, row["key"], row["value"], headers))
     return found
+
+
+async def states_of(gateway: Gateway, share_id: str) -> dict[str, str]:
+    rows = await gateway.pool.fetch("SELECT stage, state FROM jobs WHERE share_id = $1", share_id)
+    return {row["stage"]: row["state"] for row in rows}
 
 
 async def retried(gateway: Gateway, share_id: str) -> list[str]:
@@ -185,3 +193,20 @@ async def test_a_stage_whose_input_is_not_there_says_so_and_strangers_get_nothin
     assert (await gateway.http.post(f"/shares/{share_id}/retry")).status_code == 404
     assert (await gateway.http.post(f"/shares/{share_id}/stages/media", json={})).status_code == 404
     assert await commands(gateway, share_id) == {}
+
+
+async def test_a_stage_that_gave_up_takes_the_command_and_pays_once(gateway: Gateway) -> None:
+    bench = Bench(Database(gateway.pool), gateway.codec)
+    bench.share = await shared(gateway, text=f"Words {uuid.uuid4()}")
+    (row,) = await gateway.pool.fetch("SELECT * FROM outbox WHERE key = $1", bench.share.encode())
+    bench.toy.raises = [Poison("nobody can read this")]
+    await bench.runner().execute(Message(Partition(row["topic"], 0), 0, row["key"], row["value"], {}))
+    assert await states_of(gateway, bench.share) == {"summarize": "failed", "embed": "queued"}
+
+    assert await retried(gateway, bench.share) == ["summarize"]
+    _, command = (await commands(gateway, bench.share))["summarize"]
+    for _ in range(2):  # the outbox may publish it twice
+        await bench.runner().execute(command)
+    assert await states_of(gateway, bench.share) == {"summarize": "done", "embed": "queued"}
+    assert len(bench.outbox.to("summary.ready")) == 1
+    assert len(bench.ledger.asked) == 1

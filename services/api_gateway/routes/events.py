@@ -105,6 +105,7 @@ async def share_events(share_id: str, parts: Parts, who: Who, last_event_id: Las
     listener = await parts.watcher.join(who.owner, share_id)
     try:
         now = await parts.watcher.share(share_id, who.owner)
+        listener.knows(now.mark)
     except BaseException:
         parts.watcher.leave(listener)
         raise
