@@ -29,7 +29,7 @@ from millrace.contracts.budget_api import (
 )
 from millrace.contracts.insight_api import DigestAnswer, DuplicatesAnswer
 from millrace.contracts.search_api import SearchAnswer, SearchMode
-from millrace.contracts.share_api import Accepted, CancelAnswer, ShareRequest, ShareView
+from millrace.contracts.share_api import Accepted, CancelAnswer, RetryAnswer, ShareRequest, SharesAnswer, ShareView
 from millrace.errors import ConfigurationError, MillraceError, Unavailable
 
 A = TypeVar("A", bound=Answer)
@@ -124,11 +124,23 @@ class Client:
             response = self._http.get(f"/shares/{quote(share_id, safe='')}")
         return _read(response, ShareView)
 
+    def shares(self, *, limit: int, cursor: str | None = None, **filters: str | None) -> SharesAnswer:
+        """One's own shares, newest first.
+
+        :param cursor: `next` of the page before.
+        :param filters: as the API has them: state, kind, account.
+        """
+        return self.get("/shares", SharesAnswer, limit=limit, cursor=cursor, **filters)
+
     def cancel(self, share_id: str) -> CancelAnswer:
         """Let nothing of a share go on; may be repeated."""
         with self._answering():
             response = self._http.post(f"/shares/{quote(share_id, safe='')}/cancel")
         return _read(response, CancelAnswer)
+
+    def retry(self, share_id: str) -> RetryAnswer:
+        """Try again what failed or was cancelled of a share; may be repeated."""
+        return self.post(f"/shares/{quote(share_id, safe='')}/retry", RetryAnswer)
 
     def wait(
         self,

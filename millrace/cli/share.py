@@ -18,8 +18,18 @@ from millrace.cli.console import Report, console, print_json, reporter, show
 from millrace.cli.duplicates import duplicates
 from millrace.cli.exits import FAILED, LATER, one_sentence
 from millrace.cli.transcript import transcript
-from millrace.cli.view import cancel_report, moves, share_report, stage_table
-from millrace.contracts.share_api import Accepted, CancelAnswer, CancelledStage, ShareRequest, ShareView, TextChunker
+from millrace.cli.view import cancel_report, moves, share_report, shares_report, stage_table
+from millrace.contracts.events import SourceKind
+from millrace.contracts.share_api import (
+    MOST_SHARES,
+    Accepted,
+    CancelAnswer,
+    CancelledStage,
+    ShareRequest,
+    ShareState,
+    ShareView,
+    TextChunker,
+)
 from millrace.errors import ConfigurationError
 
 share_app = typer.Typer(no_args_is_help=True, help="Share media and text, and read the results.")
@@ -96,6 +106,42 @@ def cancel_share(
         show(cancel_report(answer))
     if _stopping(answer):
         raise typer.Exit(LATER)
+
+
+@share_app.command("list")
+def list_shares(
+    state: Annotated[str | None, typer.Option(help=f"In this state: {', '.join(get_args(ShareState))}")] = None,
+    kind: Annotated[str | None, typer.Option(help=f"Of this kind: {', '.join(get_args(SourceKind))}")] = None,
+    account: Annotated[str | None, typer.Option(help="Paid by this account")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_SHARES, help="Shares at most")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Go on where the list before ended")] = None,
+    gateway: GatewayOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """One's own shares, newest first."""
+    with one_sentence(), connect(gateway) as client:
+        answer = client.shares(limit=limit, cursor=cursor, state=state, kind=kind, account=account)
+    if as_json:
+        print_json(answer)
+    else:
+        show(shares_report(answer))
+
+
+@share_app.command("retry")
+def retry_share(
+    share_id: Annotated[UUID, typer.Argument(help="Id of the share")],
+    gateway: GatewayOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Try again what failed or was cancelled of a share. What is finished is neither done nor paid again."""
+    with one_sentence(), connect(gateway) as client:
+        answer = client.retry(str(share_id))
+    if as_json:
+        print_json(answer)
+    elif answer.stages:
+        show(f"Tried again: {', '.join(answer.stages)}.", _look(answer.share_id))
+    else:
+        show("Nothing of it has failed or was cancelled.")
 
 
 def _stopping(answer: CancelAnswer) -> list[CancelledStage]:

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from millrace.cli.console import compact, moment, plain
-from millrace.contracts.share_api import CancelAnswer, QualityView, Receipt, ShareView, StageView
+from millrace.contracts.share_api import CancelAnswer, QualityView, Receipt, SharesAnswer, ShareView, StageView
 from millrace.money import format_usd
 
 _BAR = 20
@@ -67,6 +67,24 @@ def cancel_report(answer: CancelAnswer) -> Table:
     for stage in answer.stages:
         table.add_row(stage.stage, stage.state, "" if stage.state == stage.outcome else says[stage.outcome])
     return table
+
+
+def shares_report(answer: SharesAnswer) -> Group:
+    """One line a share, newest first."""
+    if not answer.shares and answer.next is None:
+        return Group(Text("No shares."))
+    table = compact("shared (UTC)", "state", "kind", "cost", "id", "title", right=("cost",))
+    for share in answer.shares:
+        table.add_row(
+            f"{share.created_at:%Y-%m-%d %H:%M}",
+            share.state,
+            share.source_kind,
+            format_usd(share.cost_micro_usd),
+            plain(share.share_id),
+            plain((share.title or share.filename or share.url or "").replace("\n", " ")),
+        )
+    more = [] if answer.next is None else [plain(f"There are older ones: --cursor {answer.next}")]
+    return Group(table, *more)
 
 
 def moves(before: ShareView | None, after: ShareView) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from millrace.contracts.api import Answer
+from millrace.contracts.api import AccountName, Answer
 from millrace.contracts.events import DEFAULT_ACCOUNT, Segment, SourceKind, StageName, TaskState
 from millrace.money import ZERO, MicroUSD
 
@@ -20,13 +20,19 @@ CancelOutcome = Literal["cancelled", "stopping", "over"]
 
 TextChunker = Literal["auto", "none", "paragraph", "sentence", "fixed"]
 """How a text may be cut before it is embedded; see docs/embeddings.md."""
+MOST_SHARES = 200
+"""Of a page of shares."""
 ContentType = Literal["video", "audio", "article", "caption", "comment", "tweet", "post"]
 
 
 class ShareRequest(BaseModel):
     """What somebody shares: exactly one of `url`, `text` and a file (a form's part `file`, not a field)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"url": "https://example.org/talk.mp4", "tags": ["talks"]}]},
+    )
 
     url: str | None = None
     text: str | None = None
@@ -41,9 +47,7 @@ class ShareRequest(BaseModel):
         default=None,
         description="How the text is cut for search; of texts only, as transcripts are cut by their times",
     )
-    account: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
-        default=DEFAULT_ACCOUNT, description="Who pays"
-    )
+    account: AccountName = Field(default=DEFAULT_ACCOUNT, description="Who pays")
 
 
 class Accepted(Answer):
@@ -76,6 +80,35 @@ class CancelAnswer(Answer):
     stages: list[CancelledStage]
 
 
+class RetryAnswer(Answer):
+    """The stages of a share that are tried again, in the order of stages; none when there was nothing to try."""
+
+    share_id: str
+    stages: list[StageName]
+
+
+class StageWish(BaseModel):
+    """How a stage shall work on a share once more.
+
+    `force`: also if the work is finished, and paid for again. `model` is one that the stage knows, `chunker` one of
+    docs/embeddings.md. A stage that cannot do it gives the share up, and its reason says so.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"examples": [{"chunker": "sentence", "force": False}]}
+    )
+
+    force: bool = False
+    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}$")] | None = None
+    chunker: Annotated[str, Field(pattern=r"^[a-z]{1,32}$")] | None = None
+
+    @property
+    def options(self) -> dict[str, str]:
+        """As commands carry them."""
+        wished = {"model": self.model, "chunker": self.chunker}
+        return {name: value for name, value in wished.items() if value is not None}
+
+
 class StageView(Answer):
     """Where one stage stands; amounts and `resume_at` are set while it is parked."""
 
@@ -91,6 +124,56 @@ class StageView(Answer):
     model: str | None = None
     cost_micro_usd: MicroUSD = ZERO
     updated_at: AwareDatetime
+
+
+class StageProgress(Answer):
+    """Where one stage of a share in a list stands."""
+
+    stage: StageName
+    state: TaskState
+    progress: float | None = None
+
+
+class ShareRow(Answer):
+    """A share in a list, without its results."""
+
+    share_id: str
+    title: str | None = None
+    source_kind: SourceKind
+    url: str | None = None
+    filename: str | None = None
+    platform: str
+    content_type: str
+    tags: list[str] = Field(default_factory=list)
+    created_at: AwareDatetime
+    state: ShareState
+    cost_micro_usd: MicroUSD = ZERO
+    stages: list[StageProgress]
+
+
+class ShareFilter(BaseModel):
+    """Which shares are listed: all of one's own, or those of which everything that is given holds.
+
+    `cursor` is `next` of the answer before, for what is older.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    state: ShareState | None = None
+    kind: SourceKind | None = None
+    account: AccountName | None = None
+    limit: Annotated[int, Field(ge=1, le=MOST_SHARES)] = 50
+    cursor: Annotated[str, Field(max_length=600)] | None = None
+
+
+class SharesAnswer(Answer):
+    """Shares, newest first; `next` is the cursor for older ones, None when there are none.
+
+    With a filter a page may hold fewer than were asked for, even none, and still have a `next`.
+    """
+
+    shares: list[ShareRow]
+    next: str | None = None
 
 
 class TranscriptView(Answer):

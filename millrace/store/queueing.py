@@ -9,8 +9,9 @@ from millrace.contracts.events import StageName
 from millrace.store.database import Connection
 
 _QUEUE = """
-INSERT INTO jobs (share_id, stage, account, state, updated_at)
-SELECT $1, stage, $2, 'queued', $4 FROM unnest($3::text[]) AS stage
+INSERT INTO jobs (share_id, stage, account, state, updated_at, owner, shared_at)
+SELECT $1, stage, $2, 'queued', $4, owner, created_at
+  FROM unnest($3::text[]) AS stage LEFT JOIN shares ON share_id = $1
 """
 _QUEUE_FAILED = """
 UPDATE jobs SET state = 'queued', reason = NULL, updated_at = now()

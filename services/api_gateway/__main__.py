@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 
 import uvicorn
@@ -29,6 +29,15 @@ _STOP_OUTBOX_S = 5.0
 
 class _Server(uvicorn.Server):
     """uvicorn, which would raise a signal again after it has handled it, so that nothing else could be closed."""
+
+    def __init__(self, config: uvicorn.Config, ending: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ending = ending
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let streams end first, which would go on for ever, and then every other request."""
+        self._ending()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -84,7 +93,7 @@ async def serve(settings: GatewaySettings) -> None:
                 DeadLetterProjection(parts.pool, settings.kafka, parts.catalog.dead_topics).run()
             )
             keeping = tasks.create_task(keep_order(parts.blobs, settings, settings.blobs, parts.clock))
-            await _Server(config).serve(sockets=[bound])
+            await _Server(config, parts.watcher.end).serve(sockets=[bound])
             await _stop(parts.drainer, draining)
             await stop(probing)
             await stop(reading)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.gzip import GZipMiddleware
 
 import millrace
 from services.api_gateway import problems
@@ -27,6 +29,14 @@ from services.api_gateway.routes import (
     transcripts,
     web,
 )
+    events,
+    media,
+    retries,
+    share_list,
+
+_WORTH_IT: Final = 1_000
+"""Bytes; fewer fit into one packet anyhow."""
+_AS_IT_IS: Final = ("text/event-stream", "audio/*", "video/*", "image/*", "application/octet-stream")
 
 
 def create_app(parts: Resources, allowed_hosts: Collection[str]) -> FastAPI:
@@ -45,6 +55,10 @@ def create_app(parts: Resources, allowed_hosts: Collection[str]) -> FastAPI:
     for routes in (
         session,
         shares,
+        share_list,
+        events,
+        media,
+        retries,
         transcripts,
         search,
         insight,
@@ -60,5 +74,7 @@ def create_app(parts: Resources, allowed_hosts: Collection[str]) -> FastAPI:
     web.files()  # now, so that a broken installation does not start
     app.include_router(web.router)
     app.add_middleware(SmallBodies)
+    # Events are to be sent at once, media is compressed already, and what `problem` says is short.
+    app.add_middleware(GZipMiddleware, minimum_size=_WORTH_IT, compresslevel=5, exclude_content_types=_AS_IT_IS)
     app.add_middleware(Guard, allowed=allowed_hosts)
     return app

@@ -36,18 +36,21 @@ from services.api_gateway.guard import LOOPBACK
 from services.api_gateway.intake import Intake
 from services.api_gateway.keys import PublicKeys
 from services.api_gateway.lags import Lags
+from services.api_gateway.origins import TOPICS
 from services.api_gateway.outbox import Drainer
 from services.api_gateway.passages import SEARCH_SETTINGS, Passages
 from services.api_gateway.producer import KafkaPublisher
 from services.api_gateway.rate import RateLimit
 from services.api_gateway.reliable import ReliablePublisher
 from services.api_gateway.resources import Resources
+from services.api_gateway.retries import RetryDesk
 from services.api_gateway.search import Search
 from services.api_gateway.settings import GatewaySettings
-from services.api_gateway.shares import TOPIC, ShareDesk
+from services.api_gateway.shares import ShareDesk
 from services.api_gateway.sign_in import Checks, SignIn
 from services.api_gateway.spoken import Spoken
 from services.api_gateway.unconfirmed import UnconfirmedDesk
+from services.api_gateway.watcher import Watcher
 
 NAME = "api_gateway"
 _POOL_SIZE = 10  # one of them is the drainer's, for good
@@ -62,7 +65,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
     """
     close_to_strangers(settings)
     catalog = Catalog.load()
-    written = (TOPIC, REQUESTS, *(f"{stage}.requested" for stage in catalog.stages))
+    written = (*TOPICS.values(), REQUESTS, *(f"{stage}.requested" for stage in catalog.stages))
     await verify_topics(settings.kafka, catalog, (*written, DECISIONS, *catalog.dead_topics))
     clock = SystemClock()
     await asyncio.to_thread(prepare_folder, settings.uploads, clock.now())
@@ -90,6 +93,9 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
             )
             publisher = reliable(KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes))
             drainer = Drainer(pool, publisher, publisher)
+            publisher = KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes)
+            drainer = Drainer(pool, publisher)
+            watcher = Watcher(pool, blobs, catalog)
             try:
                 yield Resources(
                     owner=settings.owner,
@@ -113,8 +119,11 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                     sign_in=sign_in(settings, clock, http),
                     rate=RateLimit(settings.rate_limit),
                     lags=Lags(settings.kafka),
+                    watcher=watcher,
+                    retries=RetryDesk(pool, codec, catalog, clock, drainer.wake),
                 )
             finally:
+                await watcher.close()
                 await publisher.close()
 
 

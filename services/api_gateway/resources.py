@@ -25,10 +25,12 @@ from services.api_gateway.outbox import Drainer
 from services.api_gateway.ports import OutboxLag
 from services.api_gateway.rate import RateLimit
 from services.api_gateway.reliable import ReliablePublisher
+from services.api_gateway.retries import RetryDesk
 from services.api_gateway.search import Search
 from services.api_gateway.shares import ShareDesk
 from services.api_gateway.sign_in import SignIn
 from services.api_gateway.unconfirmed import UnconfirmedDesk
+from services.api_gateway.watcher import Watcher
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Resources:
     unconfirmed: UnconfirmedDesk
     dead_letters: DeadLetterDesk
     lags: Lags
+    watcher: Watcher
+    retries: RetryDesk
     waiting: OneFlight[OutboxLag] = field(default_factory=OneFlight)
     brokers: OneFlight[int] = field(default_factory=OneFlight)
     sign_in: SignIn | None = None

@@ -42,14 +42,17 @@ from services.api_gateway.forms import Limits
 from services.api_gateway.guard import LOOPBACK
 from services.api_gateway.intake import Intake
 from services.api_gateway.lags import Lags
+from services.api_gateway.origins import TOPICS
 from services.api_gateway.outbox import Drainer
 from services.api_gateway.passages import SEARCH_SETTINGS, Passages
 from services.api_gateway.producer import KafkaPublisher
 from services.api_gateway.resources import Resources
+from services.api_gateway.retries import RetryDesk
 from services.api_gateway.search import Search
 from services.api_gateway.shares import TOPIC, ShareDesk
 from services.api_gateway.spoken import Spoken
 from services.api_gateway.unconfirmed import UnconfirmedDesk
+from services.api_gateway.watcher import Watcher
 
 MAX_UPLOAD = 3_000_000
 
@@ -111,7 +114,14 @@ async def open_gateway(
     deciding = deciding or SilentLedger()
     catalog = Catalog.load()
     codec = await Codec.connect(
-        Registry(stack.registry), catalog, [TOPIC, "summarize.requested", "summary.ready", "task.status"]
+        Registry(stack.registry),
+        catalog,
+        [
+            *TOPICS.values(),
+            *(f"{stage}.requested" for stage in catalog.stages),
+            "summary.ready",
+            "task.status",
+        ],
     )
     clock, blobs, ledger = SystemClock(), LocalBlobStore(folder), FakeLedger()
     publisher = reliable(KafkaPublisher(stack.kafka, max_message_bytes=catalog.max_message_bytes))
@@ -137,10 +147,13 @@ async def open_gateway(
             unconfirmed=UnconfirmedDesk(pool, deciding),
             dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake, "the-operator"),
             lags=Lags(stack.kafka),
+            watcher=Watcher(pool, blobs, catalog),
+            retries=RetryDesk(pool, codec, catalog, clock, drainer.wake),
         )
         transport = httpx.ASGITransport(create_app(parts, LOOPBACK), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             yield Gateway(parts, http, codec, ledger, model, stack.kafka)
+        await parts.watcher.close()
         await publisher.close()
         await probing
     assert not {"released", "unknown"} & set(ledger.ended.values()), "no search fails in these tests"

@@ -77,6 +77,21 @@ async def test_it_takes_a_share_publishes_it_and_stops_on_sigterm(
         assert await asyncio.wait_for(started.wait(), 10) == 0
 
 
+async def test_sigterm_ends_streams_at_once(environment: dict[str, str]) -> None:
+    async with process(environment) as started:
+        url = await address_of(started)
+        async with (
+            httpx.AsyncClient(base_url=url, trust_env=False) as http,
+            http.stream("GET", "/events", timeout=30) as events,
+        ):
+            lines = events.aiter_lines()
+            assert await anext(lines) == "retry: 2000"
+            started.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(8):  # requests that do not end are cut off after ten
+                assert [line async for line in lines if line] == [], "it ends, as it should"
+        assert await asyncio.wait_for(started.wait(), 20) == 0
+
+
 async def test_a_killed_gateway_leaves_nothing_unpublished_to_its_successor(
     environment: dict[str, str], stack: Addresses
 ) -> None:

@@ -1,0 +1,212 @@
+"""POST /shares/{id}/retry and /stages/{stage}: what is written for the stages, and that they take it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from millrace.contracts.events import MediaReady, ShareCreated, StageRequested, TranscriptReady
+from millrace.embedded.readyfile import Addresses
+from millrace.errors import Poison
+from millrace.kafka.records import Message, Partition
+from millrace.models.wordllama import WordLlamaModel
+from millrace.store.database import Database
+from millrace.stream.reader import Reader
+from tests.integration.gateway import Gateway, finish_job, open_gateway, provision
+from tests.support.job_bench import Bench
+
+MEDIA = {
+    "blob_key": "temp/videos/2026/01/01/" + "a" * 64 + "-1767571200.mp4",
+    "media_url": "file:///x",
+    "sha256": "a" * 64,
+    "size_bytes": 10,
+    "duration_ms": 2000,
+    "format": "mp4",
+    "audio_codec": "aac",
+    "title": "What the page calls it",
+    "metadata": {"title": "What the file calls it"},
+}
+TRANSCRIPT = {"text": "Words.", "segments": [], "duration_ms": 2000, "billed_ms": 0, "backend": "local", "model": "m"}
+
+
+@pytest.fixture(scope="module")
+async def model(stack: Addresses) -> WordLlamaModel:
+    await provision(stack)
+    return WordLlamaModel()
+
+
+@pytest.fixture
+async def gateway(stack: Addresses, migrated: str, tmp_path: Path, model: WordLlamaModel) -> AsyncIterator[Gateway]:
+    async with open_gateway(stack, migrated, tmp_path, model) as opened:
+        yield opened
+
+
+async def shared(gateway: Gateway, **body: str) -> str:
+    answer = await gateway.http.post("/shares", json=body or {"text": "Words."})
+    return str(answer.json()["share_id"])
+
+
+async def done(gateway: Gateway, share_id: str, stage: str, result: dict[str, object]) -> None:
+    work_key = f"{stage}:{uuid.uuid4().hex}"
+    async with gateway.pool.acquire() as connection:
+        await connection.execute(
+            "INSERT INTO work (work_key, stage, result, finished_at) VALUES ($1, $2, $3, now())",
+            work_key,
+            stage,
+            result,
+        )
+        await finish_job(connection, share_id, stage, work_key)
+
+
+async def put(gateway: Gateway, share_id: str, **states: str) -> None:
+    for stage, state in states.items():
+        await gateway.pool.execute(
+            "UPDATE jobs SET state = $3, attempt = 5, cancelled_at = CASE WHEN $3 = 'cancelled' THEN now() END "
+            "WHERE share_id = $1 AND stage = $2",
+            share_id,
+            stage,
+            state,
+        )
+
+
+async def commands(gateway: Gateway, share_id: str) -> dict[str, tuple[StageRequested, Message]]:
+    """Commands in the outbox, by stage."""
+    rows = await gateway.pool.fetch(
+        "SELECT * FROM outbox WHERE key = $1 AND topic LIKE '%.requested' ORDER BY seq", share_id.encode()
+    )
+    found = {}
+    for row in rows:
+        event = await gateway.codec.decode(row["topic"], row["value"])
+        assert isinstance(event, StageRequested)
+        headers = {name: value.encode() for name, value in row["headers"].items()}
+        found[event.stage] = (event, Message(Partition(row["topic"], 0), 0, row["key"], row["value"], headers))
+    return found
+
+
+async def states_of(gateway: Gateway, share_id: str) -> dict[str, str]:
+    rows = await gateway.pool.fetch("SELECT stage, state FROM jobs WHERE share_id = $1", share_id)
+    return {row["stage"]: row["state"] for row in rows}
+
+
+async def retried(gateway: Gateway, share_id: str) -> list[str]:
+    answer = await gateway.http.post(f"/shares/{share_id}/retry")
+    assert answer.status_code == 200, answer.text
+    stages = answer.json()["stages"]
+    assert isinstance(stages, list)
+    return stages
+
+
+async def test_a_cancelled_text_is_asked_for_again_with_what_was_shared(gateway: Gateway) -> None:
+    share_id = await shared(gateway)
+    await gateway.http.post(f"/shares/{share_id}/cancel")
+    assert await retried(gateway, share_id) == ["summarize", "embed"]
+    found = await commands(gateway, share_id)
+    assert list(found) == ["summarize", "embed"]
+    read = await Reader(gateway.codec, ["share.created", "transcript.ready"]).read(found["summarize"][1])
+    assert isinstance(read.event, ShareCreated)
+    assert (read.event.text, read.reason, read.round[:4]) == ("Words.", "api", "api:")
+    row = await gateway.pool.fetchrow("SELECT state, attempt, cancelled_at FROM jobs WHERE share_id = $1", share_id)
+    assert row is not None
+    assert tuple(row) == ("queued", 0, None)
+    assert await retried(gateway, share_id) == [], "it is under way already"
+    assert len(await commands(gateway, share_id)) == 2
+
+
+async def test_a_stage_gets_the_result_of_the_one_before_it(gateway: Gateway) -> None:
+    share_id = await shared(gateway, url="https://example.org/a")
+    await done(gateway, share_id, "media", MEDIA)
+    await put(gateway, share_id, transcribe="failed")
+    assert await retried(gateway, share_id) == ["transcribe"]
+    found = await commands(gateway, share_id)
+    assert list(found) == ["transcribe"]
+    read = await Reader(gateway.codec, ["media.ready"]).read(found["transcribe"][1])
+    assert isinstance(read.event, MediaReady)
+    assert (read.event.sha256, read.event.has_audio, read.event.has_video) == ("a" * 64, True, False)
+    assert read.event.title == "What the page calls it"
+
+    await done(gateway, share_id, "transcribe", TRANSCRIPT)
+    await put(gateway, share_id, embed="failed")
+    assert await retried(gateway, share_id) == ["embed"]
+    read = await Reader(gateway.codec, ["transcript.ready"]).read((await commands(gateway, share_id))["embed"][1])
+    assert isinstance(read.event, TranscriptReady)
+    assert (read.event.text, read.event.title) == ("Words.", "What the page calls it")
+
+
+async def test_stages_behind_one_that_is_tried_again_wait_for_it(gateway: Gateway) -> None:
+    share_id = await shared(gateway, url="https://example.org/a")
+    await put(gateway, share_id, media="failed", transcribe="failed", summarize="cancelled")
+    assert await retried(gateway, share_id) == ["media", "transcribe", "summarize"]
+    assert list(await commands(gateway, share_id)) == ["media"]
+    states = await gateway.pool.fetch("SELECT DISTINCT state FROM jobs WHERE share_id = $1", share_id)
+    assert [row["state"] for row in states] == ["queued"]
+
+
+async def test_finished_stages_are_left_alone(gateway: Gateway) -> None:
+    share_id = await shared(gateway)
+    await put(gateway, share_id, summarize="done", embed="done")
+    assert await retried(gateway, share_id) == []
+    assert await commands(gateway, share_id) == {}
+
+
+async def test_a_stage_is_asked_for_as_somebody_wants_it(gateway: Gateway) -> None:
+    share_id = await shared(gateway)
+    answer = await gateway.http.post(f"/shares/{share_id}/stages/embed", json={"chunker": "fixed", "force": True})
+    assert (answer.status_code, answer.json()["stages"]) == (202, ["embed"])
+    command, message = (await commands(gateway, share_id))["embed"]
+    assert (command.options, command.force, command.reason) == ({"chunker": "fixed"}, True, "api")
+    read = await Reader(gateway.codec, ["share.created"]).read(message)
+    assert read.options == {"chunker": "fixed", "generation": read.round}, "finished work is other work by that"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/shares/none/retry", None, 404),
+        ("/shares/a%00b/retry", None, 404),
+        ("/shares/a%00b/stages/embed", {}, 404),
+        ("/shares/{}/stages/nothing", {}, 422),
+        ("/shares/{}/stages/a%00b", {}, 422),
+        ("/shares/{}/stages/media", {}, 404),
+        ("/shares/{}/stages/embed", {"model": "a\0b"}, 422),
+        ("/shares/{}/stages/embed", {"backend": "api"}, 422),
+    ],
+)
+async def test_what_cannot_be_asked_is_refused(
+    gateway: Gateway, path: str, body: dict[str, str] | None, status: int
+) -> None:
+    share_id = await shared(gateway)
+    answer = await gateway.http.post(path.format(share_id), json=body)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert await commands(gateway, share_id) == {}
+
+
+async def test_a_stage_whose_input_is_not_there_says_so_and_strangers_get_nothing(gateway: Gateway) -> None:
+    share_id = await shared(gateway, url="https://example.org/a")
+    answer = await gateway.http.post(f"/shares/{share_id}/stages/transcribe", json={})
+    assert answer.status_code == 409
+    await put(gateway, share_id, media="failed")
+    await gateway.pool.execute("UPDATE shares SET owner = 'a-stranger' WHERE share_id = $1", share_id)
+    assert (await gateway.http.post(f"/shares/{share_id}/retry")).status_code == 404
+    assert (await gateway.http.post(f"/shares/{share_id}/stages/media", json={})).status_code == 404
+    assert await commands(gateway, share_id) == {}
+
+
+async def test_a_stage_that_gave_up_takes_the_command_and_pays_once(gateway: Gateway) -> None:
+    bench = Bench(Database(gateway.pool), gateway.codec)
+    bench.share = await shared(gateway, text=f"Words {uuid.uuid4()}")
+    (row,) = await gateway.pool.fetch("SELECT * FROM outbox WHERE key = $1", bench.share.encode())
+    bench.toy.raises = [Poison("nobody can read this")]
+    await bench.runner().execute(Message(Partition(row["topic"], 0), 0, row["key"], row["value"], {}))
+    assert await states_of(gateway, bench.share) == {"summarize": "failed", "embed": "queued"}
+
+    assert await retried(gateway, bench.share) == ["summarize"]
+    _, command = (await commands(gateway, bench.share))["summarize"]
+    for _ in range(2):  # the outbox may publish it twice
+        await bench.runner().execute(command)
+    assert await states_of(gateway, bench.share) == {"summarize": "done", "embed": "queued"}
+    assert len(bench.outbox.to("summary.ready")) == 1
+    assert len(bench.ledger.asked) == 1
