@@ -19,20 +19,20 @@ from services.api_gateway.routes import (
     analytics,
     budget,
     dead_letters,
+    events,
     health,
     insight,
+    media,
     metrics,
     ops,
+    retries,
     search,
     session,
+    share_list,
     shares,
     transcripts,
     web,
 )
-    events,
-    media,
-    retries,
-    share_list,
 
 _WORTH_IT: Final = 1_000
 """Bytes; fewer fit into one packet anyhow."""

@@ -93,8 +93,6 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
             )
             publisher = reliable(KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes))
             drainer = Drainer(pool, publisher, publisher)
-            publisher = KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes)
-            drainer = Drainer(pool, publisher)
             watcher = Watcher(pool, blobs, catalog)
             try:
                 yield Resources(
