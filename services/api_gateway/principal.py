@@ -19,7 +19,7 @@ _NOT_TEXT: Final = "The token's subject (sub) is not a name of 1 to 200 characte
 class Principal:
     """Who signed in. `owner` is whose shares these are; `accounts` those that may be charged, None for all.
 
-    Also an admin sees no shares but their own: what people share is theirs, and what is run is the admin's.
+    Also an admin sees no shares but their own, but for the results of stages, to look into what has gone wrong.
     """
 
     owner: str

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0021"
-down_revision = "0019"
+down_revision = "0020"
 
 UPGRADE = """
 -- In the order in which shares are accepted: who does that waits, and is not waited for.
