@@ -75,6 +75,10 @@ class Service:
     def _start(self) -> subprocess.Popen[bytes]:
         return begin(self._program, self.log, self._environment)
 
+    def start_again(self) -> None:
+        """Start it at the same address, after it has ended."""
+        self.process = self._start()
+
     @property
     def running(self) -> bool:
         """Whether it has not ended."""

@@ -44,14 +44,14 @@ async def share_steadily(
     :raises TimeoutError: a share was not answered in time, though it was repeated.
     """
     load = Load()
-    began, number = time.monotonic(), 0
-    limits = httpx.Limits(max_connections=64)
+    began, number, run = time.monotonic(), 0, uuid.uuid4().hex[:8]
+    # No limit of connections: waiting for one would starve whoever has to repeat.
     async with (
-        httpx.AsyncClient(trust_env=False, timeout=10, limits=limits) as http,
+        httpx.AsyncClient(trust_env=False, timeout=10, limits=httpx.Limits(max_keepalive_connections=64)) as http,
         asyncio.TaskGroup() as tasks,
     ):
         while go_on():
-            tasks.create_task(_share(http, url, f"Text number {number} of the mill.", load, repeat_within_s))
+            tasks.create_task(_share(http, url, f"Text {number} of {run}: the mill turns.", load, repeat_within_s))
             number += 1
             await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
     return load
