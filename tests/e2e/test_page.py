@@ -186,6 +186,30 @@ def test_a_dead_letter_is_looked_at_and_redriven(
     until(lambda: running.sql(query, letter)[0]["state"] == "redriven", "the letter to be redriven", 20)
 
 
+def test_figures_and_highlights_are_written_exactly(page: Page) -> None:
+    page.goto("/")
+    written = page.evaluate(
+        """async () => {
+            const f = await import("/static/format.js");
+            return {
+              money: [0, 1, 1865, 10000, 1500000, 1234567890, -42, null].map(f.money),
+              clock: [0, 7999, 727000, 3727000].map(f.clock),
+              hits: f.highlighted("\U0001f30a the mill", [[2, 5]]).filter((one) => one.hit).map((one) => one.text),
+              segments: [0, 1999, 2000, 9000].map((ms) => f.segmentAt([{ start_ms: 500 }, { start_ms: 2000 }], ms)),
+            };
+        }"""
+    )
+    assert written == {
+        "money": [
+            *("$0.00", "$0.000001", "$0.001865", "$0.01", "$1.50", "$1,234.56789"),
+            *("\N{MINUS SIGN}$0.000042", "\N{EN DASH}"),
+        ],
+        "clock": ["0:00", "0:07", "12:07", "1:02:07"],
+        "hits": ["the"],
+        "segments": [-1, 0, 1, 1],
+    }
+
+
 def test_the_first_view_is_small_and_soon_there(browser: Browser, address: str) -> None:
     with tab(browser, address) as cold:
         sent = transferred(cold, "/")
