@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import wave
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -16,6 +17,7 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.turns import Turn
 from millrace.testing.media import ARTICLE, JFK_WAV
 from services.transcribe_agent.chunks import quietest_ms
 from services.transcribe_agent.domain import Audio
@@ -70,6 +72,15 @@ def spoken(seconds: float) -> Recording:
     return _repeated(parts, seconds, "espeak-ng")
 
 
+def read_aloud(turns: Sequence[Turn]) -> Recording:
+    """Each turn by its voice of espeak-ng, with half a second between them.
+
+    :raises FileNotFoundError: espeak-ng is not installed.
+    """
+    parts = [(_said(turn.text, turn.voice, turn.words_a_minute), turn.text) for turn in turns]
+    return _joined(parts, "espeak-ng")
+
+
 def of_file(path: Path, words: Path | None) -> Recording:
     """A person's own recording (WAV, 16 kHz, mono), and its words if they are known."""
     return Recording(_read(path), words.read_text(encoding="utf-8") if words else "", path.name)
@@ -87,15 +98,20 @@ def with_silence(recording: Recording, share: float) -> Recording:
 
 
 def _repeated(parts: list[tuple[Samples, str]], seconds: float, source: str) -> Recording:
-    gap = np.zeros(int(_GAP_S * RATE), dtype=np.int16)
-    samples: list[Samples] = []
-    words: list[str] = []
+    taken: list[tuple[Samples, str]] = []
+    length_s = 0.0
     for sound, text in cycle(parts):
-        samples += [sound, gap]
-        words.append(text)
-        if sum(map(len, samples)) >= seconds * RATE:
+        taken.append((sound, text))
+        length_s += len(sound) / RATE + _GAP_S
+        if length_s >= seconds:
             break
-    return Recording(np.concatenate(samples), " ".join(words), source)
+    return _joined(taken, source)
+
+
+def _joined(parts: Sequence[tuple[Samples, str]], source: str) -> Recording:
+    gap = np.zeros(int(_GAP_S * RATE), dtype=np.int16)
+    samples = np.concatenate([piece for sound, _ in parts for piece in (sound, gap)])
+    return Recording(samples, " ".join(text for _, text in parts), source)
 
 
 def _said(text: str, voice: str, words_a_minute: int) -> Samples:

@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -27,10 +26,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import jiwer
-
 from benchmarks.peers.kafka import times_of
 from benchmarks.recordings import Recording, of_file, spoken, with_silence
+from benchmarks.words import wer
 from millrace.contracts.share_api import ShareRequest, ShareView
 from tests.e2e.harness import Running, millrace_up
 
@@ -74,15 +72,6 @@ def say(line: str) -> None:
     """Progress."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
-
-
-def wer(words: str, heard: str) -> float:
-    """Word error rate, in per cent, of words alone."""
-    return round(100 * jiwer.wer(_plain(words), _plain(heard)), 2)
-
-
-def _plain(text: str) -> str:
-    return " ".join(re.findall(r"[a-z0-9']+", text.lower()))
 
 
 @contextmanager
