@@ -12,6 +12,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.e2e.harness import Running
+
 PHONE: Final = (390, 844)
 DESKTOP: Final = (1440, 900)
 Scheme = Literal["light", "dark"]
@@ -53,11 +55,18 @@ class Seen:
 
 
 @contextmanager
-def tab(browser: Browser, address: str, size: tuple[int, int] = DESKTOP, scheme: Scheme = "light") -> Iterator[Page]:
+def tab(
+    browser: Browser,
+    running: Running,
+    size: tuple[int, int] = DESKTOP,
+    scheme: Scheme = "light",
+    *,
+    signed_in: bool = True,
+) -> Iterator[Page]:
     """A tab with cookies and a cache of its own."""
     width, height = size
     context = browser.new_context(
-        base_url=address,
+        base_url=running.addresses["gateway"],
         viewport={"width": width, "height": height},
         color_scheme=scheme,
         locale="en-GB",
@@ -66,6 +75,9 @@ def tab(browser: Browser, address: str, size: tuple[int, int] = DESKTOP, scheme:
     )
     context.set_default_timeout(20_000)
     try:
+        if signed_in:
+            answer = context.request.post("/session", data={"token": running.addresses["token"]})
+            assert answer.status == 204, answer.text()
         yield context.new_page()
     finally:
         context.close()

@@ -286,7 +286,7 @@ async def test_a_stages_result_is_shown_to_admins_and_nobody_elses_words_get_in(
 
 async def test_users_see_results_of_their_own_shares_and_no_costs(gateway: Gateway) -> None:
     row = await gateway.pool.fetchrow(
-        "SELECT share_id, owner FROM jobs JOIN shares USING (share_id) "
+        "SELECT share_id, shares.owner FROM jobs JOIN shares USING (share_id) "
         "WHERE stage = 'embed' AND state = 'done' LIMIT 1"
     )
     assert row is not None

@@ -133,6 +133,8 @@ async def test_users_get_nothing_that_is_for_admins_and_admins_do(people: People
     """Whatever else is wrong with a request, who may not ask hears that first."""
     user, admin, seen = token("ada"), token("root", admin=True), 0
     for asked in addresses(people.gateway):
+        if asked.path == "/events":  # has no end; that it asks who is there is seen above
+            continue
         response = await people.ask(asked, user)
         if asked.is_for_admins:
             assert (response.status_code, response.json()["title"]) == (403, "Not allowed"), (asked, response.text)

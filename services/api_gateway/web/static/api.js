@@ -63,7 +63,10 @@ export async function api(path, { method = "GET", body, headers = {}, signal } =
       if (error.name === "AbortError") throw error;
       throw new ApiError(0, AWAY);
     }
-    if (response.ok) return (response.headers.get("content-type") ?? "").includes("json") ? response.json() : null;
+    if (response.ok) {
+      const hasJson = response.status !== 204 && (response.headers.get("content-type") ?? "").includes("json");
+      return hasJson ? response.json() : null;
+    }
     const refused = await refusal(response);
     if (refused.status === 401) signals.dispatchEvent(new Event("signed-out"));
     const soon = refused.status === 429 && (refused.retryAfterS ?? 1) <= LONGEST_WAIT_S;

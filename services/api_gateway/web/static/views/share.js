@@ -24,7 +24,7 @@ export function render({ parts, query, signal }) {
 
   function gone() {
     fill(node, h("h1", { class: "visually-hidden" }, "Share"),
-      empty("This share is not there", "It was deleted, or never was yours.", h("a", { class: "button", href: "#/" }, icon("back"), "All shares")));
+      empty("This share is not there", "It never was, or is not yours.", h("a", { class: "button", href: "#/" }, icon("back"), "All shares")));
     shown = null;
   }
 
@@ -168,16 +168,9 @@ function actions({ path, refresh, share }) {
     const body = h("p", {}, "No further stage begins, and what runs is stopped. Results and what was paid for stay.");
     if (await ask({ heading: "Cancel this share?", body, confirm: "Cancel it", act })) await doing(() => Promise.resolve(), "The share is being cancelled.");
   });
-  const remove = button("Delete", "trash", async () => {
-    const body = h("p", {}, `“${title(share())}”, its transcript, summary and recording are removed for good. What it cost stays in the books.`);
-    const act = () => api(path, { method: "DELETE" });
-    if (!(await ask({ heading: "Delete this share?", body, confirm: "Delete", danger: true, act }))) return;
-    toast("The share was deleted.");
-    location.hash = "#/";
-  }, "quiet-danger");
   const like = h("a", { class: "button small", href: `#/search?like=${encodeURIComponent(share().share_id)}` }, icon("search"), "More like this");
   return {
-    node: h("div", { class: "row wrap" }, retry, cancel, like, remove),
+    node: h("div", { class: "row wrap" }, retry, cancel, like),
     update(now) {
       retry.hidden = !now.stages.some((stage) => REDO.includes(stage.state));
       cancel.hidden = !isActive(now.state);
