@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +35,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 WORDS = "ask not what your country can do for you"
 MOST_BYTES = 150_000
-USABLE_WITHIN_S = 1.0
 
 
 @pytest.fixture(scope="module")
@@ -197,18 +195,10 @@ def test_figures_and_highlights_are_written_exactly(page: Page) -> None:
     }
 
 
-def test_the_first_view_is_small_and_soon_there(browser: Browser, running: Running) -> None:
+def test_the_first_view_is_small(browser: Browser, running: Running) -> None:
+    """How soon it is there is measured by `python -m benchmarks.page`."""
     with tab(browser, running) as cold:
-        sent = transferred(cold, "/")
-    assert 0 < sent <= MOST_BYTES
-    times = []
-    for _ in range(3):
-        with tab(browser, running) as fresh:
-            began = time.monotonic()
-            fresh.goto("/", wait_until="commit")
-            fresh.get_by_role("button", name="Add share").wait_for()
-            times.append(time.monotonic() - began)
-    assert min(times) <= USABLE_WITHIN_S, times
+        assert 0 < transferred(cold, "/") <= MOST_BYTES
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
