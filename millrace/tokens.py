@@ -1,7 +1,7 @@
 """Tokens of people and programs: JSON Web Tokens (RFC 7519), signed with the secret that a gateway knows.
 
-Claims: `sub` is whose shares these are, `roles` a list of `ROLES`, `accounts` those that may be charged (without it
-`default` alone, and for admins any), `use` is `link` for one that only opens a session.
+Claims: `iss` is `millrace`, `sub` is whose shares these are, `roles` a list of `ROLES`, `accounts` those that a user
+may charge (without it `default` alone; admins any), `use` is `link` for one that only opens a session.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ ROLES: Final[tuple[Role, ...]] = ("user", "admin")
 ALGORITHM: Final = "HS256"
 LEAST_SECRET_BYTES: Final = 32
 """RFC 7518, 3.2: a key of HS256 has at least the length of its hash."""
+ISSUER: Final = "millrace"
 LINK: Final = "link"
 
 
@@ -40,7 +41,13 @@ def mint(
         raise ConfigurationError(
             f"MILLRACE_JWT_SECRET has fewer than {LEAST_SECRET_BYTES} bytes: make one with `openssl rand -hex 32`."
         )
-    claims: dict[str, object] = {"sub": subject, "roles": sorted(roles), "iat": now, "exp": now + lasts}
+    claims: dict[str, object] = {
+        "iss": ISSUER,
+        "sub": subject,
+        "roles": sorted(roles),
+        "iat": now,
+        "exp": now + lasts,
+    }
     if accounts is not None:
         claims["accounts"] = sorted(accounts)
     if use is not None:

@@ -33,10 +33,11 @@ class Minted(BaseModel):
 def token(
     user: Annotated[str | None, typer.Option(help="Whose shares these are; by default yours on this machine")] = None,
     admin: Annotated[
-        bool, typer.Option("--admin/--user-only", help="May look into all that runs and change it")
-    ] = True,
+        bool | None,
+        typer.Option("--admin/--user-only", help="Whether it may look into all that runs and change it; yours may"),
+    ] = None,
     account: Annotated[
-        list[str] | None, typer.Option(help="An account that may be charged; by default any, for others `default`")
+        list[str] | None, typer.Option(help="An account that a user may charge; by default `default`. Admins: any")
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is valid")] = 30,
     link: Annotated[bool, typer.Option("--link", help="A link that signs a browser in, for 15 minutes")] = False,
@@ -53,9 +54,12 @@ def token(
     with one_sentence():
         secret = _secret(folder)
         owner = user or local_owner(os.environ)
-        roles: list[Role] = ["user", "admin"] if admin else ["user"]
+        is_admin = user is None if admin is None else admin
+        roles: list[Role] = ["user", "admin"] if is_admin else ["user"]
+        if is_admin and account:
+            raise ConfigurationError("An admin may charge any account: --account is for --user-only.")
         if link:
-            if (user, account, admin) != (None, None, True):
+            if (user, account, admin) != (None, None, None):
                 raise ConfigurationError("A link signs you in as yourself: make a token for others.")
             url = target(gateway, None, folder).url
             made = Minted(

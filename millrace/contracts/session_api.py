@@ -10,11 +10,12 @@ from millrace.contracts.api import Answer
 
 
 class SignInRequest(BaseModel):
-    """A token, as `millrace token` prints it."""
+    """A token, as `millrace token` prints it; `link`: it came in a link, so it must be one of a link."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     token: Annotated[str, Field(min_length=1, max_length=8192)]
+    link: bool = False
 
 
 class Me(Answer):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+import asyncio
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,6 +11,7 @@ from services.api_gateway.errors import TooLarge
 from services.api_gateway.problems import problem
 
 LARGEST_BYTES: Final = 256 << 10
+_WITHIN_S: Final = 30.0
 _RECEIVED_IN_PIECES: Final = "/shares"
 
 
@@ -26,29 +27,35 @@ class SmallBodies:
             await self._app(scope, receive, send)
             return
         try:
-            body = await _received(receive)
+            async with asyncio.timeout(_WITHIN_S):
+                first = await _received(receive)
         except TooLarge as exc:
             await problem(exc.status, exc.title, str(exc), instance=scope["path"])(scope, receive, send)
             return
+        except TimeoutError:
+            late = f"The body did not come within {_WITHIN_S:.0f} s; send it again."
+            await problem(408, "Too slow", late, instance=scope["path"])(scope, receive, send)
+            return
+        waiting = [first]
 
         async def again() -> Message:
-            return body.popleft() if body else await receive()
+            return waiting.pop() if waiting else await receive()
 
         await self._app(scope, again, send)
 
 
-async def _received(receive: Receive) -> deque[Message]:
-    """The messages of a body, to its end or to where the sender went away.
+async def _received(receive: Receive) -> Message:
+    """All of a body in one message, or that the sender went away. However small its pieces, it takes no more memory.
 
     :raises TooLarge: there is more of it than anything here takes.
     """
-    found: deque[Message] = deque()
-    left = LARGEST_BYTES
+    body = bytearray()
     while True:
         message = await receive()
-        found.append(message)
-        left -= len(message.get("body", b""))
-        if left < 0:
+        if message["type"] != "http.request":
+            return message
+        body += message.get("body", b"")
+        if len(body) > LARGEST_BYTES:
             raise TooLarge(f"The body is larger than the {LARGEST_BYTES >> 10} KiB that this address takes.")
-        if message["type"] != "http.request" or not message.get("more_body", False):
-            return found
+        if not message.get("more_body", False):
+            return {"type": "http.request", "body": bytes(body), "more_body": False}

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.api_gateway.errors import Forbidden, RequestRefused, WrongHost
 from services.api_gateway.problems import problem
@@ -18,6 +18,9 @@ from services.api_gateway.problems import problem
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 ANY_HOST = "*"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_ELSEWHERE = frozenset({"cross-site", "same-site"})  # of another port, too: browsers send it the same cookies
+_PLACES = frozenset({"/", "/docs"})
+_NO_FRAME = (b"x-frame-options", b"DENY")
 
 
 def host_name(host: str) -> str | None:
@@ -36,11 +39,24 @@ def same_site(origin: str, host: str) -> bool:
         return False
 
 
-def check(method: str, host: str, origin: str | None, allowed: Collection[str]) -> None:
+def check(
+    method: str,
+    host: str,
+    origin: str | None,
+    allowed: Collection[str],
+    *,
+    path: str = "/",
+    site: str | None = None,
+    mode: str | None = None,
+) -> None:
     """Let a request through, or not.
 
+    :param site: the header Sec-Fetch-Site, which browsers set and pages cannot.
+    :param mode: the header Sec-Fetch-Mode.
     :raises WrongHost: `host` is not one of `allowed`.
-    :raises Forbidden: a changing request with the `origin` of another site; programs send none.
+    :raises Forbidden: a changing request with the `origin` of another site, or any that a page of another site makes:
+        also what only reads may cost money, as a search does. Links to the page and to /docs are followed. Programs
+        send none of these headers.
     """
     if ANY_HOST not in allowed and host_name(host) not in allowed:
         raise WrongHost(
@@ -48,6 +64,8 @@ def check(method: str, host: str, origin: str | None, allowed: Collection[str]) 
         )
     if method not in _SAFE and origin is not None and not same_site(origin, host):
         raise Forbidden("Pages of other sites may not send this.")
+    if site in _ELSEWHERE and not (mode == "navigate" and path in _PLACES):
+        raise Forbidden("Pages of other sites may not ask for this.")
 
 
 class Guard:
@@ -62,8 +80,27 @@ class Guard:
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             try:
-                check(scope["method"], headers.get("host", ""), headers.get("origin"), self._allowed)
+                check(
+                    scope["method"],
+                    headers.get("host", ""),
+                    headers.get("origin"),
+                    self._allowed,
+                    path=scope["path"],
+                    site=headers.get("sec-fetch-site"),
+                    mode=headers.get("sec-fetch-mode"),
+                )
             except RequestRefused as exc:
                 await problem(exc.status, exc.title, str(exc))(scope, receive, send)
                 return
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, _unframed(send))
+
+
+def _unframed(send: Send) -> Send:
+    """Nothing of ours is shown within a page of others, where a click could be led onto it."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), _NO_FRAME]}
+        await send(message)
+
+    return sending

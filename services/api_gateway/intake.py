@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from fastapi import Request
@@ -31,9 +31,10 @@ class Intake:
         self._folder = folder
         self._limits = limits
 
-    async def read(self, request: Request) -> domain.Draft:
+    async def read(self, request: Request, must_have_account: Callable[[str], None]) -> domain.Draft:
         """The share that a request asks for.
 
+        :param must_have_account: raises where an account may not be charged; nothing is kept then.
         :raises RequestRefused: it cannot be one; the text says why.
         :raises Unavailable: the media store cannot take the upload.
         """
@@ -43,9 +44,11 @@ class Intake:
         kind = content_type.partition(";")[0].strip().lower()
         try:
             if kind == "application/json":
-                return await self._json(body, declared)
+                draft = await self._json(body, declared)
+                must_have_account(draft.account)
+                return draft
             if kind == "multipart/form-data":
-                return await self._form(content_type, body, declared)
+                return await self._form(content_type, body, declared, must_have_account)
         except TooLarge:
             await _drain(body)
             raise
@@ -66,13 +69,20 @@ class Intake:
             raise refusal(exc.errors(include_url=False, include_input=False)) from exc
         return domain.draft(fields, None, max_text_bytes=self._limits.text)
 
-    async def _form(self, content_type: str, body: AsyncGenerator[bytes, None], declared: int | None) -> domain.Draft:
+    async def _form(
+        self,
+        content_type: str,
+        body: AsyncGenerator[bytes, None],
+        declared: int | None,
+        must_have_account: Callable[[str], None],
+    ) -> domain.Draft:
         if declared is not None and declared > self._limits.upload + self._limits.text + _OTHER_BYTES:
             raise domain.upload_too_large(declared, self._limits.upload)
         async with receive_form(content_type, body, self._folder, self._limits) as form:
             fields = _fields(form)
             upload = None if form.file is None else _upload(form.file)
             draft = domain.draft(fields, upload, max_text_bytes=self._limits.text)
+            must_have_account(draft.account)
             if form.file is not None and upload is not None:
                 await put_once(self._blobs, upload.blob_key, form.file.path)
             return draft

@@ -48,6 +48,8 @@ class PublicKeys:
                 age = self._age()
                 if age is None or age > _AGAIN_S:
                     await self._read()
+            if not self._keys:  # nobody can say whose token it is, which is no fault of the token
+                raise Unavailable("The keys that tokens are checked with cannot be read; try again soon.")
         return self._look(key_id)
 
     def _age(self) -> float | None:
@@ -64,9 +66,7 @@ class PublicKeys:
             answer = await self._http.get(self._url, timeout=_TIMEOUT_S)
             answer.raise_for_status()
             found = jwt.PyJWKSet.from_dict(answer.json()).keys
-        except (httpx.HTTPError, ValueError, jwt.PyJWTError) as exc:
+        except (httpx.HTTPError, ValueError, AttributeError, TypeError, jwt.PyJWTError) as exc:
             log.warning("The keys of MILLRACE_JWKS_URL cannot be read: %s", type(exc).__name__)
-            if not self._keys:
-                raise Unavailable("The keys that tokens are checked with cannot be read; try again soon.") from exc
             return
         self._keys = {key.key_id: key for key in found if key.key_type != "oct"}

@@ -25,6 +25,8 @@ class Principal:
     owner: str
     roles: frozenset[Role]
     accounts: frozenset[str] | None
+    expires_at: float | None = None
+    """Seconds since 1970; None where nobody signs in."""
 
     @property
     def is_admin(self) -> bool:
@@ -56,7 +58,8 @@ def local_admin(owner: str) -> Principal:
 def principal_of(claims: Mapping[str, object], roles_claim: str) -> Principal:
     """Whom a token speaks of, when its signature and times are right.
 
-    Roles that are not known here say nothing; whoever has none is a user.
+    Roles that are not known here say nothing; whoever has none is a user. Accounts are users': an admin may change
+    every cap, and so charge whom they like.
 
     :param roles_claim: where roles are, with dots for claims within claims: realm_access.roles.
     :raises NotSignedIn: it names nobody, or its accounts are not a list of names.
@@ -66,12 +69,12 @@ def principal_of(claims: Mapping[str, object], roles_claim: str) -> Principal:
         raise NotSignedIn(_NOT_TEXT)
     named = _names(_within(claims, roles_claim))
     roles = frozenset(role for role in ROLES if role in named) or frozenset[Role](("user",))
-    accounts = claims.get("accounts")
-    if accounts is None:
-        return Principal(owner, roles, None if "admin" in roles else frozenset((DEFAULT_ACCOUNT,)))
+    accounts = claims.get("accounts", [DEFAULT_ACCOUNT])
     if not isinstance(accounts, list) or not all(isinstance(one, str) for one in accounts):
         raise NotSignedIn("The token's accounts are not a list of names.")
-    return Principal(owner, roles, frozenset(accounts))
+    ends = claims.get("exp")
+    expires_at = float(ends) if isinstance(ends, (int, float)) else None
+    return Principal(owner, roles, None if "admin" in roles else frozenset(accounts), expires_at)
 
 
 def _within(claims: Mapping[str, object], path: str) -> object:

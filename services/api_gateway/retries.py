@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from uuid import uuid4
@@ -40,6 +42,11 @@ _QUEUE_AGAIN: Final = """
 UPDATE jobs SET state = 'queued', reason = NULL, progress = NULL, attempt = 0, cancelled_at = NULL,
        status_due = false, updated_at = now()
  WHERE share_id = $1 AND stage = ANY($2::text[]) AND state IN ('failed', 'cancelled')
+"""
+# With what they were asked to do: another model, or work anew, is other work, some of which may have been paid for.
+_ASKED: Final = """
+SELECT DISTINCT ON (stage) stage, options FROM dead_letters
+ WHERE share_id = $1 AND stage = ANY($2::text[]) AND state = 'open' ORDER BY stage, seq DESC
 """
 _DECIDED: Final = """
 UPDATE dead_letters SET state = 'redriven', changed_at = now(), changed_by = $3
@@ -83,16 +90,19 @@ class RetryDesk:
             again = [job["stage"] for job in jobs if job["state"] in ("failed", "cancelled")]
             again.sort(key=self._catalog.place_of)
             kept = _kept(jobs)
+            asked = {row["stage"]: row["options"] for row in await connection.fetch(_ASKED, share_id, again)}
             for stage in again:
                 event = origin(stage, share, kept)
                 if event is not None:
-                    await enqueue(connection, self._command(stage, event, {}, force=False))
+                    await enqueue(connection, self._command(stage, event, asked.get(stage) or {}, force=False))
             await _queue(connection, share_id, again, who)
         self._wake()
         return RetryAnswer(share_id=share_id, stages=again)
 
-    async def request(self, share_id: str, stage: StageName, wish: StageWish, who: Principal) -> RetryAnswer:
-        """Let one stage work on a share as somebody wants it.
+    async def request(
+        self, share_id: str, stage: StageName, wish: StageWish, who: Principal, *, idempotency_key: str | None = None
+    ) -> RetryAnswer:
+        """Let one stage work on a share as somebody wants it; with the same key once, however often it is asked.
 
         :raises NotFound: there is no such share, it is somebody else's, or it has no such stage.
         :raises NotAllowed: its account may not be charged.
@@ -105,13 +115,20 @@ class RetryDesk:
             event = origin(stage, share, _kept(jobs))
             if event is None:
                 raise NotNow(f"What {stage} reads is not there yet: the stage before it is not done.")
-            await enqueue(connection, self._command(stage, event, wish.options, force=wish.force))
+            turn = None if idempotency_key is None else _turn(idempotency_key, share_id, stage, wish, who)
+            await enqueue(connection, self._command(stage, event, wish.options, force=wish.force, turn=turn))
             await _queue(connection, share_id, [stage], who)
         self._wake()
         return RetryAnswer(share_id=share_id, stages=[stage])
 
     def _command(
-        self, stage: StageName, event: ShareEvent, options: Mapping[str, str], *, force: bool
+        self,
+        stage: StageName,
+        event: ShareEvent,
+        options: Mapping[str, str],
+        *,
+        force: bool,
+        turn: str | None = None,
     ) -> OutboxMessage:
         topic, made_from = f"{stage}.requested", TOPICS[type(event)]
         try:
@@ -132,11 +149,17 @@ class RetryDesk:
         except Poison as exc:
             raise NotNow(f"The command to {stage} cannot be written: {exc}") from exc
         about = {
-            ROUND_HEADER: f"api:{uuid4().hex}",
+            ROUND_HEADER: f"api:{turn or uuid4().hex}",
             ORIGIN_HEADER: str(Place(made_from)),
             "traceparent": str(continue_trace(None)),
         }
         return OutboxMessage(topic, event.share_id.encode(), value, about)
+
+
+def _turn(key: str, share_id: str, stage: StageName, wish: StageWish, who: Principal) -> str:
+    """Names a request, so that a repeat is the same round of the stage: work anew is done, and paid for, once."""
+    said = json.dumps([who.owner, share_id, stage, key, wish.model_dump(mode="json")], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
 async def _read(

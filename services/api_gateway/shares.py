@@ -62,8 +62,7 @@ class ShareDesk:
         :raises BadRequest: the idempotency key is not one.
         :raises Conflict: the key was used for something else.
         """
-        if idempotency_key is not None and not 0 < len(idempotency_key) <= _LONGEST_KEY:
-            raise BadRequest(f"The Idempotency-Key has 1 to {_LONGEST_KEY} characters.")
+        check_key(idempotency_key)
         event = self._event(draft, owner)
         message = self._message(event, traceparent)
         async with self._pool.acquire() as connection, connection.transaction():
@@ -144,6 +143,15 @@ class ShareDesk:
             raise Conflict("This Idempotency-Key was used for another share; use a new one for this.")
         stages = list(STAGES[row["source_kind"]])
         return Accepted(share_id=row["share_id"], href=_href(row["share_id"]), stages=stages, repeated=True)
+
+
+def check_key(idempotency_key: str | None) -> None:
+    """Let a key through that can be kept.
+
+    :raises BadRequest: it is none.
+    """
+    if idempotency_key is not None and not 0 < len(idempotency_key) <= _LONGEST_KEY:
+        raise BadRequest(f"The Idempotency-Key has 1 to {_LONGEST_KEY} characters.")
 
 
 def _href(share_id: str) -> str:

@@ -44,7 +44,7 @@ _MOST_CAUGHT_UP: Final = 400
 _NOW: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _CHANGED: Final = """
 SELECT share_id, owner, max(changed::text::bigint) AS changed FROM jobs
- WHERE changed >= $1::text::xid8 AND owner = ANY($2::text[])
+ WHERE changed >= $1::text::xid8 AND changed < pg_snapshot_xmax(pg_current_snapshot()) AND owner = ANY($2::text[])
  GROUP BY share_id, owner ORDER BY changed DESC LIMIT $3
 """
 
@@ -77,6 +77,14 @@ class Watcher:
         self._mark = 0
         self._told: dict[str, int] = {}
         self._reading = asyncio.Semaphore(_AT_ONCE)
+
+    def count(self, owner: str) -> int:
+        """How many listen to shares of an owner."""
+        return sum(listener.owner == owner for listener in self._listeners)
+
+    async def now(self) -> int:
+        """A mark from which on a reader who has read everything now may have missed something."""
+        return int(await self._pool.fetchval(_NOW))
 
     async def join(self, owner: str, share_id: str | None = None) -> Listener:
         """Begin to listen: what changes from here on is told. `leave` ends it.
@@ -148,14 +156,15 @@ class Watcher:
                 return
 
     async def _look(self) -> None:
-        owners = list({listener.owner for listener in self._listeners})
         async with self._pool.acquire() as connection:
             seen_to = await connection.fetchval(_NOW)  # before, so that what commits meanwhile is looked for again
-            # Of a database that was restored the ids are smaller than before.
+            owners = list({listener.owner for listener in self._listeners})  # who joins later has read what is older
+            # Of a database that was restored the ids are smaller than before, but for those of its rows.
             changes = await _changes(connection, min(self._mark, seen_to), owners)
             new = [change for change in changes if self._told.get(change.share_id) != change.changed]
-            rows = await self._rows(connection, new)
-        self._tell_owners(new, rows, seen_to)
+            asked = {one.owner for one in self._listeners if one.share_id is None}
+            rows = await self._rows(connection, [change for change in new if change.owner in asked])
+        self._tell_owners([change for change in new if change.owner in asked], rows, seen_to)
         await asyncio.gather(*(self._tell_readers(change) for change in new if self._readers(change)))
         self._mark = seen_to
         self._told = {change.share_id: change.changed for change in changes}
@@ -163,8 +172,7 @@ class Watcher:
     async def _rows(self, connection: Connection, new: Sequence[_Change]) -> dict[str, ShareRow]:
         of: dict[str, list[str]] = {}
         for change in new:
-            if any(listener.share_id is None and listener.owner == change.owner for listener in self._listeners):
-                of.setdefault(change.owner, []).append(change.share_id)
+            of.setdefault(change.owner, []).append(change.share_id)
         found = [await share_rows(connection, self._catalog, owner, ids) for owner, ids in of.items()]
         return {row.share_id: row for rows in found for row in rows}
 
@@ -183,6 +191,13 @@ class Watcher:
             told = await self.share(change.share_id, change.owner)
         except NotFound:
             told = _gone(change.share_id, "gone")
+        except OUTAGES:
+            raise
+        except Exception:  # of this share alone: the others' readers read on
+            log.exception("The share %s cannot be shown; the streams of it end", change.share_id)
+            for listener in self._readers(change):
+                listener.close()
+            return
         for listener in self._readers(change):
             listener.tell(change.share_id, told)
 

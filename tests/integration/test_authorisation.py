@@ -236,3 +236,21 @@ async def test_a_body_that_no_address_takes_is_not_read_to_its_end(people: Peopl
 
     piecemeal = await people.http.put("/budget/caps/summarize", content=endless(), headers=headers)
     assert piecemeal.status_code == 413
+
+
+async def test_a_file_is_kept_only_for_those_who_may_charge_the_account(people: People) -> None:
+    folder = people.gateway.parts.intake._folder
+    before = {path for path in folder.rglob("*") if path.is_file()}
+    ada = {"authorization": f"Bearer {token('ada')}"}
+    file = {"file": ("talk.mp3", uuid.uuid4().bytes)}
+    refused = await people.http.post("/shares", files=file, data={"account": "other"}, headers=ada)
+    assert refused.status_code == 403
+    long = await people.http.post("/shares", files=file, headers={**ada, "idempotency-key": "x" * 300})
+    assert long.status_code == 422
+    assert {path for path in folder.rglob("*") if path.is_file()} == before
+
+
+async def test_a_page_on_another_port_cannot_search_at_somebodys_cost(people: People) -> None:
+    headers = {"authorization": f"Bearer {token('ada')}", "sec-fetch-site": "same-site", "sec-fetch-mode": "no-cors"}
+    refused = await people.http.get("/search?q=x", headers=headers)
+    assert (refused.status_code, refused.headers["x-frame-options"]) == (403, "DENY")

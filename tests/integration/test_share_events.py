@@ -20,6 +20,7 @@ from services.api_gateway.__main__ import _Server, listen
 from services.api_gateway.app import create_app
 from services.api_gateway.guard import LOOPBACK
 from services.api_gateway.listeners import MOST_WAITING, Listener, Told
+from services.api_gateway.routes.events import MOST_STREAMS, EventStream
 from tests.integration.gateway import Gateway, open_gateway, provision
 from tests.support.waiting import eventually
 
@@ -166,6 +167,73 @@ async def test_all_own_shares_are_told_as_rows_and_what_was_missed_is_caught_up(
     async with reading(served, "/events", new.mark) as reader:
         missed = [await reader.next(), await reader.next()]
         assert [event and event.data["share_id"] for event in missed] == [share_id, other]
+
+
+async def test_who_was_told_nothing_yet_knows_where_it_stands(served: Served) -> None:
+    """Or what happens before it is connected again would be told to nobody."""
+    async with (
+        httpx.AsyncClient(base_url=served.url, trust_env=False, timeout=30) as http,
+        http.stream("GET", "/events") as response,
+    ):
+        lines = response.aiter_lines()
+        mark = await anext(line.removeprefix("id: ") async for line in lines if line.startswith("id: "))
+    share_id = await served.share()
+    async with reading(served, "/events", mark) as reader:
+        missed = await reader.next()
+        assert missed is not None
+        assert missed.data["share_id"] == share_id
+
+
+async def test_rows_of_a_restored_database_are_not_told_again_and_again(served: Served) -> None:
+    """Their ids are of another cluster, and seem to be of transactions that are still to come."""
+    share_id, parts = await served.share(), served.gateway.parts
+    async with parts.pool.acquire() as connection, connection.transaction():
+        await connection.execute("ALTER TABLE jobs DISABLE TRIGGER USER")
+        await connection.execute("UPDATE jobs SET changed = '900000000000' WHERE share_id = $1", share_id)
+        await connection.execute("ALTER TABLE jobs ENABLE TRIGGER USER")
+    assert await parts.watcher.since(parts.owner, 0) == []
+    await served.move(share_id, "running")
+    assert [json.loads(told.data)["share_id"] for told in await parts.watcher.since(parts.owner, 0)] == [share_id]
+
+
+async def test_a_share_that_cannot_be_shown_ends_its_own_streams_alone(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd, good = await served.share(), await served.share()
+    watcher, share = served.gateway.parts.watcher, served.gateway.parts.watcher.share
+
+    async def shown(share_id: str, owner: str) -> Told:
+        if share_id == odd:
+            raise ValueError("a result of another time")
+        return await share(share_id, owner)
+
+    async with reading(served, f"/shares/{odd}/events") as one, reading(served, f"/shares/{good}/events") as other:
+        await one.next()
+        await other.next()
+        monkeypatch.setattr(watcher, "share", shown)
+        await served.move(odd, "running")
+        assert await one.next() is None
+        await served.move(good, "running")
+        assert await other.next() is not None
+
+
+async def test_nobody_reads_more_streams_than_a_few_tabs_need(served: Served) -> None:
+    watcher, owner = served.gateway.parts.watcher, served.gateway.parts.owner
+    listeners = [await watcher.join(owner) for _ in range(MOST_STREAMS)]
+    for path in ("/events", f"/shares/{await served.share()}/events"):
+        refused = await served.gateway.http.get(path)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "60")
+    for listener in listeners:
+        watcher.leave(listener)
+
+
+async def test_a_stream_ends_when_its_token_does(served: Served) -> None:
+    parts = served.gateway.parts
+    listener = await parts.watcher.join(parts.owner)
+    stream = EventStream(parts.watcher, listener, [], 0.2)
+    sent = [chunk async for chunk in stream.body_iterator]
+    assert sent[0] == b"retry: 2000\n\n"
+    parts.watcher.leave(listener)
 
 
 async def test_what_commits_late_is_told_too(served: Served) -> None:

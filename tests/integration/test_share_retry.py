@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from millrace.contracts.dead import ROUND_HEADER
 from millrace.contracts.events import MediaReady, ShareCreated, StageRequested, TranscriptReady
 from millrace.embedded.readyfile import Addresses
 from millrace.errors import Poison
@@ -159,6 +160,44 @@ async def test_a_stage_is_asked_for_as_somebody_wants_it(gateway: Gateway) -> No
     assert (command.options, command.force, command.reason) == ({"chunker": "fixed"}, True, "api")
     read = await Reader(gateway.codec, ["share.created"]).read(message)
     assert read.options == {"chunker": "fixed", "generation": read.round}, "finished work is other work by that"
+
+
+async def test_a_request_that_is_repeated_with_its_key_is_the_same_round(gateway: Gateway) -> None:
+    share_id = await shared(gateway)
+    rounds = []
+    for key, wish in (("one", {"force": True}), ("one", {"force": True}), ("two", {"force": True}), ("one", {})):
+        answer = await gateway.http.post(
+            f"/shares/{share_id}/stages/embed", json=wish, headers={"idempotency-key": key}
+        )
+        assert answer.status_code == 202
+        (row,) = await gateway.pool.fetch(
+            "SELECT headers FROM outbox WHERE key = $1 ORDER BY seq DESC LIMIT 1", share_id.encode()
+        )
+        rounds.append(row["headers"][ROUND_HEADER])
+    assert rounds[0] == rounds[1]
+    assert len(set(rounds)) == 3
+    for key in ("", "x" * 256):
+        path = f"/shares/{share_id}/stages/embed"
+        assert (await gateway.http.post(path, json={}, headers={"idempotency-key": key})).status_code == 422
+
+
+async def test_what_gave_up_is_tried_again_as_it_was_asked_for(gateway: Gateway) -> None:
+    share_id = await shared(gateway)
+    await put(gateway, share_id, embed="failed")
+    await gateway.pool.execute(
+        """
+        INSERT INTO dead_letters (id, topic, partition, "offset", stage, share_id, error, reason, attempts, died_at,
+                                  options, key, value, headers, stack, service)
+        VALUES ($1, 'embed.dead', 0, -1, 'embed', $1, 'Poison', 'no', 1, now(), $2, '', '', '{}', '', 'embed-agent')
+        """,
+        share_id,
+        {"chunker": "fixed", "generation": "an-earlier-round"},
+    )
+    assert (await gateway.http.post(f"/shares/{share_id}/retry")).status_code == 200
+    command, message = (await commands(gateway, share_id))["embed"]
+    assert command.options == {"chunker": "fixed", "generation": "an-earlier-round"}
+    read = await Reader(gateway.codec, ["share.created"]).read(message)
+    assert read.options["generation"] == "an-earlier-round", "the work that some was paid for"
 
 
 @pytest.mark.parametrize(

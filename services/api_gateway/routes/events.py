@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
+from time import monotonic
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header
@@ -12,14 +13,19 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from millrace.contracts.api import Problem
+from services.api_gateway.errors import TooMany
 from services.api_gateway.listeners import Listener, Told
-from services.api_gateway.resources import Parts
+from services.api_gateway.principal import Principal
+from services.api_gateway.resources import Parts, Resources
 from services.api_gateway.watcher import Watcher
 from services.api_gateway.who import Who
 
 router = APIRouter(tags=["shares"])
 
 _MARK: Final = re.compile(r"[0-9]{1,18}")
+MOST_STREAMS: Final = 50
+"""Of one owner at each gateway: some tabs, on some machines."""
+_LONGEST_S: Final = 3600.0
 _COME_AGAIN: Final = b"retry: 2000\n\n"
 _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
 _STREAM: Final[dict[int | str, dict[str, object]]] = {
@@ -35,8 +41,11 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, watcher: Watcher, listener: Listener, first: Sequence[Told]) -> None:
-        super().__init__(_events(listener, first, watcher.heart_beat_s), headers=_HEADERS)
+    def __init__(
+        self, watcher: Watcher, listener: Listener, first: Sequence[Told], lasts_s: float, mark: str | None = None
+    ) -> None:
+        """:param mark: where a reader stands that was told nothing yet."""
+        super().__init__(_events(listener, first, watcher.heart_beat_s, lasts_s, mark), headers=_HEADERS)
         self._watcher = watcher
         self._listener = listener
 
@@ -56,11 +65,15 @@ class EventStream(StreamingResponse):
             await asyncio.wait((sending, leaving))
 
 
-async def _events(listener: Listener, first: Sequence[Told], heart_beat_s: float) -> AsyncIterator[bytes]:
-    yield _COME_AGAIN + b"".join(told.encoded() for told in first)
-    while True:
+async def _events(
+    listener: Listener, first: Sequence[Told], heart_beat_s: float, lasts_s: float, mark: str | None
+) -> AsyncIterator[bytes]:
+    begin = _COME_AGAIN if mark is None else _COME_AGAIN + f"id: {mark}\n\n".encode()
+    yield begin + b"".join(told.encoded() for told in first)
+    ends_at = monotonic() + lasts_s
+    while monotonic() < ends_at:
         try:
-            async with asyncio.timeout(heart_beat_s):
+            async with asyncio.timeout(min(heart_beat_s, max(ends_at - monotonic(), 0.0))):
                 await listener.wait()
         except TimeoutError:
             yield b": still here\n\n"
@@ -81,14 +94,16 @@ async def all_events(parts: Parts, who: Who, last_event_id: LastEventId = None) 
     A reader who comes again with `Last-Event-ID` is told first of those that have changed meanwhile, 400 at most.
     Comments every 15 s keep the connection open.
     """
+    _room(parts, who)
     listener = await parts.watcher.join(who.owner)
     try:
         known = _MARK.fullmatch(last_event_id or "")
+        mark = str(await parts.watcher.now())
         first = [] if known is None else await parts.watcher.since(who.owner, int(known[0]))
     except BaseException:
         parts.watcher.leave(listener)
         raise
-    return EventStream(parts.watcher, listener, first)
+    return EventStream(parts.watcher, listener, first, _lasts_s(parts, who), mark)
 
 
 @router.get(
@@ -102,6 +117,7 @@ async def share_events(share_id: str, parts: Parts, who: Who, last_event_id: Las
     `gone` when it is not there any more, which ends the stream. A reader who comes again with `Last-Event-ID` is told
     at once only if something has changed. Comments every 15 s keep the connection open.
     """
+    _room(parts, who)
     listener = await parts.watcher.join(who.owner, share_id)
     try:
         now = await parts.watcher.share(share_id, who.owner)
@@ -109,4 +125,16 @@ async def share_events(share_id: str, parts: Parts, who: Who, last_event_id: Las
     except BaseException:
         parts.watcher.leave(listener)
         raise
-    return EventStream(parts.watcher, listener, [] if now.mark == last_event_id else [now])
+    first = [] if now.mark == last_event_id else [now]
+    return EventStream(parts.watcher, listener, first, _lasts_s(parts, who))
+
+
+def _room(parts: Resources, who: Principal) -> None:
+    if parts.watcher.count(who.owner) >= MOST_STREAMS:
+        raise TooMany(f"You read {MOST_STREAMS} streams of events already; close one of them first.", 60)
+
+
+def _lasts_s(parts: Resources, who: Principal) -> float:
+    """No longer than the token; and readers come again, so that who may not any more is found out."""
+    left = _LONGEST_S if who.expires_at is None else who.expires_at - parts.clock.now().timestamp()
+    return min(left, _LONGEST_S)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, status
+from typing import Annotated
+
+from fastapi import APIRouter, Header, status
 
 from millrace.contracts.api import Problem
 from millrace.contracts.share_api import RetryAnswer, StageWish
 from services.api_gateway.resources import Parts, known
+from services.api_gateway.shares import check_key
 from services.api_gateway.who import Who
 
 router = APIRouter(tags=["shares"])
@@ -29,10 +32,21 @@ async def retry_share(share_id: str, parts: Parts, who: Who) -> RetryAnswer:
     status_code=status.HTTP_202_ACCEPTED,
     responses={404: _NONE, 409: _NOT_NOW},
 )
-async def request_stage(share_id: str, stage: str, wish: StageWish, parts: Parts, who: Who) -> RetryAnswer:
+async def request_stage(
+    *,
+    share_id: str,
+    stage: str,
+    wish: StageWish,
+    parts: Parts,
+    who: Who,
+    idempotency_key: Annotated[
+        str | None, Header(description="The same key with the same wish is one request, however often it is sent")
+    ] = None,
+) -> RetryAnswer:
     """Let one stage work on the share once more: with another `model` or `chunker`, or by `force` anew.
 
     The same work costs nothing: its result is told again. Other work, and anything with `force`, is paid for.
     """
     known(stage, parts.catalog.stages, "stage")
-    return await parts.retries.request(share_id, stage, wish, who)
+    check_key(idempotency_key)
+    return await parts.retries.request(share_id, stage, wish, who, idempotency_key=idempotency_key)

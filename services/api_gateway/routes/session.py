@@ -32,7 +32,7 @@ async def open_session(wish: SignInRequest, request: Request, response: Response
     """Sign in on the page: a token, or that of a sign-in link, becomes a cookie that no script can read."""
     if parts.sign_in is None:
         return
-    session = await parts.sign_in.session(wish.token)
+    session = await parts.sign_in.session(wish.token, of_link=wish.link)
     response.set_cookie(
         cookie_of(request),
         session.token,

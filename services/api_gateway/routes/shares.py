@@ -10,6 +10,7 @@ from millrace.contracts.api import Problem
 from millrace.contracts.share_api import Accepted, CancelAnswer, ShareRequest, ShareView
 from services.api_gateway.projections import share_view
 from services.api_gateway.resources import Parts
+from services.api_gateway.shares import check_key
 from services.api_gateway.who import Who
 
 router = APIRouter(tags=["shares"])
@@ -54,8 +55,8 @@ async def create_share(
 
     The share is safe once this answers; its stages run afterwards and can be watched at `href`.
     """
-    draft = await parts.intake.read(request)
-    who.must_have_account(draft.account)
+    check_key(idempotency_key)
+    draft = await parts.intake.read(request, who.must_have_account)
     accepted = await parts.desk.accept(
         draft, owner=who.owner, idempotency_key=idempotency_key, traceparent=traceparent
     )

@@ -31,3 +31,18 @@ def test_any_host_may_be_allowed_but_never_another_sites_page() -> None:
     check("POST", "api.example.org", None, {ANY_HOST})
     with pytest.raises(Forbidden):
         check("POST", "api.example.org", "https://evil.example", {ANY_HOST})
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_pages_of_other_sites_and_ports_read_nothing_and_search_for_nothing(site: str) -> None:
+    for mode in ("no-cors", "cors", "navigate", None):
+        with pytest.raises(Forbidden):
+            check("GET", "localhost:8080", None, LOOPBACK, path="/search", site=site, mode=mode)
+    with pytest.raises(Forbidden):
+        check("GET", "localhost:8080", None, LOOPBACK, path="/", site=site, mode="no-cors")
+    check("GET", "localhost:8080", None, LOOPBACK, path="/", site=site, mode="navigate")
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none", None])
+def test_the_page_itself_a_typed_address_and_programs_may_ask(site: str | None) -> None:
+    check("GET", "localhost:8080", None, LOOPBACK, path="/search", site=site, mode="cors")

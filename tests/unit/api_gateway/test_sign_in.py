@@ -76,7 +76,7 @@ async def test_a_token_that_was_signed_with_the_secret_says_who_asks() -> None:
         (signed(SECRET, "HS512"), "no key"),
         (signed("", "none"), "no key"),
         (signed(RSA, "RS256"), "no key"),
-        (jwt.encode({"sub": "ada"}, SECRET), "its end"),
+        (jwt.encode({"sub": "ada"}, SECRET), "end"),
         (jwt.encode({"exp": NOW + timedelta(hours=1)}, SECRET), "subject"),
         (signed(SECRET, "HS256", nbf=NOW + timedelta(minutes=30)), "not valid yet"),
         ("", "cannot be read"),
@@ -157,12 +157,47 @@ async def test_an_issuer_that_is_away_locks_nobody_out_whose_key_is_known() -> N
     issuer = Issuer()
     sign_in = issuer.sign_in()
     issuer.away = True
-    with pytest.raises(Unavailable):
-        await sign_in.principal(signed(RSA, "RS256"))
+    for _ in range(3):  # also those who come before it is asked again
+        with pytest.raises(Unavailable):
+            await sign_in.principal(signed(RSA, "RS256"))
     issuer.away, issuer.time = False, issuer.time + 31
     await sign_in.principal(signed(RSA, "RS256"))
     issuer.away, issuer.time = True, issuer.time + 10_000
     assert (await sign_in.principal(signed(RSA, "RS256"))).owner == "ada"
+
+
+async def test_what_an_issuer_must_say_is_not_asked_of_our_own_tokens() -> None:
+    issuer = Issuer()
+    http = httpx.AsyncClient(transport=httpx.MockTransport(issuer.answer))
+    checks = Checks("https://issuer.example", "millrace", "realm_access.roles")
+    for keys in (None, PublicKeys("https://issuer.example/keys", http)):
+        sign_in = SignIn(SystemClock(), SECRET, keys, checks)
+        assert (await sign_in.principal(token())).is_admin
+        assert (await sign_in.principal((await sign_in.session(token(use=LINK))).token)).is_admin
+        for claims in ({}, {"iss": "https://issuer.example"}, {"iss": "millrace ", "aud": "millrace"}):
+            with pytest.raises(NotSignedIn):
+                await sign_in.principal(signed(SECRET, "HS256", **claims))
+
+
+async def test_a_link_that_somebody_sends_opens_no_session_of_a_token_of_theirs() -> None:
+    with pytest.raises(NotSignedIn, match="no sign-in link"):
+        await by_secret().session(token(), of_link=True)
+    assert (await by_secret().session(token(use=LINK), of_link=True)).token
+
+
+async def test_a_token_that_no_browser_keeps_is_refused_in_a_sentence() -> None:
+    large = signed(SECRET, "HS256", groups=["x" * 100] * 40)
+    await by_secret().principal(large)
+    with pytest.raises(NotSignedIn, match="longer than browsers keep"):
+        await by_secret().session(large)
+
+
+@pytest.mark.parametrize("body", [[], "keys", {"keys": [7]}, {"keys": "x"}, None])
+async def test_keys_that_are_none_are_an_issuer_that_is_away(body: object) -> None:
+    http = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=body)))
+    sign_in = SignIn(SystemClock(), None, PublicKeys("https://issuer.example/keys", http), Checks())
+    with pytest.raises(Unavailable):
+        await sign_in.principal(signed(RSA, "RS256"))
 
 
 def test_no_token_is_signed_with_a_short_secret() -> None:

@@ -45,10 +45,17 @@ def test_a_token_of_ones_own_is_an_admins_for_a_month(data: Path) -> None:
 
 
 def test_a_token_for_others_says_what_they_may(data: Path) -> None:
-    words = ("--data", str(data), "--user", "ada", "--user-only", "--account", "team", "--days", "1", "--json")
+    words = ("--data", str(data), "--user", "ada", "--account", "team", "--days", "1", "--json")
     made = json.loads(token(*words).stdout)
     assert (made["owner"], made["roles"], made["accounts"]) == ("ada", ["user"], ["team"])
     assert claims(made["token"])["roles"] == ["user"]
+
+
+def test_an_admin_is_made_of_somebody_else_only_when_that_is_said(data: Path) -> None:
+    for words, roles in (([], ["user"]), (["--admin"], ["admin", "user"])):
+        assert claims(token("--data", str(data), "--user", "ada", *words).stdout.strip())["roles"] == roles
+    refused = token("--data", str(data), "--account", "team")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (78, 1)
 
 
 def test_a_link_names_the_running_gateway_and_is_good_for_nothing_else(data: Path) -> None:

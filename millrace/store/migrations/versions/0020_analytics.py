@@ -25,8 +25,12 @@ ALTER TABLE work
 CREATE INDEX work_finished ON work (stage, finished_at)
     INCLUDE (created_at, used_model, used_backend, used_tokens, used_audio_ms) WHERE finished_at IS NOT NULL;
 
+-- An entry of an index has at most 2,704 bytes, and anybody who may write to cost.requests chooses these names.
+ALTER TABLE ledger_entries
+    ADD COLUMN account_short text GENERATED ALWAYS AS (left(account, 100)) STORED,
+    ADD COLUMN model_short text GENERATED ALWAYS AS (left(model, 100)) STORED;
 CREATE INDEX ledger_entries_costs ON ledger_entries (scope, hour_start)
-    INCLUDE (day_start, account, model, settled_change, held_change, unconfirmed_change, overrun_change,
+    INCLUDE (day_start, account_short, model_short, settled_change, held_change, unconfirmed_change, overrun_change,
              calls_change)
     WHERE hour_start IS NOT NULL;
 -- One entry a call, in the order in which calls were granted.

@@ -60,7 +60,7 @@ function leave() {
 async function begin() {
   const token = tokenInAddress();
   try {
-    if (token) await signIn(token).catch(unlessNone);
+    if (token) await signIn(token, { link: true }).catch(unlessNone);
     known = await recognise();
   } catch (error) {
     known = false;
@@ -89,6 +89,9 @@ signals.addEventListener("signed-out", () => {
   show();
 });
 document.addEventListener("signed-in", begin);
+addEventListener("hashchange", () => {
+  if (location.hash.startsWith("#sign-in=")) begin();
+});
 
 function connection() {
   const banner = document.getElementById("offline");

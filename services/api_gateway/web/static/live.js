@@ -6,28 +6,32 @@ const LONGEST_MS = 30_000;
  * Listen to `url` until `signal` aborts.
  *
  * `events` are functions by event name, given the parsed data. `poll` (async) fetches the present state instead: while
- * the stream is away, and every `pollMs` where the gateway has none. `changed` hears "live", "polling" or "away".
+ * the stream is away, every `pollMs` where the gateway has none, and with `refresh` whenever the stream opens: one that
+ * tells changes alone says nothing of what has happened before. `changed` hears "live", "polling" or "away".
  */
-export function watch(url, { events, poll, pollMs = 2000, changed = () => {}, signal }) {
+export function watch(url, { events, poll, pollMs = 2000, refresh = false, changed = () => {}, signal }) {
   let source;
   let timer;
   let failures = 0;
   let everOpen = false;
   let last = "";
+  let stopped = false;
 
   const become = (state) => {
     if (state !== last) changed((last = state));
   };
   const later = (work, ms) => {
     clearTimeout(timer);
-    if (!signal.aborted) timer = setTimeout(work, ms);
+    if (!signal.aborted && !stopped) timer = setTimeout(work, ms);
   };
 
   function open() {
+    if (stopped) return;
     source = new EventSource(url);
     source.addEventListener("open", () => {
       [failures, everOpen] = [0, true];
       become("live");
+      if (refresh) poll().catch(() => {}); // it is shown by the next one, or by what is told
     });
     for (const [name, act] of Object.entries(events)) {
       source.addEventListener(name, (event) => act(event.data ? JSON.parse(event.data) : null));
@@ -60,6 +64,7 @@ export function watch(url, { events, poll, pollMs = 2000, changed = () => {}, si
   });
   open();
   return () => {
+    stopped = true;
     clearTimeout(timer);
     source?.close();
   };

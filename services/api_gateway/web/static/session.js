@@ -36,8 +36,8 @@ export async function recognise() {
 }
 
 /** Sign in with a token; the gateway keeps it in a cookie that no script can read. */
-export async function signIn(token) {
-  await api("/session", { method: "POST", body: { token } });
+export async function signIn(token, { link = false } = {}) {
+  await api("/session", { method: "POST", body: { token, link } });
 }
 
 export async function signOut() {
@@ -50,5 +50,5 @@ export function tokenInAddress() {
   const found = /^#sign-in=(.+)$/.exec(location.hash);
   if (!found) return null;
   history.replaceState(null, "", `${location.pathname}${location.search}#/`);
-  return decodeURIComponent(found[1]);
+  return found[1]; // letters, digits, - _ and . alone: nothing in it is encoded
 }

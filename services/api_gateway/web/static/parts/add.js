@@ -64,7 +64,7 @@ export function addForm({ added, signal }) {
       added(accepted);
     } catch (refused) {
       error.textContent = refused.message;
-      if (refused.status !== 0) key = null; // it was refused, so that the next one may be another
+      if (refused.status >= 400 && refused.status < 500) key = null; // refused: the next one may be another
     } finally {
       button.disabled = false;
     }

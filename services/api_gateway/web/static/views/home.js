@@ -91,7 +91,7 @@ export function render({ query, signal }) {
     else if (alone) location.hash = `#/shares/${accepted.share_id}`;
     else tell(() => read(null));
   };
-  begin().then(() => signal.aborted || watch("/events", { events: { share, gone }, poll: () => read(null), pollMs: 5000, signal }));
+  begin().then(() => signal.aborted || watch("/events", { events: { share, gone }, poll: () => read(null), pollMs: 5000, refresh: true, signal }));
   const node = h("div", { class: "stack wide-gap" },
     h("div", { class: "stack" }, h("h1", {}, "Shares"), addForm({ added, signal })),
     h("section", { class: "stack", "aria-label": "All shares" },
