@@ -90,7 +90,7 @@ class Guard:
                     mode=headers.get("sec-fetch-mode"),
                 )
             except RequestRefused as exc:
-                await problem(exc.status, exc.title, str(exc))(scope, receive, send)
+                await problem(exc.status, exc.title, str(exc))(scope, receive, _unframed(send))
                 return
         await self._app(scope, receive, _unframed(send))
 
