@@ -17,15 +17,15 @@ Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"  # ge
 PLACE: Final = "ledger_entries"
 
 # Of each partition, only as far as the log was read: older entries stay, newer ones are not known here.
-_JOINED = """
+_JOINED = f"""
 WITH bounds AS (
     SELECT partition, min(request_offset) AS lowest, max(request_offset) AS highest
       FROM log_entries GROUP BY partition
 ), journal AS (
-    SELECT entry.* FROM ledger_entries AS entry JOIN bounds USING (partition)
+    SELECT {COLUMNS} FROM ledger_entries JOIN bounds USING (partition)
      WHERE request_offset BETWEEN lowest AND highest
 )
-"""
+"""  # noqa: S608  # constants
 _DIFFERENT = f"""{_JOINED}
 SELECT coalesce(log.partition, journal.partition) AS partition,
        coalesce(log.request_offset, journal.request_offset) AS request_offset,
@@ -57,7 +57,8 @@ class LogEntries:
     async def begin(self) -> None:
         """Start with none."""
         await self._connection.execute(
-            "DROP TABLE IF EXISTS log_entries; CREATE TEMPORARY TABLE log_entries (LIKE ledger_entries)"
+            "DROP TABLE IF EXISTS log_entries; "
+            f"CREATE TEMPORARY TABLE log_entries AS SELECT {COLUMNS} FROM ledger_entries WITH NO DATA"
         )
 
     async def add(self, decided: Sequence[Decided]) -> None:

@@ -21,16 +21,18 @@ from services.api_gateway.sign_in import Checks, SignIn
 SECRET = "s" * 64
 OTHER = "t" * 32
 NOW = datetime.now(UTC)
+HOUR, LONG = timedelta(hours=1), timedelta(days=2)
+"""Tokens are made when tests are collected, and looked at whenever their turn comes."""
 RSA = rsa.generate_private_key(65537, 2048)
 EC = ec.generate_private_key(ec.SECP256R1())
 
 
 def token(secret: str = SECRET, *, now: datetime = NOW, use: str | None = None) -> str:
-    return mint(secret, subject="ada", roles=["admin"], now=now, lasts=timedelta(hours=1), use=use)
+    return mint(secret, subject="ada", roles=["admin"], now=now, lasts=LONG, use=use)
 
 
 def signed(key: object, algorithm: str, **more: object) -> str:
-    claims = {"sub": "ada", "exp": NOW + timedelta(hours=1), **more}
+    claims = {"sub": "ada", "exp": NOW + LONG, **more}
     headers = {"kid": algorithm} if algorithm != "none" else None
     return jwt.encode(claims, key, algorithm=algorithm, headers=headers)  # type: ignore[arg-type]
 
@@ -72,13 +74,13 @@ async def test_a_token_that_was_signed_with_the_secret_says_who_asks() -> None:
     ("bad", "why"),
     [
         (token(OTHER), "another key"),
-        (token(now=NOW - timedelta(hours=2)), "expired"),
+        (token(now=NOW - LONG - HOUR), "expired"),
         (signed(SECRET, "HS512"), "no key"),
         (signed("", "none"), "no key"),
         (signed(RSA, "RS256"), "no key"),
         (jwt.encode({"sub": "ada"}, SECRET), "end"),
-        (jwt.encode({"exp": NOW + timedelta(hours=1)}, SECRET), "subject"),
-        (signed(SECRET, "HS256", nbf=NOW + timedelta(minutes=30)), "not valid yet"),
+        (jwt.encode({"exp": NOW + LONG}, SECRET), "subject"),
+        (signed(SECRET, "HS256", nbf=NOW + LONG - HOUR), "not valid yet"),
         ("", "cannot be read"),
         ("a.b.c", "cannot be read"),
         (token().rpartition(".")[0] + "." + token(OTHER).rpartition(".")[2], "another key"),
@@ -113,7 +115,7 @@ async def test_a_link_opens_a_session_and_nothing_else() -> None:
 async def test_a_session_of_a_token_ends_when_the_token_does() -> None:
     session = await by_secret().session(token())
     assert session.token == token()
-    assert session.expires_at == (NOW + timedelta(hours=1)).replace(microsecond=0)
+    assert session.expires_at == (NOW + LONG).replace(microsecond=0)
     endless = jwt.encode({"sub": "ada", "exp": 10**15}, SECRET)
     assert (await by_secret().session(endless)).expires_at < NOW + timedelta(days=401)
 
@@ -129,7 +131,7 @@ async def test_a_public_key_is_no_secret() -> None:
     """Who signs by HMAC with the text of a public key has made no token; nor has who names a symmetric key."""
     public = RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     header = {"alg": "HS256", "typ": "JWT", "kid": "RS256"}
-    body = {"sub": "ada", "exp": (NOW + timedelta(hours=1)).timestamp()}
+    body = {"sub": "ada", "exp": (NOW + LONG).timestamp()}
     encoded = b".".join(jwt.utils.base64url_encode(json.dumps(part).encode()) for part in (header, body))
     signature = hmac.digest(public, encoded, "sha256")
     forged = encoded + b"." + jwt.utils.base64url_encode(signature)
@@ -142,7 +144,7 @@ async def test_a_public_key_is_no_secret() -> None:
 async def test_keys_that_anybody_names_are_not_asked_for_each_time() -> None:
     issuer = Issuer()
     sign_in = issuer.sign_in()
-    unknown = jwt.encode({"sub": "ada", "exp": NOW + timedelta(hours=1)}, EC, algorithm="ES256", headers={"kid": "?"})
+    unknown = jwt.encode({"sub": "ada", "exp": NOW + LONG}, EC, algorithm="ES256", headers={"kid": "?"})
     for _ in range(20):
         with pytest.raises(NotSignedIn):
             await sign_in.principal(unknown)
