@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,11 +31,14 @@ def _existing() -> Addresses | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Temporary folders of this run alone.
+    """Interrupts reach whom they are meant for; temporary folders of this run alone.
 
     pytest's own lie in one that all runs of a user share, and each run closes that to others: PostgreSQL, which runs
     as another user under root, would not come back from a restart in the middle of somebody else's run.
     """
+    # A shell without job control starts what it runs in the background with SIGINT ignored, and so would be every
+    # program that a test starts and interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.basetemp is None:
         config.stash[_OWN] = Path(tempfile.mkdtemp(prefix="millrace-tests-"))
         config.option.basetemp = str(config.stash[_OWN] / "base")
