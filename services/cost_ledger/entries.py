@@ -26,6 +26,10 @@ WITH bounds AS (
      WHERE request_offset BETWEEN lowest AND highest
 )
 """  # noqa: S608  # constants
+_BEGIN = f"""
+DROP TABLE IF EXISTS log_entries;
+CREATE TEMPORARY TABLE log_entries AS SELECT {COLUMNS} FROM ledger_entries WITH NO DATA;
+"""  # noqa: S608  # constants
 _DIFFERENT = f"""{_JOINED}
 SELECT coalesce(log.partition, journal.partition) AS partition,
        coalesce(log.request_offset, journal.request_offset) AS request_offset,
@@ -56,10 +60,7 @@ class LogEntries:
 
     async def begin(self) -> None:
         """Start with none."""
-        await self._connection.execute(
-            "DROP TABLE IF EXISTS log_entries; "
-            f"CREATE TEMPORARY TABLE log_entries AS SELECT {COLUMNS} FROM ledger_entries WITH NO DATA"
-        )
+        await self._connection.execute(_BEGIN)
 
     async def add(self, decided: Sequence[Decided]) -> None:
         """Decisions of the log; the opening of a day has no entry."""
