@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from millrace.contracts.events import ShareCreated
 from millrace.errors import Deferred, Poison, Retryable
 from millrace.kafka.records import Message, Partition
 from millrace.models.port import Paid
@@ -110,7 +111,7 @@ async def test_a_worker_that_dies_before_it_takes_its_event_back_is_made_up_for(
     with pytest.raises(Died):
         await bench.runner(owner="first").execute(bench.message)
     assert not last(bench, "summary.ready").is_tombstone
-    del bench.outbox.before  # type: ignore[method-assign]
+    del bench.outbox.before
     await bench.runner(owner="second").execute(bench.message)
     assert last(bench, "summary.ready").is_tombstone
     assert bench.toy.billed == 1
@@ -147,11 +148,11 @@ async def test_a_deletion_between_a_look_and_the_start_calls_nothing(bench: Benc
 
 @pytest.mark.parametrize("error", [Retryable("busy"), Poison("broken"), Deferred("waits for others", timedelta(1))])
 async def test_a_try_that_fails_leaves_nothing_behind(bench: Bench, error: Exception) -> None:
-    async def work(plan: Plan[object], run: Run) -> Text:
+    async def work(plan: Plan[ShareCreated], run: Run) -> Text:
         await deleted(bench)
         raise error
 
-    bench.toy.work = work  # type: ignore[method-assign, assignment]
+    bench.toy.work = work  # type: ignore[method-assign]
     await bench.runner().execute(bench.message)
     assert await rows(bench) == 0
     assert bench.outbox.to("summarize.dead") == []
@@ -159,13 +160,13 @@ async def test_a_try_that_fails_leaves_nothing_behind(bench: Bench, error: Excep
 
 
 async def test_what_a_dead_worker_left_open_is_told_to_the_ledger(bench: Bench) -> None:
-    async def dies(plan: Plan[object], run: Run) -> Text:
+    async def dies(plan: Plan[ShareCreated], run: Run) -> Text:
         return await run.call(0, Text, model="toy", hold=MicroUSD(10), do=die)
 
     async def die() -> Paid[Text]:
         raise Died
 
-    bench.toy.work = dies  # type: ignore[method-assign, assignment]
+    bench.toy.work = dies  # type: ignore[method-assign]
     with pytest.raises(Died):
         await bench.runner(owner="first").execute(bench.message)
     await deleted(bench)

@@ -200,6 +200,7 @@ async def test_a_worker_is_left_to_end_and_what_it_writes_late_is_removed(gatewa
     await gateway.parts.remover.look()
     assert await found(gateway, canary) == []
     row = await gateway.pool.fetchrow("SELECT fence, lease_until < now() AS free FROM work WHERE work_key = $1", key)
+    assert row is not None
     assert (row["fence"], row["free"]) == (1, True), "the next owner has another fence"
     assert await gateway.pool.fetchval("SELECT due > now() FROM deleted_work WHERE work_key = $1", key)
     await gateway.pool.execute(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncpg
 
+from millrace.store.vectors import Connection
+
 _TABLES = """
 SELECT quote_ident(tablename) AS name FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename
 """
 
 
-async def traces(connection: asyncpg.Connection[asyncpg.Record], *texts: str) -> list[str]:
+async def traces(connection: Connection, *texts: str) -> list[str]:
     """Tables with a row that holds one of these texts, as text or as bytes, whatever its case."""
     found = []
     for table in await connection.fetch(_TABLES):
