@@ -36,7 +36,7 @@ SELECT FROM gates JOIN waiting ON (gates.stage, gates.name) = (waiting.stage, wa
  WHERE waiting.share_id = $1 ORDER BY gates.stage, gates.name FOR UPDATE OF gates
 """
 # Of the triggers that let nothing of a deleted share be written.
-_ALONE = "SELECT pg_advisory_xact_lock(7215333, hashtext($1))"
+_ALONE = "SELECT pg_advisory_xact_lock(7215333, hashtext($1) & 127)"
 _REMEMBER = "INSERT INTO deleted_shares (share_id, owner) VALUES ($1, $2)"
 # All work that was ever done for it: of a call the payer is known, whatever its jobs were asked for since.
 _WORKS = """

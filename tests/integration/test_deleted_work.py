@@ -236,3 +236,24 @@ async def test_only_its_own_jobs_are_stopped(bench: Bench, monkeypatch: pytest.M
                 while not mine._asked:  # noqa: ASYNC110 - a stop tells nobody
                     await asyncio.sleep(0.01)
             assert not others._asked
+
+
+async def test_many_that_work_and_are_deleted_at_once_leave_nothing_and_block_nobody(bench: Bench) -> None:
+    text = f"shared by many {uuid.uuid4()}"
+    many = [Bench(bench.database, bench.codec, text if number % 2 else None) for number in range(20)]
+    kept = Bench(bench.database, bench.codec, text)
+    await asyncio.gather(
+        *(one.runner(owner=one.share).execute(one.message) for one in (*many, kept)), *(deleted(one) for one in many)
+    )
+    for one in many:
+        assert await rows(one) == 0
+        assert one.ledger.holds.keys() == one.ledger.ended.keys(), "of all money that was granted the end is told"
+    if await kept.waiting():  # for the lease of one that was deleted
+        await kept.expire_leases()
+        await kept.runner().execute(await kept.wake())
+    assert (await kept.job())["state"] == "done"
+    row = await bench.database.fetchrow(
+        "SELECT result FROM work WHERE work_key = (SELECT work_key FROM jobs WHERE share_id = $1)", kept.share
+    )
+    assert row is not None
+    assert row["result"] is not None

@@ -182,6 +182,46 @@ async def test_vectors_stay_that_a_passage_of_another_share_has(gateway: Gateway
     assert await gateway.pool.fetchval(sql, f"only the first has {first}") == 0
 
 
+async def batch(gateway: Gateway, share_id: str, others: str) -> tuple[str, str]:
+    """An answered call of the share's work that took a text of another work along; the work's key and the call's."""
+    key = await done(gateway, share_id, "embed", {"hashes": ["one", "two"]})
+    request: str = await gateway.pool.fetchval("SELECT request_id FROM calls WHERE work_key = $1", key)
+    await gateway.pool.executemany(
+        "INSERT INTO call_parts (request_id, work_key, share_id, tokens, cost_micro_usd) VALUES ($1, $2, $3, 1, $4)",
+        [(request, key, share_id, 3), (request, others, others, 4)],
+    )
+    await gateway.pool.execute(
+        "INSERT INTO pending_texts (work_key, content_hash, model, account, share_id, text, tokens, not_before, due, "
+        "claimed_by) VALUES ($1, 'two', 'm', 'default', $1, 'words', 1, now(), now(), $2)",
+        others,
+        key,
+    )
+    return key, request
+
+
+async def test_an_answer_stays_until_others_have_taken_out_of_it_what_they_pay_for(gateway: Gateway) -> None:
+    share_id, others = await share(gateway, text="Embedded together."), f"embed:{uuid.uuid4().hex}"
+    key, request = await batch(gateway, share_id, others)
+    assert await deleted(gateway, share_id) == 204
+    answer = "SELECT answer IS NOT NULL FROM calls WHERE request_id = $1"
+    assert await gateway.pool.fetchval(answer, request), "else they would pay again"
+    await gateway.pool.execute("UPDATE pending_texts SET bought_at = now() WHERE claimed_by = $1", key)
+    await gateway.pool.execute("UPDATE deleted_work SET due = now() WHERE work_key = $1", key)
+    await gateway.parts.remover.look()
+    assert not await gateway.pool.fetchval(answer, request)
+
+
+async def test_the_parts_of_a_call_add_up_to_it_whoever_deletes_theirs(gateway: Gateway) -> None:
+    share_id, others = await share(gateway, text="Paid together."), f"embed:{uuid.uuid4().hex}"
+    key, request = await batch(gateway, share_id, others)
+    assert await deleted(gateway, share_id) == 204
+    parts = await gateway.pool.fetch("SELECT work_key, cost_micro_usd FROM call_parts WHERE request_id = $1", request)
+    assert sum(part["cost_micro_usd"] for part in parts) == 7
+    assert key not in {part["work_key"] for part in parts}, (
+        "and are no cost of the same work, should it be done again"
+    )
+
+
 async def test_a_worker_is_left_to_end_and_what_it_writes_late_is_removed(gateway: Gateway) -> None:
     canary = f"canary{uuid.uuid4().hex}"
     share_id = await share(gateway, text="Being worked on.")

@@ -66,10 +66,11 @@ CREATE TRIGGER jobs_earlier_work AFTER UPDATE OF work_key ON jobs FOR EACH ROW
   EXECUTE FUNCTION keep_earlier_work();
 
 -- Whichever statement would write it: nothing comes to be of a share that was deleted. Who deletes one waits for
--- those who are writing, and is waited for; each statement of a function sees what was committed before it.
+-- those who are writing, and is waited for; each statement of a function sees what was committed before it. There are
+-- 128 locks for all shares: whoever writes many at once must not use up the room that PostgreSQL has for locks.
 CREATE FUNCTION nothing_of_deleted_shares() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock_shared(7215333, hashtext(NEW.share_id));
+    PERFORM pg_advisory_xact_lock_shared(7215333, hashtext(NEW.share_id) & 127);
     IF EXISTS (SELECT FROM deleted_shares WHERE share_id = NEW.share_id) THEN
         RETURN NULL;
     END IF;
