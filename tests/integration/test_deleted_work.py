@@ -198,26 +198,36 @@ async def test_the_same_content_shared_again_is_bought_again_once(bench: Bench) 
     assert list(first.ledger.ended.values()) == ["settled 7"] * 5
 
 
-async def test_a_result_that_another_share_is_about_to_be_told_stays(bench: Bench) -> None:
-    """The other one has read that the work is done, and has not written down yet that it needs it."""
+@pytest.mark.parametrize(("look", "billed"), [(1, 1), (2, 0)])
+async def test_a_result_that_another_share_is_about_to_be_told_stays_or_is_made_anew(
+    bench: Bench, look: int, billed: int
+) -> None:
+    """The share that had it first is deleted when the other one has read, for the first or the last time, that the
+    work is done.
+    """
     text = f"shared twice {uuid.uuid4()}"
     first, second = (Bench(bench.database, bench.codec, text) for _ in range(2))
     await first.runner().execute(first.message)
 
     class Between(Database):
+        looks = 0
+
         async def fetchrow(self, sql: str, *args: object) -> Record | None:
             row = await super().fetchrow(sql, *args)
             if sql.startswith("SELECT result, cost_micro_usd") and row is not None:
-                await deleted(first)
+                self.looks += 1
+                if self.looks == look:
+                    await deleted(first)
             return row
 
     await second.runner(Between(bench.database.pool)).execute(await asked_anew(second, datetime.now(UTC)))
+    assert await rows(first) == 0
     assert (await second.job())["state"] == "done"
     sql = "SELECT result FROM work WHERE work_key = (SELECT work_key FROM jobs WHERE share_id = $1)"
     row = await bench.database.fetchrow(sql, second.share)
     assert row is not None
     assert row["result"] is not None, "else the share would be done without a result"
-    assert second.toy.billed == 1, "removed before it was needed, and bought anew"
+    assert second.toy.billed == billed
 
 
 async def test_a_tombstone_is_no_work_and_no_dead_letter(bench: Bench) -> None:
