@@ -92,7 +92,7 @@ CREATE INDEX call_parts_by_share ON call_parts (share_id);
 
 
 def upgrade() -> None:
-    """Add the tables, the indexes and what keeps deleted shares away."""
+    """Add the tables, the indexes and what keeps deleted shares away; results are read, so agents wait meanwhile."""
     op.execute(UPGRADE)
 
 
