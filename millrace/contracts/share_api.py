@@ -80,6 +80,13 @@ class CancelAnswer(Answer):
     stages: list[CancelledStage]
 
 
+class DeletedShare(Answer):
+    """A share that is not there any more, as `millrace share delete --json` prints it."""
+
+    share_id: str
+    deleted: Literal[True] = True
+
+
 class RetryAnswer(Answer):
     """The stages of a share that are tried again, in the order of stages; none when there was nothing to try."""
 

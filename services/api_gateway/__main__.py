@@ -92,11 +92,13 @@ async def serve(settings: GatewaySettings) -> None:
             reading = tasks.create_task(
                 DeadLetterProjection(parts.pool, settings.kafka, parts.catalog.dead_topics).run()
             )
+            removing = tasks.create_task(parts.remover.run())
             keeping = tasks.create_task(keep_order(parts.blobs, settings, settings.blobs, parts.clock))
             await _Server(config, parts.watcher.end).serve(sockets=[bound])
             await _stop(parts.drainer, draining)
             await stop(probing)
             await stop(reading)
+            await stop(removing)
             await stop(keeping)
 
 

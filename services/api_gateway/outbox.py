@@ -28,11 +28,12 @@ _COUNT_EVERY_S = 10.0
 async def enqueue(connection: Connection, message: OutboxMessage) -> None:
     """Write a message in the caller's transaction."""
     await connection.execute(
-        "INSERT INTO outbox (topic, key, value, headers) VALUES ($1, $2, $3, $4)",
+        'INSERT INTO outbox (topic, key, value, headers, "partition") VALUES ($1, $2, $3, $4, $5)',
         message.topic,
         message.key,
         message.value,
         dict(message.headers),
+        message.partition,
     )
 
 
@@ -160,9 +161,9 @@ class Drainer:
 async def drain_once(connection: Connection, publisher: Publisher) -> tuple[int, int, str | None]:
     """Publish one batch; returns rows found, rows that left, and the first reason why one did not."""
     records = await connection.fetch(
-        "SELECT seq, topic, key, value, headers FROM outbox ORDER BY seq LIMIT $1", _BATCH
+        'SELECT seq, topic, key, value, headers, "partition" FROM outbox ORDER BY seq LIMIT $1', _BATCH
     )
-    rows = [OutboxRow(r["seq"], r["topic"], r["key"], r["value"], r["headers"]) for r in records]
+    rows = [OutboxRow(*record.values()) for record in records]
     if not rows:
         return 0, 0, None
     failures = await publisher.publish(rows)

@@ -1,9 +1,10 @@
 """Tells those who watch shares what has changed: one look at the database for all of them, while there are any.
 
-A look finds the jobs that were written by transactions which the look before could not have seen: each row has the id
-of the transaction that wrote it last (`jobs.changed`), and a snapshot of PostgreSQL says from which id on it may have
-missed something. So nothing is lost between two looks, whatever commits late, and nobody's clock counts. Several
-gateways look for themselves; those who write do nothing for it but keep one index (`jobs_changed`).
+A look finds the jobs that were written, and the shares that were deleted, by transactions which the look before
+could not have seen: each row has the id of the transaction that wrote it last (`jobs.changed`), and a snapshot of
+PostgreSQL says from which id on it may have missed something. So nothing is lost between two looks, whatever commits
+late, and nobody's clock counts. Several gateways look for themselves; those who write do nothing for it but keep one
+index (`jobs_changed`).
 
 What if the process dies? Readers connect again, to any gateway, and are told where things stand if that is new.
 """
@@ -43,7 +44,9 @@ _MOST_CAUGHT_UP: Final = 400
 
 _NOW: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _CHANGED: Final = """
-SELECT share_id, owner, max(changed::text::bigint) AS changed FROM jobs
+SELECT share_id, owner, max(changed::text::bigint) AS changed
+  FROM (SELECT share_id, owner, changed FROM jobs
+        UNION ALL SELECT share_id, owner, changed FROM deleted_shares) AS either
  WHERE changed >= $1::text::xid8 AND changed < pg_snapshot_xmax(pg_current_snapshot()) AND owner = ANY($2::text[])
  GROUP BY share_id, owner ORDER BY changed DESC LIMIT $3
 """

@@ -134,6 +134,23 @@ def test_a_line_that_is_chosen_is_played(page: Page, speech: str) -> None:
     assert page.url.endswith(f"?t={start:.0f}")
 
 
+def test_a_share_is_deleted_after_a_question_and_is_gone_from_the_list(page: Page, client: Client) -> None:
+    share_id = client.add(ShareRequest(text="Words to be deleted by hand.", title="Not for long")).share_id
+    assert client.wait(share_id, within_s=120).state == "done"
+    page.goto(f"/#/shares/{share_id}")
+    page.get_by_role("button", name="Delete").click()
+    asked = page.get_by_role("dialog", name="Delete this share?")
+    asked.get_by_role("button", name="Back").click()
+    assert client.share(share_id).state == "done", "nobody has said yes"
+    page.get_by_role("button", name="Delete").click()
+    asked.get_by_role("button", name="Delete it").click()
+    expect(page).to_have_url(re.compile(r"#/$"))
+    expect(page.locator(".toast")).to_have_text("The share is deleted.")
+    expect(page.get_by_role("link", name="Not for long")).to_have_count(0)
+    page.goto(f"/#/shares/{share_id}")
+    expect(page.get_by_text("This share is not there")).to_be_visible()
+
+
 def test_a_hit_opens_its_share_at_its_moment(page: Page, speech: str) -> None:
     page.goto("/#/search")
     page.get_by_role("searchbox").fill(WORDS)

@@ -327,3 +327,39 @@ def test_a_slow_reader_holds_the_newest_states_and_is_closed_before_it_holds_too
         listener.tell(str(number), Told("share", "", "1"))
     assert listener.closed
     assert listener.take() == []
+
+
+async def test_a_share_that_is_deleted_is_gone_for_those_who_watch_it_or_all(served: Served) -> None:
+    share_id, other = await served.share(), await served.share("Other words.")
+    async with reading(served, f"/shares/{share_id}/events") as reader, reading(served, "/events") as all_of_them:
+        assert (await reader.next()) is not None
+        await eventually(lambda: watched(served) == 2, "both readers")
+        assert (await served.gateway.http.delete(f"/shares/{share_id}")).status_code == 204
+        gone = await reader.next()
+        assert gone is not None
+        assert (gone.kind, gone.data) == ("gone", {"share_id": share_id})
+        assert await reader.next() is None, "which ends its stream"
+        told = await all_of_them.next()
+        while told is not None and told.data["share_id"] != share_id:
+            told = await all_of_them.next()
+        while told is not None and told.kind == "share":  # of before it was deleted
+            told = await all_of_them.next()
+        assert told is not None
+        assert (told.kind, told.data) == ("gone", {"share_id": share_id})
+        await served.move(other, "running")
+        assert await running(all_of_them) == other, "the stream of all goes on"
+
+
+async def test_who_comes_again_is_told_what_was_deleted_meanwhile(served: Served) -> None:
+    share_id = await served.share()
+    async with reading(served, "/events") as reader:
+        await served.move(share_id, "running")
+        known = await reader.next()
+    assert known is not None
+    assert (await served.gateway.http.delete(f"/shares/{share_id}")).status_code == 204
+    async with reading(served, "/events", known.mark) as reader:
+        event = await reader.next()
+        while event is not None and event.kind == "share":
+            event = await reader.next()
+        assert event is not None
+        assert (event.kind, event.data) == ("gone", {"share_id": share_id})
