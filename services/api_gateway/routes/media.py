@@ -19,7 +19,10 @@ from services.api_gateway.who import Who
 
 router = APIRouter(tags=["shares"])
 
-_BYTES: Final = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_BYTES: Final = {
+    kind: {"schema": {"type": "string", "format": "binary"}}
+    for kind in ("audio/*", "video/*", "image/*", "application/octet-stream")
+}
 
 
 class MediaResponse(FileResponse):
