@@ -12,6 +12,7 @@ from starlette.middleware.gzip import GZipMiddleware
 import millrace
 from services.api_gateway import problems
 from services.api_gateway.bodies import SmallBodies
+from services.api_gateway.crowd import Crowd
 from services.api_gateway.described import with_refusals
 from services.api_gateway.guard import Guard
 from services.api_gateway.resources import Resources
@@ -78,6 +79,7 @@ def create_app(parts: Resources, allowed_hosts: Collection[str]) -> FastAPI:
     app.add_middleware(SmallBodies)
     # Events are to be sent at once, media is compressed already, and what `problem` says is short.
     app.add_middleware(GZipMiddleware, minimum_size=_WORTH_IT, compresslevel=5, exclude_content_types=_AS_IT_IS)
+    app.add_middleware(Crowd)
     app.add_middleware(Guard, allowed=allowed_hosts)
     return app
 
