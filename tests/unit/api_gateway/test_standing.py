@@ -210,7 +210,7 @@ def test_failures_that_are_far_apart_open_nothing_and_those_of_one_outage_do() -
 
 def test_a_broker_that_stays_away_opens_the_breaker_however_slowly_it_is_probed() -> None:
     standing, now = begun(0.0), 0.0
-    while standing.breaker.state == "closed":
+    while standing.breaker.state == "closed" and now < COUNTED_S:
         now = max(now, standing.next_probe_at)
         standing = standing.probing(now).unanswered(now + 3.0, 1.0)
         now += 3.0
