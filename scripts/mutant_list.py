@@ -160,8 +160,8 @@ MUTANTS: Final = (
     Mutant(
         "breaker-never-opens",
         "services/api_gateway/breaker.py",
-        "failures >= OPENS_AFTER",
-        "failures > 10 * OPENS_AFTER",
+        "len(failed_at) >= OPENS_AFTER",
+        "len(failed_at) > 10 * OPENS_AFTER",
         (f"{U}/api_gateway/test_standing.py",),
         "a broker that takes nothing is tried without a pause",
     ),

@@ -141,7 +141,8 @@ def retry_share(
     if as_json:
         print_json(answer)
     elif answer.stages:
-        show(f"Tried again: {', '.join(answer.stages)}.", _look(answer.share_id))
+        left = [f"Not {stage}: {reason}" for stage, reason in answer.left.items()]
+        show(f"Tried again: {', '.join(answer.stages)}.", *left, _look(answer.share_id))
     else:
         show("Nothing of it has failed or was cancelled.")
 

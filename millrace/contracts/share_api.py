@@ -88,10 +88,15 @@ class DeletedShare(Answer):
 
 
 class RetryAnswer(Answer):
-    """The stages of a share that are tried again, in the order of stages; none when there was nothing to try."""
+    """The stages of a share that are tried again, in the order of stages; none when there was nothing to try.
+
+    `left` are those that failed or were cancelled and cannot be tried again this way, each with a sentence that says
+    why.
+    """
 
     share_id: str
     stages: list[StageName]
+    left: dict[StageName, str] = Field(default_factory=dict)
 
 
 class StageWish(BaseModel):

@@ -121,7 +121,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                     cancel=CancelDesk(pool, catalog),
                     caps=CapDesk(pool, ledger),
                     unconfirmed=UnconfirmedDesk(pool, ledger),
-                    dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake, settings.owner),
+                    dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake),
                     sign_in=sign_in(settings, clock, http),
                     rate=RateLimit(settings.rate_limit),
                     lags=Lags(settings.kafka),

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -23,6 +23,12 @@ _LOCK = 7_215_330_119  # advisory lock: one drainer per database, so that order 
 _BATCH = 200
 _POLL_S = 1.0
 _COUNT_EVERY_S = 10.0
+_FIRST = 'SELECT seq, topic, key, value, headers, "partition" FROM outbox ORDER BY seq LIMIT $1'
+_BEHIND = """
+SELECT seq, topic, key, value, headers, "partition" FROM outbox o WHERE seq > $2
+   AND NOT EXISTS (SELECT FROM outbox b WHERE b.seq <= $2 AND b.topic = o.topic AND b.key IS NOT DISTINCT FROM o.key)
+ ORDER BY seq LIMIT $1
+"""
 
 
 async def enqueue(connection: Connection, message: OutboxMessage) -> None:
@@ -59,6 +65,15 @@ def removable(rows: Sequence[OutboxRow], failures: Sequence[str | None]) -> list
     return done
 
 
+class Drained(NamedTuple):
+    """Of a batch: rows found, rows that left, the first reason why one did not, and `seq` of the last row."""
+
+    found: int
+    published: int
+    reason: str | None
+    last: int
+
+
 class Drainer:
     """Publishes the outbox while `run` runs. Rows leave it only when Kafka has confirmed them, never by attempts."""
 
@@ -79,6 +94,8 @@ class Drainer:
         self._woken = asyncio.Event()
         self._stopped = asyncio.Event()
         self._count_at = monotonic()
+        self._behind = 0
+        """Rows up to here were all refused and wait for the next pass: they hold up their own keys only."""
         self.drains = False
         """Whether it is the one drainer of its database."""
 
@@ -112,14 +129,18 @@ class Drainer:
         if not await self._until(_COUNT_EVERY_S, self._gate.opened()):
             return failures  # nothing is sent while Kafka is away, however much is new
         self._woken.clear()
-        found, published, reason = await drain_once(connection, self._publisher)
+        found, published, reason, last = await drain_once(connection, self._publisher, behind=self._behind)
+        if found == _BATCH and (published or not self._gate.failing):
+            if self._behind or not published:
+                self._behind = last
+            return 0 if published else failures
+        found, self._behind = found or self._behind, 0
         if found and not published:
             wait = retry_s(failures + 1, self._jitter())
-            log.warning("The outbox waits %.1f s: Kafka has not confirmed %d messages (%s)", wait, found, reason)
+            log.warning("The outbox waits %.1f s: Kafka has not confirmed what is in it (%s)", wait, reason)
             await self._until(wait, None if self._gate.failing else self._woken.wait())
             return failures + 1
-        if found < _BATCH:
-            await self._until(_POLL_S, self._woken.wait())  # then look anyway: another gateway may have written
+        await self._until(_POLL_S, self._woken.wait())  # then look anyway: another gateway may have written
         return 0
 
     async def _until(self, seconds: float, event: Coroutine[Any, Any, object] | None = None) -> bool:
@@ -158,16 +179,18 @@ class Drainer:
                     await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
 
 
-async def drain_once(connection: Connection, publisher: Publisher) -> tuple[int, int, str | None]:
-    """Publish one batch; returns rows found, rows that left, and the first reason why one did not."""
-    records = await connection.fetch(
-        'SELECT seq, topic, key, value, headers, "partition" FROM outbox ORDER BY seq LIMIT $1', _BATCH
-    )
-    rows = [OutboxRow(*record.values()) for record in records]
+async def drain_once(connection: Connection, publisher: Publisher, *, behind: int = 0) -> Drained:
+    """Publish one batch.
+
+    :param behind: `seq` of the last row that is passed over, with what comes later of the same keys.
+    """
+    asked = connection.fetch(_BEHIND, _BATCH, behind) if behind else connection.fetch(_FIRST, _BATCH)
+    rows = [OutboxRow(*record.values()) for record in await asked]
     if not rows:
-        return 0, 0, None
+        return Drained(0, 0, None, behind)
     failures = await publisher.publish(rows)
     done = removable(rows, failures)
     if done:
         await connection.execute("DELETE FROM outbox WHERE seq = ANY($1::bigint[])", done)
-    return len(rows), len(done), next((failure for failure in failures if failure is not None), None)
+    reason = next((failure for failure in failures if failure is not None), None)
+    return Drained(len(rows), len(done), reason, rows[-1].seq)

@@ -149,7 +149,7 @@ async def open_gateway(
             cancel=CancelDesk(pool, catalog),
             caps=CapDesk(pool, deciding),
             unconfirmed=UnconfirmedDesk(pool, deciding),
-            dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake, "the-operator"),
+            dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake),
             lags=Lags(stack.kafka),
             watcher=Watcher(pool, blobs, catalog),
             retries=RetryDesk(pool, codec, catalog, clock, drainer.wake),

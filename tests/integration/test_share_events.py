@@ -217,6 +217,42 @@ async def test_a_share_that_cannot_be_shown_ends_its_own_streams_alone(
         assert await other.next() is not None
 
 
+async def test_a_share_that_takes_long_to_read_keeps_nobody_else_waiting(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large, small = await served.share(), await served.share()
+    watcher, share = served.gateway.parts.watcher, served.gateway.parts.watcher.share
+    asked, read = asyncio.Event(), asyncio.Event()
+
+    async def slowly(share_id: str, owner: str) -> Told:
+        if share_id == large:
+            asked.set()
+            await read.wait()
+        return await share(share_id, owner)
+
+    async with (
+        reading(served, f"/shares/{large}/events") as of_large,
+        reading(served, f"/shares/{small}/events") as of_small,
+        reading(served, "/events") as of_all,
+    ):
+        await of_large.next()
+        await of_small.next()
+        monkeypatch.setattr(watcher, "share", slowly)
+        await served.move(large, "running")
+        await asyncio.wait_for(asked.wait(), 20)
+        assert await running(of_all) == large, "rows need no results"
+        await served.move(small, "running")
+        assert await running(of_small) == small
+        await served.move(large, "failed")
+        while (event := await of_all.next()) is not None and event.data["state"] != "failed":
+            continue
+        read.set()
+        while (event := await of_large.next()) is not None and event.data["state"] != "failed":
+            continue
+        assert event is not None, "what changed while it was read is told, too"
+    await eventually(lambda: not watcher._telling, "the end of what was read for nobody any more")
+
+
 async def test_nobody_reads_more_streams_than_a_few_tabs_need(served: Served) -> None:
     watcher, owner = served.gateway.parts.watcher, served.gateway.parts.owner
     listeners = [await watcher.join(owner) for _ in range(MOST_STREAMS)]
