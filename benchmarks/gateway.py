@@ -25,6 +25,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from benchmarks.peers.direct_gateway import TOPIC
 from tests.e2e.apart import Apart, apart
 from tests.support.process import Service
+from tests.support.share_load import UNLIMITED
 from tests.support.waiting import until
 
 CLIENTS: Final = (1, 16, 64)
@@ -32,7 +33,6 @@ WARM_UP_S: Final = 1.0
 PARTITIONS: Final = 4
 TEXT: Final = "The miller keeps the gate so that the wheel turns at the same speed. " * 10
 EMPTY_WITHIN_S: Final = 120.0
-UNLIMITED: Final = {"MILLRACE_RATE_LIMIT": "1000000/second"}
 
 
 def say(line: str) -> None:
