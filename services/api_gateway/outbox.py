@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ SELECT seq, topic, key, value, headers, "partition" FROM outbox o WHERE seq > $2
    AND NOT EXISTS (SELECT FROM outbox b WHERE b.seq <= $2 AND b.topic = o.topic AND b.key IS NOT DISTINCT FROM o.key)
  ORDER BY seq LIMIT $1
 """
+Lane = tuple[str, bytes | None]
 
 
 async def enqueue(connection: Connection, message: OutboxMessage) -> None:
@@ -49,20 +51,26 @@ async def lag(pool: asyncpg.Pool[asyncpg.Record]) -> OutboxLag:
     return OutboxLag(0, None) if row is None else OutboxLag(row["messages"], row["oldest"])
 
 
-def removable(rows: Sequence[OutboxRow], failures: Sequence[str | None]) -> list[int]:
-    """Which rows may leave the outbox: confirmed ones with no unconfirmed row of their key before them.
+def waves(rows: Sequence[OutboxRow]) -> list[list[OutboxRow]]:
+    """What may be sent at once, wave by wave: each has a key's next row, in order.
 
-    A confirmed row behind a failed one of its key is sent again with it, so that the last copies are in order.
+    A row is sent only when the one before it is confirmed. Sent together, the first may run out of time in the client
+    and the second be taken by a broker that comes back between the two.
     """
-    stuck: set[tuple[str, bytes | None]] = set()
-    done = []
-    for row, failure in zip(rows, failures, strict=True):
-        lane = (row.topic, row.key)
-        if failure is not None:
-            stuck.add(lane)
-        elif lane not in stuck:
-            done.append(row.seq)
-    return done
+    found: list[list[OutboxRow]] = []
+    sent: Counter[Lane] = Counter()
+    for row in rows:
+        place = sent[lane(row)]
+        sent[lane(row)] += 1
+        if place == len(found):
+            found.append([])
+        found[place].append(row)
+    return found
+
+
+def lane(row: OutboxRow) -> Lane:
+    """What order is kept in: a key of a topic."""
+    return row.topic, row.key
 
 
 class Drained(NamedTuple):
@@ -188,9 +196,17 @@ async def drain_once(connection: Connection, publisher: Publisher, *, behind: in
     rows = [OutboxRow(*record.values()) for record in await asked]
     if not rows:
         return Drained(0, 0, None, behind)
-    failures = await publisher.publish(rows)
-    done = removable(rows, failures)
-    if done:
-        await connection.execute("DELETE FROM outbox WHERE seq = ANY($1::bigint[])", done)
-    reason = next((failure for failure in failures if failure is not None), None)
-    return Drained(len(rows), len(done), reason, rows[-1].seq)
+    left, reason = 0, None
+    stuck: set[Lane] = set()
+    for wave in waves(rows):
+        sent = [row for row in wave if lane(row) not in stuck]
+        if not sent:
+            break  # what comes later is of the same lanes
+        failures = await publisher.publish(sent)
+        done = [row.seq for row, failure in zip(sent, failures, strict=True) if failure is None]
+        if done:
+            await connection.execute("DELETE FROM outbox WHERE seq = ANY($1::bigint[])", done)
+        left += len(done)
+        stuck |= {lane(row) for row, failure in zip(sent, failures, strict=True) if failure is not None}
+        reason = reason or next((failure for failure in failures if failure is not None), None)
+    return Drained(len(rows), left, reason, rows[-1].seq)
