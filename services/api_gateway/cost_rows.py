@@ -1,4 +1,4 @@
-"""What costs come to, from the ledger's journal, and the units behind them, from finished work."""
+"""What costs come to, from the sums of the ledger's journal, and the units behind them, from finished work."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ SCOPES: Final[Mapping[Kind, tuple[str, ...]]] = {
 
 # The start of the hour or day is what the ledger has written, so that sums are those of its own views.
 _CELLS: Final = """
-SELECT scope AS stage, CASE WHEN $6 THEN model_short END AS model,
+SELECT scope AS stage, CASE WHEN $6 THEN nullif(model, '') END AS model,
        CASE $5 WHEN 'hour' THEN hour_start ELSE day_start END AS start,
-       sum(settled_change)::bigint AS settled, sum(held_change)::bigint AS held,
-       sum(unconfirmed_change)::bigint AS unconfirmed, sum(overrun_change)::bigint AS overrun,
-       sum(calls_change)::bigint AS calls
-  FROM ledger_entries
- WHERE hour_start >= $2 AND hour_start < $3 AND scope = ANY ($1) AND ($4::text IS NULL OR account_short = $4)
+       sum(settled)::bigint AS settled, sum(held)::bigint AS held, sum(unconfirmed)::bigint AS unconfirmed,
+       sum(overrun)::bigint AS overrun, sum(calls)::bigint AS calls
+  FROM ledger_costs
+ WHERE hour_start >= $2 AND hour_start < $3 AND scope = ANY ($1) AND ($4::text IS NULL OR account = $4)
  GROUP BY 1, 2, 3
 """
 _UNITS: Final = """
