@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -18,29 +17,50 @@ _SHARES: Final = """
 SELECT owner AS "user", date_trunc($3, created_at) AS start, count(*) AS shares
   FROM shares WHERE created_at >= $1 AND created_at < $2 GROUP BY 1, 2
 """
+# A call may be about texts of several shares: what it cost goes from the share that paid to those that it was for.
+# Its parts are cut by their running sum, so that they add up to what the ledger has booked, whatever that has become
+# since; where nothing has changed they are those of the receipts. An hour for clocks that differ.
 _SPENT: Final = """
-SELECT s.owner AS "user", CASE $3 WHEN 'hour' THEN e.hour_start ELSE e.day_start END AS start,
-       sum(e.settled_change)::bigint AS settled, sum(e.calls_change)::bigint AS calls
-  FROM ledger_entries AS e LEFT JOIN shares AS s USING (share_id)
- WHERE e.scope = ANY ($4) AND e.hour_start >= $1 AND e.hour_start < $2
-   AND (e.settled_change <> 0 OR e.calls_change <> 0)
+WITH parts AS (
+    SELECT request_id, share_id, cost_micro_usd AS part,
+           sum(cost_micro_usd) OVER (PARTITION BY request_id ORDER BY work_key) AS until
+      FROM call_parts WHERE added_at >= $1::timestamptz - interval '1 hour'
+), divided AS (
+    SELECT request_id, sum(part) AS whole FROM parts GROUP BY request_id HAVING sum(part) > 0
+), paid AS (
+    SELECT d.request_id, d.whole, e.hour_start, e.day_start, min(e.share_id) AS payer,
+           sum(e.settled_change)::bigint AS settled
+      FROM divided AS d JOIN calls AS c USING (request_id)
+      JOIN ledger_entries AS e ON (e.request_id, e.account) = (c.request_id, c.account)
+     WHERE e.hour_start >= $1 AND e.hour_start < $2
+     GROUP BY 1, 2, 3, 4
+), used AS (
+    SELECT share_id, hour_start, day_start, settled, calls FROM ledger_use
+     WHERE hour_start >= $1 AND hour_start < $2 AND (settled, calls) <> (0, 0)
+     UNION ALL
+    SELECT payer, hour_start, day_start, -settled, 0 FROM paid
+     UNION ALL
+    SELECT share_id, hour_start, day_start,
+           CASE settled WHEN whole THEN part
+                ELSE (div(settled * until, whole) - div(settled * (until - part), whole))::bigint END, 0
+      FROM paid JOIN parts USING (request_id)
+)
+SELECT s.owner AS "user", CASE $3 WHEN 'hour' THEN u.hour_start ELSE u.day_start END AS start,
+       sum(u.settled)::bigint AS settled, sum(u.calls)::bigint AS calls
+  FROM used AS u LEFT JOIN shares AS s USING (share_id)
  GROUP BY 1, 2
 """
 
 
-async def usage(
-    pool: asyncpg.Pool[asyncpg.Record], scopes: Sequence[str], window: WindowName, now: datetime
-) -> UseAnswer:
+async def usage(pool: asyncpg.Pool[asyncpg.Record], window: WindowName, now: datetime) -> UseAnswer:
     """Use in a window of whole buckets.
 
     A share counts when it was created, money in the ledger's hour or day; so one may have cost money before or after.
-
-    :param scopes: those that spend.
     """
     span = span_of(window, now)
     shared, spent = await asyncio.gather(
         pool.fetch(_SHARES, span.since, span.until, span.bucket),
-        pool.fetch(_SPENT, span.since, span.until, span.bucket, list(scopes)),
+        pool.fetch(_SPENT, span.since, span.until, span.bucket),
     )
     found = [Use(**dict(row)) for row in (*shared, *spent)]
     users = by_user(found, span)
