@@ -52,7 +52,7 @@ SELECT found.model FROM found, search_model s
  WHERE found.model IS NOT NULL ORDER BY found.model IS DISTINCT FROM s.model, found.model
 """
 _MORE = 2  # rows for each passage that is asked for: some have the same words as others of their share
-_MOST_LOOKED_AT = 4  # times the candidates: of those that say the same in one share, one is ranked
+_MOST_LOOKED_AT = 4  # times the candidates, where some say the same as others of their share: one of them is ranked
 
 _BY_MEANING = """
 SELECT {columns}, 1 - (e.embedding::halfvec({dimensions}) <=> $2::text::halfvec({dimensions})) AS rank
@@ -78,22 +78,31 @@ SELECT s.share_id FROM work_vectors v {mine}
  ORDER BY v.embedding <=> $2::text::halfvec, s.share_id LIMIT $3
 """
 # Chosen by the rarest words, ranked by all of them: a word counts more the rarer it is, less the more often it was
-# said before, and less in a longer passage, as in BM25.
+# said before, and less in a longer passage, as in BM25. There is a row in any case, for what it says was looked at.
 _BY_WORDS = """
 WITH matching AS MATERIALIZED (
-  SELECT {columns}, c.words FROM chunks c {seen} WHERE c.words @@ $2::text::tsquery {filters} LIMIT $6 * {more}
+  SELECT s.share_id, c.content_hash, c.work_key, c.chunk_no, c.words
+    FROM chunks c {seen} WHERE c.words @@ $2::text::tsquery {filters} LIMIT $6
 ), found AS MATERIALIZED (
-  SELECT DISTINCT ON (share_id, content_hash) * FROM matching LIMIT $6
+  SELECT DISTINCT ON (share_id, content_hash) * FROM matching LIMIT $8
 ), terms AS MATERIALIZED (
   SELECT term::tsquery, weight FROM unnest($3::text[], $4::float8[]) AS asked (term, weight)
+), best AS MATERIALIZED (
+  SELECT share_id, work_key, chunk_no, rank
+    FROM found CROSS JOIN LATERAL (
+           SELECT coalesce(sum(weight * ts_rank(words, term, 1)), 0) AS rank,
+                  coalesce(sum(weight) FILTER (WHERE words @@ term), 0) AS worth
+             FROM terms
+         ) AS ranked
+   WHERE worth >= $7 ORDER BY rank DESC, share_id, content_hash LIMIT $5
+), passages AS (
+  SELECT {columns}, rank
+    FROM best JOIN shares s USING (share_id)
+    JOIN chunks c ON c.work_key = best.work_key AND c.embedding_type = 'content' AND c.chunk_no = best.chunk_no
 )
-SELECT share_id, title, url, content_hash, text, start_ms, end_ms, rank
-  FROM found CROSS JOIN LATERAL (
-         SELECT coalesce(sum(weight * ts_rank(words, term, 1)), 0) AS rank,
-                coalesce(sum(weight) FILTER (WHERE words @@ term), 0) AS worth
-           FROM terms
-       ) AS ranked
- WHERE worth >= $7 ORDER BY rank DESC, share_id, content_hash LIMIT $5
+SELECT looked.at, passages.*
+  FROM (SELECT count(*) AS at FROM matching) AS looked LEFT JOIN passages ON true
+ ORDER BY rank DESC, share_id, content_hash
 """
 _LEXEMES = """
 SELECT websearch_to_tsquery('simple', $1)::text AS asked,
@@ -245,11 +254,16 @@ class Passages:
         words = await self._wanted(query, least_share)
         if words is None:
             return []
-        chosen, values = filters.sql(first=8)
-        sql = _BY_WORDS.format(columns=_COLUMNS, seen=_SEEN_BY_WORDS, filters=chosen, more=_MOST_LOOKED_AT)
+        chosen, values = filters.sql(first=9)
+        sql = _BY_WORDS.format(columns=_COLUMNS, seen=_SEEN_BY_WORDS, filters=chosen)
         terms, weights = list(words.weights), list(words.weights.values())
-        bounds = limit, words.most, words.least
-        found = await self._rows(sql, owner, words.query, terms, weights, *bounds, *values)
+        # Reading what matches is what takes its time, and few passages are repeats.
+        for most in (words.most, words.most * _MOST_LOOKED_AT):
+            bounds = limit, most, words.least, words.most
+            rows = await self._rows(sql, owner, words.query, terms, weights, *bounds, *values)
+            found = [row for row in rows if row["share_id"] is not None]
+            if len(found) >= limit or rows[0]["at"] < most:
+                break
         return _once(found)
 
     async def worth(self, words: set[str]) -> dict[str, float]:
@@ -284,5 +298,6 @@ def _once(rows: Sequence[asyncpg.Record]) -> list[Passage]:
     """Best first, each passage of a share once. The index gives its neighbours nearly in order."""
     passages: dict[tuple[str, str], Passage] = {}
     for row in sorted(rows, key=lambda row: (-row["rank"], row["share_id"], row["content_hash"])):
-        passages.setdefault((row["share_id"], row["content_hash"]), Passage(**dict(row)))
+        known = {name: value for name, value in row.items() if name != "at"}
+        passages.setdefault((row["share_id"], row["content_hash"]), Passage(**known))
     return list(passages.values())
