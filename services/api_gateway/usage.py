@@ -17,14 +17,13 @@ _SHARES: Final = """
 SELECT owner AS "user", date_trunc($3, created_at) AS start, count(*) AS shares
   FROM shares WHERE created_at >= $1 AND created_at < $2 GROUP BY 1, 2
 """
-# A call may be about texts of several shares: what it cost goes from the share that paid to those that it was for.
-# Its parts are cut by their running sum, so that they add up to what the ledger has booked, whatever that has become
-# since; where nothing has changed they are those of the receipts. An hour for clocks that differ.
+# A call may be about texts of several shares: what it cost goes from the share that paid to those that it was for, by
+# the parts of the receipts. Where those are not what the ledger has booked, say because it has booked nothing yet,
+# that is cut by their running sum, and adds up all the same. An hour for clocks that differ.
 _SPENT: Final = """
 WITH parts AS (
-    SELECT request_id, share_id, cost_micro_usd AS part,
-           sum(cost_micro_usd) OVER (PARTITION BY request_id ORDER BY work_key) AS until
-      FROM call_parts WHERE added_at >= $1::timestamptz - interval '1 hour'
+    SELECT request_id, work_key, share_id, cost_micro_usd AS part FROM call_parts
+     WHERE added_at >= $1::timestamptz - interval '1 hour'
 ), divided AS (
     SELECT request_id, sum(part) AS whole FROM parts GROUP BY request_id HAVING sum(part) > 0
 ), paid AS (
@@ -34,16 +33,21 @@ WITH parts AS (
       JOIN ledger_entries AS e ON (e.request_id, e.account) = (c.request_id, c.account)
      WHERE e.hour_start >= $1 AND e.hour_start < $2
      GROUP BY 1, 2, 3, 4
+), otherwise AS (
+    SELECT share_id, hour_start, day_start, settled, whole, part, sum(part) OVER (
+               PARTITION BY request_id, hour_start, day_start ORDER BY work_key) AS until
+      FROM paid JOIN parts USING (request_id) WHERE settled <> whole
 ), used AS (
     SELECT share_id, hour_start, day_start, settled, calls FROM ledger_use
      WHERE hour_start >= $1 AND hour_start < $2 AND (settled, calls) <> (0, 0)
      UNION ALL
     SELECT payer, hour_start, day_start, -settled, 0 FROM paid
      UNION ALL
+    SELECT share_id, hour_start, day_start, part, 0 FROM paid JOIN parts USING (request_id) WHERE settled = whole
+     UNION ALL
     SELECT share_id, hour_start, day_start,
-           CASE settled WHEN whole THEN part
-                ELSE (div(settled * until, whole) - div(settled * (until - part), whole))::bigint END, 0
-      FROM paid JOIN parts USING (request_id)
+           (div(settled * until, whole) - div(settled * (until - part), whole))::bigint, 0
+      FROM otherwise
 )
 SELECT s.owner AS "user", CASE $3 WHEN 'hour' THEN u.hour_start ELSE u.day_start END AS start,
        sum(u.settled)::bigint AS settled, sum(u.calls)::bigint AS calls

@@ -211,7 +211,8 @@ async def test_use_by_user_is_by_the_parts_of_calls(gateway: Gateway) -> None:
     )
     parts = await gateway.pool.fetch("SELECT request_id, share_id, cost_micro_usd AS amount FROM call_parts")
     divided = {row["request_id"] for row in parts if any(e["request_id"] == row["request_id"] for e in entries)}
-    owners = dict(await gateway.pool.fetch("SELECT share_id, owner FROM shares"))
+    shares = await gateway.pool.fetch("SELECT share_id, owner FROM shares")
+    owners = {row["share_id"]: row["owner"] for row in shares}
     expected: dict[str | None, int] = {}
     for row in (
         *(row for row in entries if row["request_id"] not in divided),
