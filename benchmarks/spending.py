@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -14,6 +14,7 @@ import asyncpg
 from millrace.contracts.events import CostDecision, CostOp, CostOutcome, HoldState
 from millrace.money import MicroUSD
 from services.cost_ledger.journal import COLUMNS, entry
+from services.embed_agent.together import divided
 
 MODELS: Final = {
     "transcribe": ("whisper-1", "gpt-4o-transcribe", "small"),
@@ -23,6 +24,8 @@ MODELS: Final = {
 }
 _PLATFORMS: Final = ("youtube", "tiktok", "web", "podcast")
 _PARTITIONS: Final = 4
+_TOGETHER: Final = 30
+"""Every so many calls about texts, one is for those of all shares since the last such one."""
 _FATES: Final = (
     "settled",
     "settled",
@@ -128,7 +131,7 @@ async def write_journal(connection: asyncpg.Connection, decisions: Sequence[tupl
 async def write_work(
     connection: asyncpg.Connection, decisions: Sequence[tuple[int, int, CostDecision]], spending: Spending
 ) -> None:
-    """Shares, jobs, works and calls of these decisions, as the gateway and the agents would have left them."""
+    """Shares, jobs, works and calls, with parts, of these decisions, as gateway and agents would have left them."""
     granted = [one for _, _, one in decisions if one.outcome == "granted" and one.share_id is not None]
     shares = {one.share_id: one for one in reversed(granted)}
     numbers = {name: number for number, name in enumerate(shares)}
@@ -166,6 +169,11 @@ async def write_work(
     await connection.copy_records_to_table(
         "calls", records=[_call(one, ended.get(one.request_id)) for one in granted], columns=_CALL_COLUMNS
     )
+    await connection.copy_records_to_table(
+        "call_parts",
+        records=_parts(granted, ended),
+        columns=["request_id", "work_key", "share_id", "tokens", "cost_micro_usd", "added_at"],
+    )
     jobs = {(one.share_id, one.scope): one for one in granted}
     media = [(name, "media", one.account, "done", None, 0, None, one.decided_at) for name, one in shares.items()]
     await connection.copy_records_to_table(
@@ -193,6 +201,23 @@ def _call(one: CostDecision, end: CostDecision | None) -> tuple[object, ...]:
         *(one.request_id, one.work_key, 0, 1, one.account, one.scope, one.share_id, one.model, state),
         *(one.amount_micro_usd, paid, answer, one.decided_at, one.decided_at, answered),
     )
+
+
+def _parts(granted: Sequence[CostDecision], ended: Mapping[str, CostDecision]) -> list[tuple[object, ...]]:
+    """Of each call about texts that was settled and comes after thirty others: it was made for those, too."""
+    texts = [one for one in granted if one.scope == "embed"]
+    parts: list[tuple[object, ...]] = []
+    for at in range(_TOGETHER, len(texts), _TOGETHER):
+        payer = texts[at]
+        end = ended.get(payer.request_id)
+        if end is not None and end.outcome == "settled":
+            together = texts[at - _TOGETHER : at + 1]
+            costs = divided(end.actual_micro_usd, [1 + number % 3 for number in range(len(together))])
+            parts += [
+                (payer.request_id, one.work_key, one.share_id, 10, cost, end.decided_at)
+                for one, cost in zip(together, costs, strict=True)
+            ]
+    return parts
 
 
 def _ended(one: CostDecision, ended: dict[str, CostDecision]) -> tuple[str, str | None, int, str | None]:

@@ -1,4 +1,4 @@
-"""What costs come to, from the ledger's journal, and the units behind them, from finished work."""
+"""What costs come to, from the sums of the ledger's journal, and the units behind them, from finished work."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ SCOPES: Final[Mapping[Kind, tuple[str, ...]]] = {
 
 # The start of the hour or day is what the ledger has written, so that sums are those of its own views.
 _CELLS: Final = """
-SELECT scope AS stage, CASE WHEN $6 THEN model_short END AS model,
+SELECT CASE WHEN $7 THEN scope ELSE '' END AS stage, CASE WHEN $6 THEN nullif(model, '') END AS model,
        CASE $5 WHEN 'hour' THEN hour_start ELSE day_start END AS start,
-       sum(settled_change)::bigint AS settled, sum(held_change)::bigint AS held,
-       sum(unconfirmed_change)::bigint AS unconfirmed, sum(overrun_change)::bigint AS overrun,
-       sum(calls_change)::bigint AS calls
-  FROM ledger_entries
- WHERE hour_start >= $2 AND hour_start < $3 AND scope = ANY ($1) AND ($4::text IS NULL OR account_short = $4)
+       sum(settled)::bigint AS settled, sum(held)::bigint AS held, sum(unconfirmed)::bigint AS unconfirmed,
+       sum(overrun)::bigint AS overrun, sum(calls)::bigint AS calls
+  FROM ledger_costs
+ WHERE hour_start >= $2 AND hour_start < $3 AND scope = ANY ($1) AND ($4::text IS NULL OR account = $4)
  GROUP BY 1, 2, 3
 """
 _UNITS: Final = """
@@ -44,13 +43,15 @@ async def cells(
     account: str | None,
     bucket: Bucket,
     *,
+    by_stage: bool = True,
     by_model: bool = True,
 ) -> list[Cell]:
     """Sums of the entries of a window, by stage, model, and hour or day; of one account or of all.
 
-    :param by_model: else models are not told apart, and None: a month of hours has many cells.
+    :param by_stage: else stages are not told apart, and empty: a month of hours has many cells.
+    :param by_model: else models are not, and None.
     """
-    rows = await pool.fetch(_CELLS, list(scopes), span.since, span.until, account, bucket, by_model)
+    rows = await pool.fetch(_CELLS, list(scopes), span.since, span.until, account, bucket, by_model, by_stage)
     return [Cell(**dict(row)) for row in rows]
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from millrace.contracts.analytics_api import CostBucket, CostGroup, CostSums, GroupBy, Units
 from millrace.money import MicroUSD
 from services.api_gateway.spans import Span, percentages, start_of
 
+K = TypeVar("K", bound=Hashable)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     """Entries of one stage and model in one hour or day; amounts in micro-US-dollars."""
 
@@ -43,13 +46,19 @@ class UnitsOf:
 
 def sums(cells: Iterable[Cell]) -> CostSums:
     """All of them together."""
-    found = list(cells)
+    settled = held = unconfirmed = overrun = calls = 0
+    for cell in cells:
+        settled += cell.settled
+        held += cell.held
+        unconfirmed += cell.unconfirmed
+        overrun += cell.overrun
+        calls += cell.calls
     return CostSums(
-        settled_micro_usd=MicroUSD(sum(cell.settled for cell in found)),
-        held_micro_usd=MicroUSD(sum(cell.held for cell in found)),
-        unconfirmed_micro_usd=MicroUSD(sum(cell.unconfirmed for cell in found)),
-        overrun_micro_usd=MicroUSD(sum(cell.overrun for cell in found)),
-        calls=sum(cell.calls for cell in found),
+        settled_micro_usd=MicroUSD(settled),
+        held_micro_usd=MicroUSD(held),
+        unconfirmed_micro_usd=MicroUSD(unconfirmed),
+        overrun_micro_usd=MicroUSD(overrun),
+        calls=calls,
     )
 
 
@@ -73,12 +82,12 @@ def groups(cells: Sequence[Cell], group_by: GroupBy) -> list[CostGroup]:
 
 def series(cells: Sequence[Cell], span: Span) -> list[CostBucket]:
     """One bucket after the other, also those without entries."""
-    found = _gathered(cells, lambda cell: start_of(span.bucket, cell.start).isoformat())
-    return [CostBucket(start=start, **dict(sums(found.get(start.isoformat(), ())))) for start in span.starts()]
+    found = _gathered(cells, lambda cell: start_of(span.bucket, cell.start))
+    return [CostBucket(start=start, **dict(sums(found.get(start, ())))) for start in span.starts()]
 
 
-def _gathered(cells: Iterable[Cell], key: Callable[[Cell], str | None]) -> dict[str | None, list[Cell]]:
-    found: dict[str | None, list[Cell]] = {}
+def _gathered(cells: Iterable[Cell], key: Callable[[Cell], K]) -> dict[K, list[Cell]]:
+    found: dict[K, list[Cell]] = {}
     for cell in cells:
         found.setdefault(key(cell), []).append(cell)
     return found

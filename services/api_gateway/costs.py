@@ -24,7 +24,8 @@ async def costs(
     """Costs of a window of whole buckets (`spans.span_of`): its totals are those of its groups and of its series."""
     span = span_of(window, now)
     bucket = "hour" if group_by == "hour" else span.bucket
-    found = await cells(pool, SCOPES[kind], span, account, bucket, by_model=group_by == "model")
+    by_stage, by_model = group_by == "stage", group_by == "model"
+    found = await cells(pool, SCOPES[kind], span, account, bucket, by_stage=by_stage, by_model=by_model)
     return CostsAnswer(
         kind=kind,
         window=window,

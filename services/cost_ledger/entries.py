@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias
-
-import asyncpg
+from typing import Final
 
 from millrace.store.database import rows_changed
-from services.cost_ledger.audit import Differences
+from services.cost_ledger import sums
+from services.cost_ledger.audit import SHOWN, Differences
 from services.cost_ledger.journal import COLUMNS, entry
 from services.cost_ledger.spend import Decided
+from services.cost_ledger.sums import Connection, apart
 
-Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"  # generic in its stubs alone
 PLACE: Final = "ledger_entries"
 
 # Of each partition, only as far as the log was read: older entries stay, newer ones are not known here.
@@ -49,7 +48,7 @@ DELETE FROM ledger_entries AS entry USING journal
    AND ROW(log.*) IS DISTINCT FROM ROW(journal.*)
 """  # noqa: S608  # constants
 _ADD = f"INSERT INTO ledger_entries ({COLUMNS}) SELECT {COLUMNS} FROM log_entries ON CONFLICT DO NOTHING"  # noqa: S608  # constants
-_APPEND_ONLY = "ALTER TABLE ledger_entries {} TRIGGER ledger_entries_append_only"
+_TRIGGERS = "ALTER TABLE ledger_entries {0} TRIGGER ledger_entries_append_only, {0} TRIGGER ledger_entries_added_up"
 
 
 class LogEntries:
@@ -70,29 +69,28 @@ class LogEntries:
         )
 
     async def compare(self, required: Mapping[int, int], differences: Differences) -> None:
-        """Add what differs; `required` has, by partition, the request that the journal must have reached by now."""
-        rows = await self._connection.fetch(_DIFFERENT, json.dumps(required), 20)
+        """Add what differs, of the sums of the entries, too.
+
+        :param required: by partition, the request that the journal must have reached by now.
+        """
+        rows = await self._connection.fetch(_DIFFERENT, json.dumps(required), SHOWN)
         for row in rows:
             log, journal = json.loads(row["log"] or "null"), json.loads(row["journal"] or "null")
             about = f"partition {row['partition']}, request {row['request_offset']}"
-            differences.add(PLACE, about, _apart(log, journal), _apart(journal, log))
+            differences.add(PLACE, about, apart(log, journal), apart(journal, log))
         differences.count += (rows[0]["found"] if rows else 0) - len(rows)
+        await sums.compare(self._connection, differences)
 
-    async def mend(self) -> tuple[int, int]:
-        """Make the journal's entries those of the log, in one transaction: how many were removed and added.
+    async def mend(self) -> dict[str, int]:
+        """Make the journal's entries those of the log, and its sums those of its entries: rows changed by table.
 
-        The table takes additions only; its owner lifts that for this transaction.
+        One transaction. The table takes additions only, and adds them up; its owner lifts both for it, and nobody
+        else writes to it meanwhile.
         """
         async with self._connection.transaction():
-            await self._connection.execute(_APPEND_ONLY.format("DISABLE"))
+            await self._connection.execute(_TRIGGERS.format("DISABLE"))
             removed = await self._connection.execute(_REMOVE)
             added = await self._connection.execute(_ADD)
-            await self._connection.execute(_APPEND_ONLY.format("ENABLE"))
-        return rows_changed(removed), rows_changed(added)
-
-
-def _apart(one: Mapping[str, object] | None, other: Mapping[str, object] | None) -> str:
-    """What one entry says otherwise than the other."""
-    if one is None:
-        return "no entry"
-    return json.dumps({name: value for name, value in one.items() if other is None or other.get(name) != value})
+            changed = {PLACE: max(rows_changed(removed), rows_changed(added)), **await sums.mend(self._connection)}
+            await self._connection.execute(_TRIGGERS.format("ENABLE"))
+        return changed

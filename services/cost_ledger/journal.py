@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import asyncpg
 
@@ -12,14 +13,24 @@ from millrace.errors import ConfigurationError
 from services.cost_ledger.effects import effect
 from services.cost_ledger.spend import NOT_STARTED, Decided, Done, Known, WindowName, cap_key
 
-COLUMNS = (
-    "partition, request_offset, decision_offset, request_id, op, outcome, previous, account, scope, hour_start, "
-    "day_start, amount_micro_usd, actual_micro_usd, overrun_micro_usd, settled_change, held_change, "
-    "unconfirmed_change, overrun_change, calls_change, denied_by, left_micro_usd, cap_micro_usd, cap_window, "
-    "cap_mode, room_at, share_id, model, work_key, reason, decided_at"
+_TYPED: Final = (
+    "partition integer, request_offset bigint, decision_offset bigint, request_id text, op text, outcome text, "
+    "previous text, account text, scope text, hour_start timestamptz, day_start timestamptz, "
+    "amount_micro_usd bigint, actual_micro_usd bigint, overrun_micro_usd bigint, settled_change bigint, "
+    "held_change bigint, unconfirmed_change bigint, overrun_change bigint, calls_change bigint, denied_by text, "
+    "left_micro_usd bigint, cap_micro_usd bigint, cap_window text, cap_mode text, room_at timestamptz, "
+    "share_id text, model text, work_key text, reason text, decided_at timestamptz"
 )
-_VALUES = ", ".join(f"${number}" for number in range(1, COLUMNS.count(",") + 2))
-_INSERT = f"INSERT INTO ledger_entries ({COLUMNS}) VALUES ({_VALUES}) ON CONFLICT DO NOTHING"  # noqa: S608  # constants
+_FIELDS: Final = [field.split(" ") for field in _TYPED.split(", ")]
+COLUMNS: Final = ", ".join(name for name, _ in _FIELDS)
+_ARRAYS: Final = ", ".join(f"${number}::{kind}[]" for number, (_, kind) in enumerate(_FIELDS, 1))
+# One statement: its trigger changes each sum once, in the order of their keys. Entries are in order, too: of two that
+# write the same ones, say before and after a rebalance, one waits for the other, and they never for each other.
+_INSERT = f"""
+INSERT INTO ledger_entries ({COLUMNS})
+SELECT * FROM unnest({_ARRAYS}) AS entry ({COLUMNS}) ORDER BY partition, request_offset
+ON CONFLICT DO NOTHING
+"""  # noqa: S608  # constants
 _LAST = """
 SELECT request_offset, decision_offset FROM ledger_entries
 WHERE partition = $1 ORDER BY request_offset DESC LIMIT 1
@@ -102,18 +113,22 @@ class Journal:
         ]
 
     async def write(self, decided: Sequence[Decided]) -> None:
-        """Append in one transaction; entries that are there already stay as they are.
+        """Append in one transaction, with what the entries do to the sums; those that are there already stay as they
+        are.
 
         Raises what `millrace.store.pool.OUTAGES` names while the database is away.
 
         :raises ConfigurationError: what is there was written from another log, say because Kafka's data were lost.
         """
+        if not decided:
+            return
+        columns = [list(values) for values in zip(*(entry(*one) for one in decided), strict=True)]
         partitions = [one.partition for one in decided]
         offsets = [one.decision.request_offset for one in decided]
         ids = [one.decision.request_id for one in decided]
         times = [one.decision.decided_at for one in decided]
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.executemany(_INSERT, [entry(*one) for one in decided])
+            await connection.execute(_INSERT, *columns)
             other = await connection.fetchrow(_OTHERS, partitions, offsets, ids, times)
             if other is not None:
                 raise ConfigurationError(

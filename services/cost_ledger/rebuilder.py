@@ -101,8 +101,8 @@ async def rebuild(books: Books) -> Report:
             await asyncio.to_thread(_mend_tables, books, partition, truth, writer, report)
         log.close()
     await asyncio.to_thread(writer.confirm)
-    removed, added = await books.entries.mend()
-    _count(report, "ledger_entries", max(removed, added))
+    for place, rows in (await books.entries.mend()).items():
+        _count(report, place, rows)
     report.ok = True
     return report
 

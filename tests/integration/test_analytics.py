@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -203,6 +203,27 @@ async def test_use_by_user_adds_up_to_the_whole_and_knows_what_has_no_share(gate
     assert sum(bucket.shares for bucket in answer.series) > 0
 
 
+async def test_use_by_user_is_by_the_parts_of_calls(gateway: Gateway) -> None:
+    answer = UseAnswer.model_validate_json(await got(gateway, f"{BASE}/usage", window="30d"))
+    entries = await gateway.pool.fetch(
+        "SELECT request_id, share_id, settled_change AS amount FROM ledger_entries WHERE day_start >= $1",
+        answer.since,
+    )
+    parts = await gateway.pool.fetch("SELECT request_id, share_id, cost_micro_usd AS amount FROM call_parts")
+    divided = {row["request_id"] for row in parts if any(e["request_id"] == row["request_id"] for e in entries)}
+    shares = await gateway.pool.fetch("SELECT share_id, owner FROM shares")
+    owners = {row["share_id"]: row["owner"] for row in shares}
+    expected: dict[str | None, int] = {}
+    for row in (
+        *(row for row in entries if row["request_id"] not in divided),
+        *(row for row in parts if row["request_id"] in divided),
+    ):
+        owner = owners.get(row["share_id"])
+        expected[owner] = expected.get(owner, 0) + row["amount"]
+    assert len(divided) > 3
+    assert {user.user: user.settled_micro_usd for user in answer.by_user} == expected
+
+
 async def test_models_are_compared_with_what_the_ledger_paid(gateway: Gateway) -> None:
     answer = ModelsAnswer.model_validate_json(await got(gateway, f"{BASE}/models", window="30d"))
     whole = await gateway.pool.fetchval(
@@ -342,6 +363,15 @@ async def test_the_pipeline_shows_every_stage_and_lives_without_kafka(gateway: G
     parked = await gateway.pool.fetchval("SELECT count(*) FROM jobs WHERE stage = 'embed' AND state = 'parked'")
     assert [stage.stage for stage in answer.stages] == list(gateway.parts.catalog.stages)
     assert answer.stages[-1].parked == parked > 0
+    for stage in answer.stages:
+        jobs = await gateway.pool.fetch("SELECT state, attempt, updated_at FROM jobs WHERE stage = $1", stage.stage)
+        lately = [job for job in jobs if job["updated_at"] >= NOW - timedelta(hours=1)]
+        assert stage.retries_last_hour == sum(job["attempt"] for job in lately)
+        assert stage.done_last_hour == sum(job["state"] == "done" for job in lately)
+        day = [job for job in jobs if job["updated_at"] >= NOW - timedelta(days=1)]
+        assert stage.done_last_day == sum(job["state"] == "done" for job in day)
+        for state in ("waiting", "queued", "running", "parked", "failed"):
+            assert getattr(stage, state) == sum(job["state"] == state for job in jobs), (stage.stage, state)
     away = replace(gateway.parts, lags=Lags("127.0.0.1:1"))
     transport = httpx.ASGITransport(create_app(away, LOOPBACK), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:

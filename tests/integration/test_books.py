@@ -150,10 +150,11 @@ async def test_whatever_is_wrong_is_found_where_it_is_and_a_rebuild_makes_it_rig
     await break_journal(
         stopped, "UPDATE ledger_entries SET settled_change = 7 WHERE account = $1 AND outcome = 'settled'"
     )
+    await break_journal(stopped, "UPDATE ledger_costs SET held = held + 1 WHERE account <> $1")
     found = await audited(stopped, 0)
     assert not found.ok
     places = {one["place"] for one in found.differences}
-    assert places == {"cost.rows", "hourly_spend", "cost.spend", "ledger_entries"}
+    assert places == {"cost.rows", "hourly_spend", "cost.spend", "ledger_entries", "ledger_costs", "ledger_use"}
     assert any("forged" in one["about"] for one in found.differences)
 
     mended = await rebuilt(stopped)
@@ -163,6 +164,8 @@ async def test_whatever_is_wrong_is_found_where_it_is_and_a_rebuild_makes_it_rig
         "daily_spend": 0,
         "cost.spend": 1,
         "ledger_entries": 2,
+        "ledger_costs": 1,
+        "ledger_use": 0,
     }
     assert (await audited(stopped, 0)).ok
 
@@ -172,6 +175,7 @@ async def test_a_ledger_goes_on_from_rebuilt_books(stopped: TestLedger) -> None:
     """Even when everything but the log was lost."""
     await break_table(stopped, lambda _: None)
     await break_journal(stopped, "DELETE FROM ledger_entries WHERE account = $1")
+    await break_journal(stopped, "DELETE FROM ledger_costs WHERE account = $1")
     await asyncio.to_thread(lose_rows, stopped)
     assert (await audited(stopped, 0)).difference_count > 10
     await rebuilt(stopped)

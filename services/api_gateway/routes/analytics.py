@@ -96,7 +96,7 @@ async def show_budget_status(
 @router.get("/usage", response_model=UseAnswer)
 async def show_usage(parts: Parts, _: Admin, window: _Window = "7d") -> Response:
     """Shares, calls and money hour by hour or day by day, in total and by user."""
-    return _written(await usage(parts.pool, _spending(parts), window, parts.clock.now()))
+    return _written(await usage(parts.pool, window, parts.clock.now()))
 
 
 @router.get("/models")
