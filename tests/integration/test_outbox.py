@@ -34,9 +34,10 @@ class Choosy:
     taken: list[bytes] = field(default_factory=list)
 
     async def publish(self, rows: Sequence[OutboxRow]) -> Sequence[str | None]:
-        self.asked.append([row.value for row in rows])
-        outcomes = ["timed out" if row.value in self.fails else None for row in rows]
-        self.taken += [row.value for row, outcome in zip(rows, outcomes, strict=True) if outcome is None]
+        values = [row.value or b"" for row in rows]
+        self.asked.append(values)
+        outcomes = ["timed out" if value in self.fails else None for value in values]
+        self.taken += [value for value, outcome in zip(values, outcomes, strict=True) if outcome is None]
         self.fails -= set(self.asked[-1])
         return outcomes
 
@@ -56,7 +57,7 @@ async def test_nothing_is_sent_behind_an_unconfirmed_message_of_its_key(pool: Po
     broker = Choosy(fails={b"a1", b"c2"})
     await write(pool, b"a1", b"a2", b"b1", b"c1", b"b2", b"c2", b"c3", b"a3")
     async with pool.acquire() as connection:
-        assert await drain_once(connection, broker) == (8, 3, "timed out")
+        assert (await drain_once(connection, broker))[:3] == (8, 3, "timed out")
         assert await left(pool) == [b"a1", b"a2", b"c2", b"c3", b"a3"]
         while (await drain_once(connection, broker))[0]:
             pass
@@ -69,6 +70,6 @@ async def test_a_broker_that_confirms_nothing_is_asked_once_a_round(pool: Pool) 
     broker = Choosy(fails={b"a1", b"b1"})
     await write(pool, b"a1", b"b1", b"a2", b"b2")
     async with pool.acquire() as connection:
-        assert await drain_once(connection, broker) == (4, 0, "timed out")
+        assert (await drain_once(connection, broker))[:3] == (4, 0, "timed out")
     assert broker.asked == [[b"a1", b"b1"]]
     assert await left(pool) == [b"a1", b"b1", b"a2", b"b2"]
