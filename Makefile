@@ -32,7 +32,7 @@ lint: .venv/installed ## Style, types, import arrows
 	$(BIN)/millrace schemas check
 
 test: .venv/installed ## All tests, against a real broker, registry and database
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: lint test ## What CI runs: lint, then all tests
 

@@ -144,10 +144,18 @@ MUTANTS: Final = (
     Mutant(
         "outbox-forgets",
         "services/api_gateway/outbox.py",
-        "            stuck.add(lane)\n",
-        "            stuck.add(lane)\n            done.append(row.seq)\n",
-        (f"{U}/api_gateway/test_outbox.py",),
+        "for row, failure in zip(sent, failures, strict=True) if failure is None]",
+        "for row, failure in zip(sent, failures, strict=True)]",
+        (f"{I}/test_outbox.py",),
         "a share that Kafka has not confirmed leaves the outbox",
+    ),
+    Mutant(
+        "outbox-sends-a-key-at-once",
+        "services/api_gateway/outbox.py",
+        "sent = [row for row in wave if lane(row) not in stuck]",
+        "sent = wave",
+        (f"{I}/test_outbox.py",),
+        "a message overtakes one of its key that was not confirmed",
     ),
     Mutant(
         "sends-to-an-away-broker",
@@ -160,8 +168,8 @@ MUTANTS: Final = (
     Mutant(
         "breaker-never-opens",
         "services/api_gateway/breaker.py",
-        "failures >= OPENS_AFTER",
-        "failures > 10 * OPENS_AFTER",
+        "len(failed_at) >= OPENS_AFTER",
+        "len(failed_at) > 10 * OPENS_AFTER",
         (f"{U}/api_gateway/test_standing.py",),
         "a broker that takes nothing is tried without a pause",
     ),

@@ -12,6 +12,8 @@ from typing import Final
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from millrace.embedded.readyfile import Addresses
 from tests.support.stack import own_stack
@@ -42,6 +44,21 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.basetemp is None:
         config.stash[_OWN] = Path(tempfile.mkdtemp(prefix="millrace-tests-"))
         config.option.basetemp = str(config.stash[_OWN] / "base")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """Two processes share the tests, a file to one of them; what starts whole programs is with one alone.
+
+    Tests wait more than they reckon, but services that are killed and paused have only so much time.
+    """
+    return _ProgramsInOnePlace(config, log)
+
+
+class _ProgramsInOnePlace(LoadFileScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "programs" if file.startswith(("tests/chaos/", "tests/e2e/")) else file
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

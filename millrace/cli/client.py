@@ -138,6 +138,12 @@ class Client:
             response = self._http.post(f"/shares/{quote(share_id, safe='')}/cancel")
         return _read(response, CancelAnswer)
 
+    def delete(self, share_id: str) -> None:
+        """Delete a share and everything that came of it; may be repeated."""
+        with self._answering():
+            response = self._http.delete(f"/shares/{quote(share_id, safe='')}")
+        _checked(response)
+
     def retry(self, share_id: str) -> RetryAnswer:
         """Try again what failed or was cancelled of a share; may be repeated."""
         return self.post(f"/shares/{quote(share_id, safe='')}/retry", RetryAnswer)

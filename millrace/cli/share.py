@@ -15,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress
 from millrace.cli.client import Client, NotSettled
 from millrace.cli.connection import GatewayOption, connect
 from millrace.cli.console import Report, console, print_json, reporter, show
+from millrace.cli.delete import delete
 from millrace.cli.duplicates import duplicates
 from millrace.cli.exits import FAILED, LATER, one_sentence
 from millrace.cli.transcript import transcript
@@ -36,6 +37,7 @@ share_app = typer.Typer(no_args_is_help=True, help="Share media and text, and re
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 share_app.command()(transcript)
 share_app.command()(duplicates)
+share_app.command()(delete)
 
 STDIN = "-"
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown", ".rst"})
@@ -139,7 +141,8 @@ def retry_share(
     if as_json:
         print_json(answer)
     elif answer.stages:
-        show(f"Tried again: {', '.join(answer.stages)}.", _look(answer.share_id))
+        left = [f"Not {stage}: {reason}" for stage, reason in answer.left.items()]
+        show(f"Tried again: {', '.join(answer.stages)}.", *left, _look(answer.share_id))
     else:
         show("Nothing of it has failed or was cancelled.")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
-from millrace.contracts.api import Answer
+from millrace.contracts.api import Answer, Moment
 from millrace.contracts.events import StageName
 
 DeadState = Literal["open", "redriven", "discarded"]
@@ -67,7 +67,7 @@ class DeadFilter(BaseModel):
     state: DeadState | None = None
     error: ErrorName | None = None
     share: Annotated[str, Field(pattern=r"^[^\x00]{1,500}$")] | None = None
-    since: AwareDatetime | None = None
+    since: Moment | None = None
     limit: Annotated[int, Field(ge=1, le=MOST_AT_ONCE)] = 100
     cursor: Annotated[str, Field(pattern=r"^[0-9]{1,18}$")] | None = None
 
@@ -102,7 +102,7 @@ class Selection(BaseModel):
 
     stage: StageName
     error: ErrorName | None = None
-    since: AwareDatetime | None = None
+    since: Moment | None = None
     dry_run: bool = False
     limit: Annotated[int, Field(ge=1, le=MOST_AT_ONCE)] = 100
     cursor: Annotated[str, Field(pattern=r"^[0-9]{1,18}\.[0-9]{1,18}\.[0-9a-f]{32}$")] | None = None

@@ -80,11 +80,23 @@ class CancelAnswer(Answer):
     stages: list[CancelledStage]
 
 
+class DeletedShare(Answer):
+    """A share that is not there any more, as `millrace share delete --json` prints it."""
+
+    share_id: str
+    deleted: Literal[True] = True
+
+
 class RetryAnswer(Answer):
-    """The stages of a share that are tried again, in the order of stages; none when there was nothing to try."""
+    """The stages of a share that are tried again, in the order of stages; none when there was nothing to try.
+
+    `left` are those that failed or were cancelled and cannot be tried again this way, each with a sentence that says
+    why.
+    """
 
     share_id: str
     stages: list[StageName]
+    left: dict[StageName, str] = Field(default_factory=dict)
 
 
 class StageWish(BaseModel):

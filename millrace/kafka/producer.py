@@ -66,7 +66,7 @@ class Producer:
         topic: str,
         *,
         key: bytes,
-        value: bytes,
+        value: bytes | None,
         headers: Sequence[Header],
         partition: int | None = None,
         linger: bool = False,
@@ -89,7 +89,7 @@ class Producer:
             try:
                 await current.send_and_wait(topic, value=value, key=key, headers=list(headers), partition=partition)
             except MessageSizeTooLargeError as exc:
-                raise Poison(f"a message of {len(value)} bytes is more than {topic} takes") from exc
+                raise Poison(f"a message of {len(value or b'')} bytes is more than {topic} takes") from exc
             except KafkaError as exc:
                 log.warning(
                     "%s: delivery not confirmed (%s); trying again in %.1f s", topic, type(exc).__name__, wait

@@ -25,3 +25,5 @@ class Message:
     key: bytes
     value: bytes
     headers: Mapping[str, bytes]
+    is_tombstone: bool = False
+    """It has no value, which is not the same as an empty one: what its key names was deleted."""

@@ -8,7 +8,7 @@ cancelled ──asked for anew──▶ queued, and so are the stages after it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from millrace.contracts.events import StageName, TaskStatus
@@ -37,8 +37,10 @@ _RUNNING = """
 UPDATE jobs SET cancelled_at = now(), reason = 'is being cancelled', updated_at = now()
  WHERE share_id = $1 AND state = 'running' AND cancelled_at IS NULL
 """
-
-
+_ASKED = """
+SELECT FROM jobs WHERE share_id = $1 AND stage = $2 AND cancelled_at IS NOT NULL
+ UNION ALL SELECT FROM deleted_shares WHERE share_id = $1 LIMIT 1
+"""
 _HAS_OPEN_CALL = f"SELECT FROM calls WHERE work_key = $1 AND share_id = $2 AND {LEFT_OPEN} LIMIT 1"
 
 
@@ -93,9 +95,17 @@ class CancelStore:
         )
 
     async def asked(self, share_id: str) -> bool:
-        """Whether a share's job is cancelled, or is to be."""
-        sql = "SELECT FROM jobs WHERE share_id = $1 AND stage = $2 AND cancelled_at IS NOT NULL"
-        return await self._db.fetchrow(sql, share_id, self._stage) is not None
+        """Whether a share's job is cancelled, or is to be, or the share was deleted."""
+        return await self._db.fetchrow(_ASKED, share_id, self._stage) is not None
+
+    async def deleted(self, share_id: str) -> bool:
+        """Whether a share was deleted."""
+        return bool(await self.deleted_among([share_id]))
+
+    async def deleted_among(self, share_ids: Collection[str]) -> list[str]:
+        """Which of these shares were deleted."""
+        sql = "SELECT share_id FROM deleted_shares WHERE share_id = ANY($1)"
+        return [row["share_id"] for row in await self._db.fetch(sql, list(share_ids))]
 
     async def ended(self, share_id: str) -> TaskStatus | None:
         """The worker has stopped a share's job, which is to be told; None when it has ended otherwise, or was asked

@@ -50,12 +50,14 @@ WITH job AS (
 )
 SELECT $1 AS key, fence, checkpoint FROM lease
 """
+# Without answers that were deleted: they are not what this result was made of.
 _COMPLETE = """
 WITH done AS (
     UPDATE work SET finished_at = coalesce(finished_at, now()), result = coalesce(result, $3::jsonb),
            checkpoint = NULL,
            cost_micro_usd = (SELECT coalesce(sum(actual_micro_usd), 0) FROM calls
                               WHERE calls.work_key = work.work_key AND calls.state IN ('answered', 'settled')
+                                AND calls.answer IS NOT NULL
                                 AND NOT EXISTS (SELECT FROM call_parts WHERE request_id = calls.request_id))
                           + (SELECT coalesce(sum(cost_micro_usd), 0) FROM call_parts
                               WHERE call_parts.work_key = work.work_key)

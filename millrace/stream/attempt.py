@@ -7,7 +7,8 @@
 | a worker without one)     |                          | `<stage>.requested.local`                |
 | Skipped                   | skipped, with a result   | its confirmed event, which says why      |
 | Denied                    | parked                   | its row in `waiting`                     |
-| Cancelled                 | cancelled                | its row in `jobs`                        |
+| Cancelled                 | cancelled, or gone with  | its row in `jobs`, or the confirmed      |
+|                           | its share                | tombstones                               |
 | Paused                    | waiting, not counted     | its row in `waiting`                     |
 | Deferred                  | waiting, not counted     | its row in `waiting`                     |
 | Unavailable, LeaseLost    | waiting, not counted     | its row in `waiting`                     |
@@ -106,16 +107,15 @@ class Attempt(Generic[E, R]):
 
     async def _work(self) -> None:
         core, job = self._core, self._job
-        claim = self._taken or await core.stores.work.claim(job.work_key, core.spec.name)
-        match claim:
-            case Done():
+        match self._taken or await self._claimed():
+            case Done() as claim:
                 calls = Calls(core.stores.calls, core.ledger, self._payer())
                 await calls.recover()
                 await self._finish(claim, calls, paid_now=False)
             case Busy():
                 why = "another worker is doing the same work"
                 await self._end.wait(job, "waiting", Wait("lease", why, LEASE_WAIT))
-            case Mine():
+            case Mine() as claim:
                 calls = Calls(
                     core.stores.calls,
                     core.ledger,
@@ -130,6 +130,17 @@ class Attempt(Generic[E, R]):
                     await calls.note_told()
                     raise LeaseLost
                 await self._finish(done, calls, paid_now=True)
+
+    async def _claimed(self) -> Mine | Busy | Done:
+        """The lease, or who has it. Of finished work only once it is written down that this job needs it, too: then
+        the result is not removed with the share that had it first.
+        """
+        core, job = self._core, self._job
+        claim = await core.stores.work.claim(job.work_key, core.spec.name)
+        if not isinstance(claim, Done):
+            return claim
+        await core.stores.jobs.put(job.status("running", core.clock.now()), job.incoming.ask)
+        return await core.stores.work.claim(job.work_key, core.spec.name)
 
     async def _do(self, mine: Mine, calls: Calls, stop: Stop) -> Done | None:
         """Work under the lease; None when somebody else has taken over before the result was stored."""
@@ -222,3 +233,11 @@ async def wind_up(core: Core[E, R], end: Endings, job: AnyJob, row: JobRow) -> N
         await end.look_again(job, LEASE_WAIT)  # until that worker's lease has run out
         return
     await end.cancelled(job)
+
+
+async def forget(core: Core[E, R], end: Endings, job: AnyJob) -> None:
+    """Finish what a job has left open whose share was deleted. A call of a worker that may still be at it, is its own
+    to end; should it have died, the calls that are left open are looked for anyway (`millrace.stream.recovery`).
+    """
+    await finish_left(core.stores.work, Recovery(core.stores.calls, core.ledger), core.spec.name, job.work_key)
+    await end.deleted(job.event.share_id)

@@ -172,7 +172,8 @@ class Calls:
             if row.state in ("answered", "settled"):
                 if not row.told_ledger:
                     await self._recovery.tell(row, row.state)
-                return _kept(answer_type, row.answer)
+                if row.answer is not None:  # else it was deleted with the share that had it, and is bought anew
+                    return _kept(answer_type, row.answer)
         counted = [row for row in earlier if row.was_called and row.counted]
         if len(counted) >= MAX_CALLS:
             last = f"; at last: {counted[-1].reason}" if counted[-1].reason else ""

@@ -1,9 +1,9 @@
-"""Stopping what runs for a share that was cancelled: cut off where that costs nothing, else at the next point."""
+"""Stopping what runs for a share that was cancelled or deleted: at once where that is free, else when it may."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from millrace.contracts.events import TaskStatus
@@ -13,7 +13,7 @@ from millrace.stream.statuses import Statuses
 
 LOOK_EVERY_S = 1.0
 
-_WHY = "its share was cancelled"
+_WHY = "its share was cancelled or deleted"
 
 
 class Stop:
@@ -98,6 +98,11 @@ class Stops:
             if self._running.get(share_id) is stop:
                 del self._running[share_id]
 
+    @property
+    def shares(self) -> Collection[str]:
+        """Those that have a job here."""
+        return self._running.keys()
+
     def ask(self, share_id: str) -> None:
         """Stop a share's job, if one runs here."""
         if (stop := self._running.get(share_id)) is not None:
@@ -113,7 +118,8 @@ async def watch_cancelled(store: CancelStore, stops: Stops, statuses: Statuses) 
 
     while True:
         due = await store.due()
-        for share_id in due.stop:
+        deleted = await store.deleted_among(stops.shares) if stops.shares else []  # they have no rows any more
+        for share_id in (*due.stop, *deleted):
             stops.ask(share_id)
         await asyncio.gather(*map(tell, due.tell))
         await asyncio.sleep(LOOK_EVERY_S)

@@ -23,6 +23,11 @@ class WindUp:
 
 
 @dataclass(frozen=True)
+class Forget:
+    """The share was deleted: nothing comes of the record, and whoever holds something of the share is told so."""
+
+
+@dataclass(frozen=True)
 class BeginAnew:
     """Somebody asks for a new round of tries; `revive` if the job was cancelled. What is then known decides."""
 
@@ -37,12 +42,17 @@ class Go:
     told_at: datetime | None
 
 
-def decide(incoming: Incoming, row: JobRow | None, key: ids.WorkKey) -> Ignore | WindUp | BeginAnew | Go:
+def decide(
+    incoming: Incoming, row: JobRow | None, key: ids.WorkKey, *, deleted: bool = False
+) -> Ignore | Forget | WindUp | BeginAnew | Go:
     """What a record means for its job.
 
     :param row: what is known of the job; None when nothing is.
     :param key: the work that the record asks for.
+    :param deleted: the share was deleted, and whatever asks for it comes too late.
     """
+    if deleted:
+        return Forget()
     if had_its_turn(incoming, row):
         return Ignore()
     is_cancelled = row is not None and row.cancelled_at is not None

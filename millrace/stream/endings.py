@@ -104,6 +104,8 @@ class Endings:
         metrics.COST.labels(self._spec.name, job.plan.model).inc(cost / 1_000_000)
         if await self._jobs.publish(status, job.incoming.ask, told_at=told_at, settled=settled):
             await self._statuses.tell(status)
+        elif await self._cancel.deleted(job.event.share_id):  # while its event went out
+            await self.deleted(job.event.share_id)
         await self._observer.ended(job.incoming.message, dead=False)
 
     async def cancelled(self, job: AnyJob) -> None:
@@ -114,6 +116,14 @@ class Endings:
             metrics.TASKS.labels(self._spec.name, "cancelled").inc()
             await self._statuses.tell(status)
             await self._cancel.told(status)
+        elif await self._cancel.deleted(job.event.share_id):
+            await self.deleted(job.event.share_id)
+
+    async def deleted(self, share_id: str) -> None:
+        """The share was deleted. The gateway has told so, but what this stage told of it may have come later."""
+        log.info("%s %s: deleted", self._spec.name, share_id)
+        await self._writer.tombstone(self._spec.output, share_id)
+        await self._statuses.gone(share_id, self._spec.name)
 
     async def look_again(self, job: AnyJob, after: timedelta) -> None:
         """A job that is being cancelled is looked at again; its state stays as it is."""
@@ -231,6 +241,10 @@ class Endings:
     ) -> None:
         """Given up on: the original bytes become a dead letter, then the job is failed."""
         stage, now = self._spec.name, self._clock.now()
+        if await self._cancel.deleted(event.share_id):  # then nothing of it is kept as a dead letter either
+            await self.deleted(event.share_id)
+            await self._observer.unused(incoming.message)
+            return
         log.error("%s %s failed: %s", stage, event.share_id, error, exc_info=_unforeseen(error))
         metrics.TASK_ERRORS.labels(stage, type(error).__name__).inc()
         metrics.DEAD_LETTERS.labels(stage).inc()
@@ -254,9 +268,12 @@ class Endings:
     async def bury(self, message: Message, error: Poison) -> None:
         """A message that cannot be read becomes a dead letter; where its key names a share, that job has failed."""
         stage = self._spec.name
+        share_id = message.key.decode("utf-8", "replace").replace("\0", "")[:LONGEST_ID]
+        if await self._cancel.deleted(share_id):
+            await self._observer.unused(message)
+            return
         log.error("%s: unreadable message at %s@%d: %s", stage, message.at, message.offset, error)
         metrics.DEAD_LETTERS.labels(stage).inc()
-        share_id = message.key.decode("utf-8", "replace").replace("\0", "")[:LONGEST_ID]
         original = Original(place_of(message), message.key, message.value, message.headers)
         await self._writer.dead_letter(
             stage, self._spec.dead, original, error, round_=round_of(message), share_id=share_id, attempts=0

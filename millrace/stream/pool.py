@@ -159,7 +159,7 @@ class JobPool:
             return False  # still running from before a rebalance: its end acknowledges this event
         # A header may have no value, as JSON's null; nobody here tells that from an empty one.
         headers = {name: value or b"" for name, value in dict(raw.headers or {}).items()}
-        message = Message(at, raw.offset, raw.key or b"", raw.value or b"", headers)
+        message = Message(at, raw.offset, raw.key or b"", raw.value or b"", headers, raw.value is None)
         task = asyncio.create_task(self._one(message, self._tails.get(message.key)))
         self._running[place] = self._tails[message.key] = task
         task.add_done_callback(lambda done: self._forget(done, message))

@@ -11,9 +11,9 @@ from millrace.contracts.events import ShareEvent
 from millrace.errors import ConfigurationError, Poison, Unavailable
 from millrace.kafka.records import Message
 from millrace.store.ask import JobRow
-from millrace.stream.attempt import Attempt, wind_up
+from millrace.stream.attempt import Attempt, forget, wind_up
 from millrace.stream.core import Core
-from millrace.stream.decide import BeginAnew, Go, Ignore, WindUp, decide, go_on, had_its_turn
+from millrace.stream.decide import BeginAnew, Forget, Go, Ignore, WindUp, decide, go_on, had_its_turn
 from millrace.stream.endings import Endings
 from millrace.stream.gates import Passage
 from millrace.stream.incoming import Incoming
@@ -45,6 +45,9 @@ class JobRunner(Generic[E, R]):
     async def execute(self, message: Message) -> None:
         """Bring a record to an end that is written down; returns when it may be acknowledged."""
         clock, started = self._core.clock, self._core.clock.now()
+        if message.is_tombstone:  # for those who hold something of the share outside of the database
+            await self._core.observer.unused(message)
+            return
         with metrics.ACTIVE_TASKS.labels(self._stage).track_inprogress():
             incoming = await self._read(message)
             if incoming is not None:
@@ -120,6 +123,9 @@ class JobRunner(Generic[E, R]):
         match await self._decided(incoming, plan.event, key):
             case Ignore():
                 await core.observer.unused(incoming.message)
+            case Forget():
+                await forget(core, self._end, job)
+                await core.observer.unused(incoming.message)
             case WindUp(row=row):
                 await self._wind_up(job.known(row), row)
             case Go(attempt=attempt, told_at=told_at):
@@ -134,8 +140,12 @@ class JobRunner(Generic[E, R]):
         else:
             await self._core.observer.unused(job.incoming.message)
 
-    async def _decided(self, incoming: Incoming, event: ShareEvent, key: ids.WorkKey) -> Ignore | WindUp | Go:
-        decision = decide(incoming, await self._row(event), key)
+    async def _decided(
+        self, incoming: Incoming, event: ShareEvent, key: ids.WorkKey
+    ) -> Ignore | Forget | WindUp | Go:
+        row = await self._row(event)
+        deleted = row is None and await self._core.stores.cancel.deleted(event.share_id)
+        decision = decide(incoming, row, key, deleted=deleted)
         if not isinstance(decision, BeginAnew):
             return decision
         if decision.revive:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from millrace.contracts.events import TaskStatus
+from millrace.contracts.events import StageName, TaskStatus
 from millrace.stream.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,14 @@ class Statuses:
 
     async def tell(self, status: TaskStatus) -> None:
         """Publish where a job stands, after everything that was published of it before."""
-        if (showing := self._showing.get(status.share_id)) is not None:
-            await asyncio.wait([showing])
+        await self._shown(status.share_id)
         await self._writer.status(status)
+
+    async def gone(self, share_id: str, stage: StageName) -> None:
+        """Publish that a job's share was deleted, after everything that was published of it before."""
+        await self._shown(share_id)
+        await self._writer.tombstone("task.status", share_id, f"{share_id}|{stage}")
+
+    async def _shown(self, share_id: str) -> None:
+        if (showing := self._showing.get(share_id)) is not None:
+            await asyncio.wait([showing])

@@ -31,7 +31,7 @@ class Sender(Protocol):
         topic: str,
         *,
         key: bytes,
-        value: bytes,
+        value: bytes | None,
         headers: Sequence[Header],
         partition: int | None = None,
         linger: bool = False,
@@ -89,6 +89,20 @@ class Writer:
             headers=self._headers(topic, ids.event_id(topic, status.share_id, moment), key, continue_trace(None)),
             partition=partition_for(partition_key(key), self._partitions[topic]),
             linger=True,
+        )
+
+    async def tombstone(self, topic: str, share_id: str, row: str | None = None) -> None:
+        """The share was deleted: whoever holds what the topic said of it removes that.
+
+        :param row: the key, where the topic has several for a share.
+        """
+        key = row or share_id
+        await self._producer.send(
+            topic,
+            key=key.encode(),
+            value=None,
+            headers=self._headers(topic, ids.event_id(topic, key, "deleted"), key, continue_trace(None)),
+            partition=None if row is None else partition_for(partition_key(row), self._partitions[topic]),
         )
 
     def command(

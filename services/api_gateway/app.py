@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -12,6 +12,8 @@ from starlette.middleware.gzip import GZipMiddleware
 import millrace
 from services.api_gateway import problems
 from services.api_gateway.bodies import SmallBodies
+from services.api_gateway.crowd import Crowd
+from services.api_gateway.described import with_refusals
 from services.api_gateway.guard import Guard
 from services.api_gateway.resources import Resources
 from services.api_gateway.routes import (
@@ -73,8 +75,21 @@ def create_app(parts: Resources, allowed_hosts: Collection[str]) -> FastAPI:
         app.include_router(routes.router)
     web.files()  # now, so that a broken installation does not start
     app.include_router(web.router)
+    _describe_refusals(app)
     app.add_middleware(SmallBodies)
     # Events are to be sent at once, media is compressed already, and what `problem` says is short.
     app.add_middleware(GZipMiddleware, minimum_size=_WORTH_IT, compresslevel=5, exclude_content_types=_AS_IT_IS)
+    app.add_middleware(Crowd)
     app.add_middleware(Guard, allowed=allowed_hosts)
     return app
+
+
+def _describe_refusals(app: FastAPI) -> None:
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = with_refusals(described())
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign] # as FastAPI documents it

@@ -1,8 +1,8 @@
 """Whether a broker that did not answer may be sent messages again: a circuit breaker. Pure.
 
-Closed, messages are sent. After ten failures in a row it is open for 30 s: nothing is sent, whatever is new. Then it
-is half-open: one probe is made, and its answer closes it, or opens it for another 30 s. Moments are seconds of a
-clock that never goes back.
+Closed, messages are sent. After ten failures in a row within ten minutes it is open for 30 s: nothing is sent,
+whatever is new. Then it is half-open: one probe is made, and its answer closes it, or opens it for another 30 s.
+Moments are seconds of a clock that never goes back.
 """
 
 from __future__ import annotations
@@ -14,15 +14,22 @@ BreakerState = Literal["closed", "open", "half_open"]
 BREAKER_STATES: Final[tuple[BreakerState, ...]] = ("closed", "open", "half_open")
 OPENS_AFTER: Final = 10
 OPEN_S: Final = 30.0
+COUNTED_S: Final = 600.0
+"""Ten probes of a broker that is away take some three minutes; failures further apart have other causes."""
 
 
 @dataclass(frozen=True)
 class Breaker:
-    """Its state, failures in a row, and from when on a probe may close it (None while it is closed)."""
+    """Its state, when it failed in a row, and from when on a probe may close it (None while it is closed)."""
 
     state: BreakerState = "closed"
-    failures: int = 0
+    failed_at: tuple[float, ...] = ()
     may_close_at: float | None = None
+
+    @property
+    def failures(self) -> int:
+        """Failures in a row that count."""
+        return len(self.failed_at)
 
     @property
     def may_send(self) -> bool:
@@ -41,10 +48,10 @@ class Breaker:
 
     def failed(self, now: float) -> Breaker:
         """The broker did not answer an attempt: a batch of messages, or a probe."""
-        failures = self.failures + 1
-        if self.state == "half_open" or (self.state == "closed" and failures >= OPENS_AFTER):
-            return Breaker("open", failures, now + OPEN_S)
-        return replace(self, failures=failures)
+        failed_at = (*(moment for moment in self.failed_at if now - moment < COUNTED_S), now)
+        if self.state == "half_open" or (self.state == "closed" and len(failed_at) >= OPENS_AFTER):
+            return Breaker("open", failed_at, now + OPEN_S)
+        return replace(self, failed_at=failed_at)
 
     def answered(self) -> Breaker:
         """The broker answered a probe. That closes what is half-open, and forgives no messages it has not taken."""

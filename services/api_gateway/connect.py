@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -28,6 +29,7 @@ from millrace.store.version import verify_migrated
 from services.api_gateway.cancel import CancelDesk
 from services.api_gateway.caps import CapDesk
 from services.api_gateway.dead_letters import DeadLetterDesk
+from services.api_gateway.deletion import DeleteDesk
 from services.api_gateway.digest import DigestDesk
 from services.api_gateway.digest_rows import DigestRows
 from services.api_gateway.duplicates import DuplicateDesk
@@ -42,6 +44,7 @@ from services.api_gateway.passages import SEARCH_SETTINGS, Passages
 from services.api_gateway.producer import KafkaPublisher
 from services.api_gateway.rate import RateLimit
 from services.api_gateway.reliable import ReliablePublisher
+from services.api_gateway.removal import Remover
 from services.api_gateway.resources import Resources
 from services.api_gateway.retries import RetryDesk
 from services.api_gateway.search import Search
@@ -50,6 +53,7 @@ from services.api_gateway.shares import ShareDesk
 from services.api_gateway.sign_in import Checks, SignIn
 from services.api_gateway.spoken import Spoken
 from services.api_gateway.unconfirmed import UnconfirmedDesk
+from services.api_gateway.uploads import hold
 from services.api_gateway.watcher import Watcher
 
 NAME = "api_gateway"
@@ -94,6 +98,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
             publisher = reliable(KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes))
             drainer = Drainer(pool, publisher, publisher)
             watcher = Watcher(pool, blobs, catalog)
+            remover = Remover(pool, blobs)
             try:
                 yield Resources(
                     owner=settings.owner,
@@ -104,7 +109,10 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                     publisher=publisher,
                     drainer=drainer,
                     intake=Intake(
-                        blobs, settings.uploads, Limits(settings.max_upload_bytes, settings.max_text_bytes)
+                        blobs,
+                        settings.uploads,
+                        Limits(settings.max_upload_bytes, settings.max_text_bytes),
+                        partial(hold, pool),
                     ),
                     desk=ShareDesk(pool, codec, clock, drainer.wake),
                     search=search,
@@ -113,12 +121,14 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                     cancel=CancelDesk(pool, catalog),
                     caps=CapDesk(pool, ledger),
                     unconfirmed=UnconfirmedDesk(pool, ledger),
-                    dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake, settings.owner),
+                    dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake),
                     sign_in=sign_in(settings, clock, http),
                     rate=RateLimit(settings.rate_limit),
                     lags=Lags(settings.kafka),
                     watcher=watcher,
                     retries=RetryDesk(pool, codec, catalog, clock, drainer.wake),
+                    deletions=DeleteDesk(pool, catalog, clock, drainer.wake, remover.wake),
+                    remover=remover,
                 )
             finally:
                 await watcher.close()

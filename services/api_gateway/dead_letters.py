@@ -54,16 +54,15 @@ _NONE = "There is no dead letter with this id."
 
 
 class DeadLetterDesk:
-    """Answers for dead letters; `wake` is called when a command waits in the outbox, `who` is who decides."""
+    """Answers for dead letters; `wake` is called when a command waits in the outbox. `who` is who decides."""
 
     def __init__(
-        self, pool: asyncpg.Pool[asyncpg.Record], codec: Codec, clock: Clock, wake: Callable[[], None], who: str
+        self, pool: asyncpg.Pool[asyncpg.Record], codec: Codec, clock: Clock, wake: Callable[[], None]
     ) -> None:
         self._pool = pool
         self._codec = codec
         self._clock = clock
         self._wake = wake
-        self._who = who
 
     async def page(self, which: DeadFilter) -> DeadLettersAnswer:
         """At most `limit` letters, newest first."""
@@ -96,7 +95,7 @@ class DeadLetterDesk:
             return dead_rows.whole(row, unreadable=str(exc))
         return dead_rows.whole(row, event=event.model_dump(mode="json"))
 
-    async def redrive(self, letter_id: str, together: str | None = None) -> Changed:
+    async def redrive(self, letter_id: str, who: str, together: str | None = None) -> Changed:
         """Send a letter's bytes to its stage again, with a fresh budget of attempts; once, however often it is asked.
 
         That it is redriven and the command are written in one transaction; the outbox publishes the command at least
@@ -111,11 +110,11 @@ class DeadLetterDesk:
         if row["state"] == "redriven":
             return dead_rows.changed(row, repeated=True)
         made = await command(dead_rows.letter(row), self._codec, self._clock.now(), together)
-        changed = await self._change(row, "redriven", ("open", "discarded"), made)
+        changed = await self._change(row, who, "redriven", ("open", "discarded"), made)
         self._wake()
         return changed
 
-    async def discard(self, letter_id: str, _together: str | None = None) -> Changed:
+    async def discard(self, letter_id: str, who: str, _together: str | None = None) -> Changed:
         """Say that nothing is to be done about a letter; it stays, and may still be redriven.
 
         :raises NotFound: there is none.
@@ -124,17 +123,19 @@ class DeadLetterDesk:
         row = await self._row(letter_id)
         if row["state"] == "discarded":
             return dead_rows.changed(row, repeated=True)
-        return await self._change(row, "discarded", ("open",))
+        return await self._change(row, who, "discarded", ("open",))
 
-    async def redrive_many(self, which: Selection) -> ManyChanged:
+    async def redrive_many(self, which: Selection, who: str) -> ManyChanged:
         """Redrive open letters, oldest first; those that cannot be are told and stay open."""
-        return await self._many(which, self.redrive)
+        return await self._many(which, who, self.redrive)
 
-    async def discard_many(self, which: Selection) -> ManyChanged:
+    async def discard_many(self, which: Selection, who: str) -> ManyChanged:
         """Discard open letters, oldest first."""
-        return await self._many(which, self.discard)
+        return await self._many(which, who, self.discard)
 
-    async def _many(self, which: Selection, change: Callable[[str, str], Awaitable[Changed]]) -> ManyChanged:
+    async def _many(
+        self, which: Selection, who: str, change: Callable[[str, str, str], Awaitable[Changed]]
+    ) -> ManyChanged:
         after, through, together = _place(which.cursor)
         rows = await self._pool.fetch(_SELECTED, which.stage, which.error, which.since, after, through, which.limit)
         matched = rows[0]["matched"] if rows else 0
@@ -144,7 +145,7 @@ class DeadLetterDesk:
         changed = 0
         for row in rows:
             try:
-                changed += not (await change(row["id"], together)).repeated
+                changed += not (await change(row["id"], who, together)).repeated
             except NotNow as exc:
                 refused.append(Refused(id=row["id"], reason=str(exc)))
         more = f"{rows[-1]['seq']}.{rows[-1]['last']}.{together}" if matched > len(rows) else None
@@ -157,10 +158,15 @@ class DeadLetterDesk:
         return dict(row)
 
     async def _change(
-        self, row: dead_rows.Row, to: DeadState, allowed: tuple[DeadState, ...], made: Command | None = None
+        self,
+        row: dead_rows.Row,
+        who: str,
+        to: DeadState,
+        allowed: tuple[DeadState, ...],
+        made: Command | None = None,
     ) -> Changed:
         async with self._pool.acquire() as connection, connection.transaction():
-            changed = await connection.fetchrow(_CHANGE, row["id"], to, self._who, list(allowed))
+            changed = await connection.fetchrow(_CHANGE, row["id"], to, who, list(allowed))
             if changed is not None and made is not None:
                 # Whoever redrives has mended something: the stage need not wait before it tries a job.
                 await try_now(connection, row["stage"], DEAD_GATE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from fastapi import Request
@@ -24,10 +24,16 @@ _DRAIN_S = 5.0
 
 
 class Intake:
-    """Reads what somebody shares; uploads go to the media store by way of `folder`."""
+    """Reads what somebody shares; uploads go to the media store by way of `folder`.
 
-    def __init__(self, blobs: BlobStore, folder: Path, limits: Limits) -> None:
+    `hold` is told the key of an upload before it is put there.
+    """
+
+    def __init__(
+        self, blobs: BlobStore, folder: Path, limits: Limits, hold: Callable[[str], Awaitable[None]]
+    ) -> None:
         self._blobs = blobs
+        self._hold = hold
         self._folder = folder
         self._limits = limits
 
@@ -84,6 +90,7 @@ class Intake:
             draft = domain.draft(fields, upload, max_text_bytes=self._limits.text)
             must_have_account(draft.account)
             if form.file is not None and upload is not None:
+                await self._hold(upload.blob_key)
                 await put_once(self._blobs, upload.blob_key, form.file.path)
             return draft
 

@@ -12,7 +12,7 @@ from typing import Final
 import asyncpg
 
 from millrace.contracts.catalog import Catalog
-from millrace.store.blobs import BlobMissing, BlobStore, NotHereYet
+from millrace.store.blobs import UPLOADS, BlobMissing, BlobStore, ByteRange, NotHereYet, Part, only_range
 from millrace.store.blobs.kinds import safe_type
 from millrace.text import has_nul
 from services.api_gateway.domain import blocked
@@ -29,13 +29,13 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class MediaFile:
-    """A file to send: `content_type` is one that no browser takes for a page, `name` what to call it when it is kept.
+class Media:
+    """What is to be sent: `content_type` is one that no browser takes for a page, `name` what to call a file of it.
 
-    `etag` is of the content, so it is the same however often the file is lent; None where the key does not tell.
+    `etag` is of the content, so it is the same however often it is asked for; None where the key does not tell.
     """
 
-    path: Path
+    key: str
     content_type: str
     name: str
     etag: str | None
@@ -45,27 +45,43 @@ class MediaFile:
         """Played where it is if it is sound or pictures, and else kept as a file."""
         return "inline" if self.content_type.startswith(("audio/", "video/")) else "attachment"
 
+    def wanted(self, asked: str | None, if_range: str | None) -> ByteRange | None:
+        """The one range that headers ask for (RFC 9110, 13.1.5); None: all of it has to be there to answer."""
+        return only_range(asked) if if_range is None or if_range == self.etag else None
 
-@asynccontextmanager
-async def media_file(
-    pool: asyncpg.Pool[asyncpg.Record], blobs: BlobStore, catalog: Catalog, share_id: str, owner: str
-) -> AsyncIterator[MediaFile]:
-    """A share's media as a file, for as long as the context lasts.
 
-    :raises NotFound: there is no such share, it is somebody else's, or it has no media (any more).
+async def find_media(pool: asyncpg.Pool[asyncpg.Record], catalog: Catalog, share_id: str, owner: str) -> Media:
+    """A share's media.
+
+    :raises NotFound: there is no such share, it is somebody else's, or it has no media.
     :raises NotNow: its media is not there yet.
-    :raises Unavailable: the media store does not answer.
     """
     jobs = [] if has_nul(share_id) else await pool.fetch(_SHARE, share_id, owner)
     if not jobs:
         raise NotFound("There is no share with this id.")
     key = _key(jobs, catalog)
+    return Media(key, safe_type(key, None), _name(jobs[0], key), etag_of(key))
+
+
+@asynccontextmanager
+async def sent_by(
+    blobs: BlobStore, media: Media, wanted: ByteRange | None, share_id: str
+) -> AsyncIterator[Path | Part]:
+    """A file of all of it, or the part that is wanted, for as long as the context lasts.
+
+    :raises NotFound: it is not in the media store any more.
+    :raises BeyondEnd: the media is shorter.
+    :raises Unavailable: the media store does not answer.
+    """
     async with AsyncExitStack() as stack:
         try:
-            path = await stack.enter_async_context(blobs.local_copy(key))
+            if wanted is None:
+                found: Path | Part = await stack.enter_async_context(blobs.local_copy(media.key))
+            else:
+                found = await stack.enter_async_context(blobs.part(media.key, wanted))
         except (BlobMissing, NotHereYet) as exc:
-            raise NotFound(_gone(share_id, jobs[0]["source_kind"])) from exc
-        yield MediaFile(path, safe_type(key, None), _name(jobs[0], key), etag_of(key))
+            raise NotFound(_gone(share_id, media.key)) from exc
+        yield found
 
 
 def etag_of(key: str) -> str | None:
@@ -102,8 +118,8 @@ def _key(jobs: Sequence[asyncpg.Record], catalog: Catalog) -> str:
     raise NotNow(f"The media is not there yet: media is {job['state']}{because}.")
 
 
-def _gone(share_id: str, kind: str) -> str:
-    if kind == "upload":
+def _gone(share_id: str, key: str) -> str:
+    if key.startswith(f"{UPLOADS}/"):
         return "The file of this share is not in the media store any more: share it again."
     return (
         "The media of this share has expired: fetched media is kept for a while only. Fetch it again with "

@@ -6,9 +6,10 @@ import asyncio
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -23,16 +24,24 @@ _LOCK = 7_215_330_119  # advisory lock: one drainer per database, so that order 
 _BATCH = 200
 _POLL_S = 1.0
 _COUNT_EVERY_S = 10.0
+_FIRST = 'SELECT seq, topic, key, value, headers, "partition" FROM outbox ORDER BY seq LIMIT $1'
+_BEHIND = """
+SELECT seq, topic, key, value, headers, "partition" FROM outbox o WHERE seq > $2
+   AND NOT EXISTS (SELECT FROM outbox b WHERE b.seq <= $2 AND b.topic = o.topic AND b.key IS NOT DISTINCT FROM o.key)
+ ORDER BY seq LIMIT $1
+"""
+Lane = tuple[str, bytes | None]
 
 
 async def enqueue(connection: Connection, message: OutboxMessage) -> None:
     """Write a message in the caller's transaction."""
     await connection.execute(
-        "INSERT INTO outbox (topic, key, value, headers) VALUES ($1, $2, $3, $4)",
+        'INSERT INTO outbox (topic, key, value, headers, "partition") VALUES ($1, $2, $3, $4, $5)',
         message.topic,
         message.key,
         message.value,
         dict(message.headers),
+        message.partition,
     )
 
 
@@ -42,20 +51,35 @@ async def lag(pool: asyncpg.Pool[asyncpg.Record]) -> OutboxLag:
     return OutboxLag(0, None) if row is None else OutboxLag(row["messages"], row["oldest"])
 
 
-def removable(rows: Sequence[OutboxRow], failures: Sequence[str | None]) -> list[int]:
-    """Which rows may leave the outbox: confirmed ones with no unconfirmed row of their key before them.
+def waves(rows: Sequence[OutboxRow]) -> list[list[OutboxRow]]:
+    """What may be sent at once, wave by wave: each has a key's next row, in order.
 
-    A confirmed row behind a failed one of its key is sent again with it, so that the last copies are in order.
+    A row is sent only when the one before it is confirmed. Sent together, the first may run out of time in the client
+    and the second be taken by a broker that comes back between the two.
     """
-    stuck: set[tuple[str, bytes | None]] = set()
-    done = []
-    for row, failure in zip(rows, failures, strict=True):
-        lane = (row.topic, row.key)
-        if failure is not None:
-            stuck.add(lane)
-        elif lane not in stuck:
-            done.append(row.seq)
-    return done
+    found: list[list[OutboxRow]] = []
+    sent: Counter[Lane] = Counter()
+    for row in rows:
+        place = sent[lane(row)]
+        sent[lane(row)] += 1
+        if place == len(found):
+            found.append([])
+        found[place].append(row)
+    return found
+
+
+def lane(row: OutboxRow) -> Lane:
+    """What order is kept in: a key of a topic."""
+    return row.topic, row.key
+
+
+class Drained(NamedTuple):
+    """Of a batch: rows found, rows that left, the first reason why one did not, and `seq` of the last row."""
+
+    found: int
+    published: int
+    reason: str | None
+    last: int
 
 
 class Drainer:
@@ -78,6 +102,8 @@ class Drainer:
         self._woken = asyncio.Event()
         self._stopped = asyncio.Event()
         self._count_at = monotonic()
+        self._behind = 0
+        """Rows up to here were all refused and wait for the next pass: they hold up their own keys only."""
         self.drains = False
         """Whether it is the one drainer of its database."""
 
@@ -111,14 +137,18 @@ class Drainer:
         if not await self._until(_COUNT_EVERY_S, self._gate.opened()):
             return failures  # nothing is sent while Kafka is away, however much is new
         self._woken.clear()
-        found, published, reason = await drain_once(connection, self._publisher)
+        found, published, reason, last = await drain_once(connection, self._publisher, behind=self._behind)
+        if found == _BATCH and (published or not self._gate.failing):
+            if self._behind or not published:
+                self._behind = last
+            return 0 if published else failures
+        found, self._behind = found or self._behind, 0
         if found and not published:
             wait = retry_s(failures + 1, self._jitter())
-            log.warning("The outbox waits %.1f s: Kafka has not confirmed %d messages (%s)", wait, found, reason)
+            log.warning("The outbox waits %.1f s: Kafka has not confirmed what is in it (%s)", wait, reason)
             await self._until(wait, None if self._gate.failing else self._woken.wait())
             return failures + 1
-        if found < _BATCH:
-            await self._until(_POLL_S, self._woken.wait())  # then look anyway: another gateway may have written
+        await self._until(_POLL_S, self._woken.wait())  # then look anyway: another gateway may have written
         return 0
 
     async def _until(self, seconds: float, event: Coroutine[Any, Any, object] | None = None) -> bool:
@@ -157,16 +187,26 @@ class Drainer:
                     await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
 
 
-async def drain_once(connection: Connection, publisher: Publisher) -> tuple[int, int, str | None]:
-    """Publish one batch; returns rows found, rows that left, and the first reason why one did not."""
-    records = await connection.fetch(
-        "SELECT seq, topic, key, value, headers FROM outbox ORDER BY seq LIMIT $1", _BATCH
-    )
-    rows = [OutboxRow(r["seq"], r["topic"], r["key"], r["value"], r["headers"]) for r in records]
+async def drain_once(connection: Connection, publisher: Publisher, *, behind: int = 0) -> Drained:
+    """Publish one batch.
+
+    :param behind: `seq` of the last row that is passed over, with what comes later of the same keys.
+    """
+    asked = connection.fetch(_BEHIND, _BATCH, behind) if behind else connection.fetch(_FIRST, _BATCH)
+    rows = [OutboxRow(*record.values()) for record in await asked]
     if not rows:
-        return 0, 0, None
-    failures = await publisher.publish(rows)
-    done = removable(rows, failures)
-    if done:
-        await connection.execute("DELETE FROM outbox WHERE seq = ANY($1::bigint[])", done)
-    return len(rows), len(done), next((failure for failure in failures if failure is not None), None)
+        return Drained(0, 0, None, behind)
+    left, reason = 0, None
+    stuck: set[Lane] = set()
+    for wave in waves(rows):
+        sent = [row for row in wave if lane(row) not in stuck]
+        if not sent:
+            break  # what comes later is of the same lanes
+        failures = await publisher.publish(sent)
+        done = [row.seq for row, failure in zip(sent, failures, strict=True) if failure is None]
+        if done:
+            await connection.execute("DELETE FROM outbox WHERE seq = ANY($1::bigint[])", done)
+        left += len(done)
+        stuck |= {lane(row) for row, failure in zip(sent, failures, strict=True) if failure is not None}
+        reason = reason or next((failure for failure in failures if failure is not None), None)
+    return Drained(len(rows), left, reason, rows[-1].seq)

@@ -14,12 +14,16 @@ from millrace.money import MicroUSD
 
 @dataclass(frozen=True)
 class OutboxMessage:
-    """A message that Kafka shall have: written with the rows it tells about, published afterwards."""
+    """A message that Kafka shall have: written with the rows it tells about, published afterwards.
+
+    Without a value it is a tombstone. `partition` is named where the topic is not partitioned by the key.
+    """
 
     topic: str
     key: bytes
-    value: bytes
+    value: bytes | None
     headers: Mapping[str, str]
+    partition: int | None = None
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,9 @@ class OutboxRow:
     seq: int
     topic: str
     key: bytes | None
-    value: bytes
+    value: bytes | None
     headers: Mapping[str, str]
+    partition: int | None = None
 
 
 @dataclass(frozen=True)

@@ -10,21 +10,20 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from millrace.contracts.api import Problem
+from millrace.contracts.api import PROBLEM, Problem
 from millrace.errors import Poison, Unavailable
 from millrace.store.pool import OUTAGES
 from services.api_gateway.errors import NotSignedIn, RequestRefused, TooMany
 
 log = logging.getLogger(__name__)
 
-MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = "5"
 
 
 def problem(status: int, title: str, detail: str, *, instance: str | None = None) -> JSONResponse:
     """A problem document as a response."""
     document = Problem(title=title, status=status, detail=detail, instance=instance)
-    return JSONResponse(document.model_dump(exclude_none=True), status_code=status, media_type=MEDIA_TYPE)
+    return JSONResponse(document.model_dump(exclude_none=True), status_code=status, media_type=PROBLEM)
 
 
 def install(app: FastAPI) -> None:

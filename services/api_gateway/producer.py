@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 _POLL_S = 0.1
 _METADATA_S = 3.0
 CONFIRM_WITHIN_S: Final = 5.0
+_BY_KEY: Final = -1
 # librdkafka's own errors have public names that begin with an underscore.
 _ALL_DOWN: Final = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001
 _TIMED_OUT: Final = (KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT)  # noqa: SLF001
@@ -125,7 +126,12 @@ class KafkaPublisher:
 
         try:
             self._producer.produce(
-                row.topic, row.value, row.key, headers=list(row.headers.items()), on_delivery=delivered
+                row.topic,
+                row.value,
+                row.key,
+                partition=_BY_KEY if row.partition is None else row.partition,
+                headers=list(row.headers.items()),
+                on_delivery=delivered,
             )
         except KafkaException as exc:
             error = exc.args[0]

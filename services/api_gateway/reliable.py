@@ -28,7 +28,7 @@ class Counts:
     in_flight: int = 0
     last_error: str | None = None
     failed: frozenset[int] = field(default_factory=frozenset)
-    """Rows of the last batch that were not confirmed, by `seq`."""
+    """Rows that were not confirmed when they were last sent, by `seq`."""
 
 
 class ReliablePublisher:
@@ -144,7 +144,7 @@ class ReliablePublisher:
                 self.counts.confirm_timeouts += 1
                 metrics.CONFIRM_TIMEOUTS.inc()
         failed = (row.seq for row, outcome in zip(rows, outcomes, strict=True) if outcome is not None)
-        self.counts.failed = frozenset(failed)
+        self.counts.failed = (self.counts.failed - {row.seq for row in rows}) | set(failed)
 
     def _be(self, standing: Standing) -> None:
         """Take a new standing: say what changed, show it, and wake who waits for it."""

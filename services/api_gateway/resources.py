@@ -15,6 +15,7 @@ from millrace.store.blobs import BlobStore
 from services.api_gateway.cancel import CancelDesk
 from services.api_gateway.caps import CapDesk
 from services.api_gateway.dead_letters import DeadLetterDesk
+from services.api_gateway.deletion import DeleteDesk
 from services.api_gateway.digest import DigestDesk
 from services.api_gateway.duplicates import DuplicateDesk
 from services.api_gateway.errors import Unknown
@@ -25,6 +26,7 @@ from services.api_gateway.outbox import Drainer
 from services.api_gateway.ports import OutboxLag
 from services.api_gateway.rate import RateLimit
 from services.api_gateway.reliable import ReliablePublisher
+from services.api_gateway.removal import Remover
 from services.api_gateway.retries import RetryDesk
 from services.api_gateway.search import Search
 from services.api_gateway.shares import ShareDesk
@@ -59,6 +61,8 @@ class Resources:
     lags: Lags
     watcher: Watcher
     retries: RetryDesk
+    deletions: DeleteDesk
+    remover: Remover
     waiting: OneFlight[OutboxLag] = field(default_factory=OneFlight)
     brokers: OneFlight[int] = field(default_factory=OneFlight)
     sign_in: SignIn | None = None

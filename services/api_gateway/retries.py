@@ -18,9 +18,10 @@ from millrace.contracts.headers import continue_trace
 from millrace.contracts.share_api import RetryAnswer, StageWish
 from millrace.errors import Poison
 from millrace.store.database import Connection
+from millrace.store.queueing import forgive_calls
 from millrace.text import has_nul
 from services.api_gateway.errors import NotFound, NotNow
-from services.api_gateway.origins import TOPICS, Kept, origin
+from services.api_gateway.origins import TOPICS, Kept, needs, origin
 from services.api_gateway.outbox import enqueue
 from services.api_gateway.ports import Encoder, OutboxMessage
 from services.api_gateway.principal import Principal
@@ -79,25 +80,30 @@ class RetryDesk:
         """Try the stages of a share again that failed or were cancelled, each with a fresh budget of attempts.
 
         A stage whose input is there gets a command; one behind it waits for that, as in a new share. Finished work is
-        not done again, and what calls have answered is not paid again.
+        not done again, and what calls have answered is not paid again. A stage that cannot be tried again this way is
+        left as it is, with those that need it.
 
         :raises NotFound: there is no such share, or it is somebody else's.
         :raises NotAllowed: its account may not be charged.
-        :raises NotNow: what a stage reads cannot be made again.
+        :raises NotNow: none of them can be tried again.
         """
         async with self._pool.acquire() as connection, connection.transaction():
             share, jobs = await _read(connection, share_id, who)
-            again = [job["stage"] for job in jobs if job["state"] in ("failed", "cancelled")]
-            again.sort(key=self._catalog.place_of)
-            kept = _kept(jobs)
-            asked = {row["stage"]: row["options"] for row in await connection.fetch(_ASKED, share_id, again)}
-            for stage in again:
-                event = origin(stage, share, kept)
-                if event is not None:
-                    await enqueue(connection, self._command(stage, event, asked.get(stage) or {}, force=False))
-            await _queue(connection, share_id, again, who)
+            wanted = [job["stage"] for job in jobs if job["state"] in ("failed", "cancelled")]
+            wanted.sort(key=self._catalog.place_of)
+            asked = {row["stage"]: row["options"] for row in await connection.fetch(_ASKED, share_id, wanted)}
+            commands, left = self._commands(wanted, share, _kept(jobs), asked)
+            if wanted and not commands:
+                raise NotNow(" ".join(left.values()))
+            for message in commands.values():
+                if message is not None:
+                    await enqueue(connection, message)
+            await forgive_calls(
+                connection, share_id, [stage for stage, message in commands.items() if message is None]
+            )
+            await _queue(connection, share_id, list(commands), who)
         self._wake()
-        return RetryAnswer(share_id=share_id, stages=again)
+        return RetryAnswer(share_id=share_id, stages=list(commands), left=left)
 
     async def request(
         self, share_id: str, stage: StageName, wish: StageWish, who: Principal, *, idempotency_key: str | None = None
@@ -120,6 +126,28 @@ class RetryDesk:
             await _queue(connection, share_id, [stage], who)
         self._wake()
         return RetryAnswer(share_id=share_id, stages=[stage])
+
+    def _commands(
+        self,
+        stages: Sequence[StageName],
+        share: ShareCreated,
+        kept: Mapping[StageName, Kept],
+        asked: Mapping[StageName, Mapping[str, str]],
+    ) -> tuple[dict[StageName, OutboxMessage | None], dict[StageName, str]]:
+        """The command to each stage, None to one that waits for another; and why others are left."""
+        commands: dict[StageName, OutboxMessage | None] = {}
+        left: dict[StageName, str] = {}
+        for stage in stages:
+            try:
+                event = origin(stage, share, kept)
+                missing = [name for name in needs(stage, share) if name in left] if event is None else []
+                if missing:
+                    raise NotNow(f"It needs {missing[0]}, which cannot be tried again.")  # noqa: TRY301 - as others
+                options = asked.get(stage) or {}
+                commands[stage] = None if event is None else self._command(stage, event, options, force=False)
+            except NotNow as exc:
+                left[stage] = str(exc)
+        return commands, left
 
     def _command(
         self,

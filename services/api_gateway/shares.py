@@ -21,6 +21,7 @@ from services.api_gateway.domain import STAGES, Draft
 from services.api_gateway.errors import BadRequest, Conflict
 from services.api_gateway.outbox import enqueue
 from services.api_gateway.ports import Encoder, OutboxMessage
+from services.api_gateway.uploads import taken
 
 TOPIC = "share.created"
 _LONGEST_KEY = 255
@@ -61,11 +62,14 @@ class ShareDesk:
 
         :raises BadRequest: the idempotency key is not one.
         :raises Conflict: the key was used for something else.
+        :raises NotNow: its upload is not there any more.
         """
         check_key(idempotency_key)
         event = self._event(draft, owner)
         message = self._message(event, traceparent)
         async with self._pool.acquire() as connection, connection.transaction():
+            if event.blob_key is not None:
+                await taken(connection, event.blob_key)
             inserted = await self._insert(connection, event, idempotency_key, _fingerprint(draft))
             if inserted:
                 await queue(connection, event.share_id, event.account, draft.stages, event.created_at)

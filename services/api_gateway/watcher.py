@@ -1,9 +1,10 @@
 """Tells those who watch shares what has changed: one look at the database for all of them, while there are any.
 
-A look finds the jobs that were written by transactions which the look before could not have seen: each row has the id
-of the transaction that wrote it last (`jobs.changed`), and a snapshot of PostgreSQL says from which id on it may have
-missed something. So nothing is lost between two looks, whatever commits late, and nobody's clock counts. Several
-gateways look for themselves; those who write do nothing for it but keep one index (`jobs_changed`).
+A look finds the jobs that were written, and the shares that were deleted, by transactions which the look before
+could not have seen: each row has the id of the transaction that wrote it last (`jobs.changed`), and a snapshot of
+PostgreSQL says from which id on it may have missed something. So nothing is lost between two looks, whatever commits
+late, and nobody's clock counts. Several gateways look for themselves; those who write do nothing for it but keep one
+index (`jobs_changed`).
 
 What if the process dies? Readers connect again, to any gateway, and are told where things stand if that is new.
 """
@@ -15,14 +16,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
 
 from millrace.contracts.catalog import Catalog
-from millrace.contracts.share_api import ShareRow
+from millrace.contracts.share_api import ShareRow, ShareView
 from millrace.store.blobs import BlobStore
 from millrace.store.database import Connection
 from millrace.store.pool import OUTAGES
@@ -43,7 +43,9 @@ _MOST_CAUGHT_UP: Final = 400
 
 _NOW: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _CHANGED: Final = """
-SELECT share_id, owner, max(changed::text::bigint) AS changed FROM jobs
+SELECT share_id, owner, max(changed::text::bigint) AS changed
+  FROM (SELECT share_id, owner, changed FROM jobs
+        UNION ALL SELECT share_id, owner, changed FROM deleted_shares) AS either
  WHERE changed >= $1::text::xid8 AND changed < pg_snapshot_xmax(pg_current_snapshot()) AND owner = ANY($2::text[])
  GROUP BY share_id, owner ORDER BY changed DESC LIMIT $3
 """
@@ -54,6 +56,10 @@ class _Change:
     share_id: str
     owner: str
     changed: int
+
+
+_Key = tuple[str, str]
+"""Of a share: its id and its owner."""
 
 
 class Watcher:
@@ -77,6 +83,8 @@ class Watcher:
         self._mark = 0
         self._told: dict[str, int] = {}
         self._reading = asyncio.Semaphore(_AT_ONCE)
+        self._untold: set[_Key] = set()
+        self._telling: dict[_Key, asyncio.Task[None]] = {}
 
     def count(self, owner: str) -> int:
         """How many listen to shares of an owner."""
@@ -117,10 +125,9 @@ class Watcher:
         """Stop looking."""
         self.end()
         looking, self._looking = self._looking, None
-        if looking is not None:
-            looking.cancel()
-            with suppress(asyncio.CancelledError):
-                await looking
+        for task in (tasks := [*self._telling.values(), *([] if looking is None else [looking])]):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def share(self, share_id: str, owner: str) -> Told:
         """Where a share stands now, as `GET /shares/{id}` gives it; its mark is made from that.
@@ -129,8 +136,7 @@ class Watcher:
         """
         async with self._reading:
             view = await share_view(self._pool, self._blobs, self._catalog, share_id, owner)
-        data = view.model_dump_json()
-        return Told("share", data, hashlib.sha256(data.encode()).hexdigest()[:16])
+        return await asyncio.to_thread(_shown, view)
 
     async def since(self, owner: str, mark: int) -> list[Told]:
         """The shares of an owner that have changed since a mark of an earlier stream, at most 400, oldest first."""
@@ -165,7 +171,8 @@ class Watcher:
             asked = {one.owner for one in self._listeners if one.share_id is None}
             rows = await self._rows(connection, [change for change in new if change.owner in asked])
         self._tell_owners([change for change in new if change.owner in asked], rows, seen_to)
-        await asyncio.gather(*(self._tell_readers(change) for change in new if self._readers(change)))
+        for change in new:
+            self._tell_readers_soon((change.share_id, change.owner))
         self._mark = seen_to
         self._told = {change.share_id: change.changed for change in changes}
 
@@ -183,23 +190,45 @@ class Watcher:
                 if listener.share_id is None and listener.owner == change.owner:
                     listener.tell(change.share_id, told)
 
-    def _readers(self, change: _Change) -> list[Listener]:
-        return [one for one in self._listeners if (one.share_id, one.owner) == (change.share_id, change.owner)]
+    def _readers(self, key: _Key) -> list[Listener]:
+        return [one for one in self._listeners if (one.share_id, one.owner) == key]
 
-    async def _tell_readers(self, change: _Change) -> None:
-        try:
-            told = await self.share(change.share_id, change.owner)
-        except NotFound:
-            told = _gone(change.share_id, "gone")
-        except OUTAGES:
-            raise
-        except Exception:  # of this share alone: the others' readers read on
-            log.exception("The share %s cannot be shown; the streams of it end", change.share_id)
-            for listener in self._readers(change):
-                listener.close()
+    def _tell_readers_soon(self, key: _Key) -> None:
+        """Read the share beside the looks: one that is large keeps its own readers waiting, and nobody else."""
+        if not self._readers(key):
             return
-        for listener in self._readers(change):
-            listener.tell(change.share_id, told)
+        self._untold.add(key)
+        if key not in self._telling:
+            self._telling[key] = asyncio.create_task(self._tell_readers(key))
+
+    async def _tell_readers(self, key: _Key) -> None:
+        """Tell where a share stands until nothing has changed meanwhile; the looks have gone on."""
+        try:
+            while key in self._untold and self._readers(key):
+                self._untold.discard(key)
+                try:
+                    told = await self.share(*key)
+                except NotFound:
+                    told = _gone(key[0], "gone")
+                except OUTAGES as exc:
+                    log.warning("Those who watch a share wait: the database is away (%s)", type(exc).__name__)
+                    self._untold.add(key)
+                    await asyncio.sleep(_AFTER_OUTAGE_S)
+                    continue
+                for listener in self._readers(key):
+                    listener.tell(key[0], told)
+        except Exception:  # of this share alone: the others' readers read on
+            log.exception("The share %s cannot be shown; the streams of it end", key[0])
+            for listener in self._readers(key):
+                listener.close()
+        finally:
+            self._untold.discard(key)
+            del self._telling[key]
+
+
+def _shown(view: ShareView) -> Told:
+    data = view.model_dump_json()
+    return Told("share", data, hashlib.sha256(data.encode()).hexdigest()[:16])
 
 
 async def _changes(

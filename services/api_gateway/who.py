@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from services.api_gateway.errors import NotSignedIn
 from services.api_gateway.principal import Principal, local_admin
 from services.api_gateway.resources import Parts
 
 _COOKIE: Final = "millrace_session"
+_TOKEN: Final = HTTPBearer(
+    bearerFormat="JWT", description="A token (`millrace token`); the page has a cookie instead", auto_error=False
+)
 
 
 def cookie_of(request: Request) -> str:
@@ -25,8 +29,12 @@ def cookie_of(request: Request) -> str:
     return _COOKIE if port is None else f"{_COOKIE}_{port}"
 
 
-async def signed_in(request: Request, parts: Parts) -> Principal:
+async def signed_in(
+    request: Request, parts: Parts, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_TOKEN)] = None
+) -> Principal:
     """Whoever sends this request: by the header Authorization, or by the page's cookie.
+
+    :param _: is read by hand, with the cookie; so /docs knows which addresses ask for it.
 
     :raises NotSignedIn: nobody knows.
     :raises TooMany: they have sent too many.

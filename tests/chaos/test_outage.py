@@ -25,7 +25,7 @@ from services.api_gateway.ports import OutboxMessage
 from tests.chaos.outage import How, take_away
 from tests.e2e.apart import Apart, apart
 from tests.support.kafka import read_all
-from tests.support.share_load import share_steadily
+from tests.support.share_load import UNLIMITED, share_steadily
 from tests.support.waiting import eventually
 
 OUTAGE_S: Final = float(os.environ.get("MILLRACE_OUTAGE_S", "10"))
@@ -47,7 +47,7 @@ def ways() -> list[How]:
 @pytest.fixture(scope="module")
 def parts() -> Iterator[Apart]:
     """A stack of this module's own, and a gateway on it."""
-    with apart({}, {}) as made:
+    with apart(UNLIMITED, {}) as made:
         made.start(("api_gateway",))
         yield made
 

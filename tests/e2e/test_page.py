@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -134,6 +135,23 @@ def test_a_line_that_is_chosen_is_played(page: Page, speech: str) -> None:
     assert page.url.endswith(f"?t={start:.0f}")
 
 
+def test_a_share_is_deleted_after_a_question_and_is_gone_from_the_list(page: Page, client: Client) -> None:
+    share_id = client.add(ShareRequest(text="Words to be deleted by hand.", title="Not for long")).share_id
+    assert client.wait(share_id, within_s=120).state == "done"
+    page.goto(f"/#/shares/{share_id}")
+    page.get_by_role("button", name="Delete").click()
+    asked = page.get_by_role("dialog", name="Delete this share?")
+    asked.get_by_role("button", name="Back").click()
+    assert client.share(share_id).state == "done", "nobody has said yes"
+    page.get_by_role("button", name="Delete").click()
+    asked.get_by_role("button", name="Delete it").click()
+    expect(page).to_have_url(re.compile(r"#/$"))
+    expect(page.locator(".toast")).to_have_text("The share is deleted.")
+    expect(page.get_by_role("link", name="Not for long")).to_have_count(0)
+    page.goto(f"/#/shares/{share_id}")
+    expect(page.get_by_text("This share is not there")).to_be_visible()
+
+
 def test_a_hit_opens_its_share_at_its_moment(page: Page, speech: str) -> None:
     page.goto("/#/search")
     page.get_by_role("searchbox").fill(WORDS)
@@ -169,6 +187,77 @@ def test_a_dead_letter_is_looked_at_and_redriven(
     expect(page.locator(".toast")).to_have_text("The message is tried again.")
     query = "SELECT state FROM dead_letters WHERE id = %s"
     until(lambda: running.sql(query, letter)[0]["state"] == "redriven", "the letter to be redriven", 20)
+
+
+def test_many_dead_letters_are_redriven_at_once(page: Page, client: Client, running: Running, tmp_path: Path) -> None:
+    letters = [letter_of(client, running, tmp_path) for _ in range(3)]
+    page.goto("/#/pipeline")
+    page.locator("details.letter").filter(has_text="not a media file").first.wait_for()
+    page.get_by_label("Stage", exact=True).select_option("media")
+    page.get_by_role("button", name="Redrive all of Fetch").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("heading")).to_have_text(re.compile(r"^Redrive ([3-9]|\d\d+) dead letters\?$"))
+    assert barriers(page) == []
+    dialog.get_by_role("button", name="Redrive them").click()
+    expect(page.locator(".toast")).to_have_text(re.compile(r"^Redrive: ([3-9]|\d\d+) done\.$"))
+    query = "SELECT count(*) AS redriven FROM dead_letters WHERE id = ANY(%s) AND state = 'redriven'"
+    until(lambda: running.sql(query, letters)[0]["redriven"] == 3, "all three to be redriven", 20)
+
+
+def test_offline_is_said_and_what_came_meanwhile_is_shown(page: Page, client: Client) -> None:
+    page.goto("/")
+    page.locator(".shares li, .state").first.wait_for()
+    page.evaluate("window.theSame = true")
+    page.context.set_offline(True)
+    banner = page.locator("#offline")
+    expect(banner).to_contain_text("You are offline")
+    assert barriers(page) == []
+    page.get_by_role("radio", name="Text").check()
+    page.get_by_label("Text", exact=True).and_(page.locator("textarea")).fill("The miller opens the gate.")
+    page.get_by_role("button", name="Add share").click()
+    expect(page.get_by_role("alert").filter(has_text="The gateway does not answer")).to_be_visible()
+    title = f"Shared meanwhile {uuid.uuid4()}"
+    client.add(ShareRequest(text="The miller shuts the gate.", title=title))
+    page.context.set_offline(False)
+    expect(banner).to_be_hidden()
+    expect(page.locator(".shares li").filter(has_text=title)).to_be_visible(timeout=60_000)
+    expect(page.locator("textarea")).to_have_value("The miller opens the gate.")
+    assert page.evaluate("window.theSame"), "it goes on by itself"
+
+
+def test_an_upload_that_is_stopped_half_way_adds_nothing(page: Page, running: Running, tmp_path: Path) -> None:
+    path = tmp_path / f"{uuid.uuid4()}.wav"
+    path.write_bytes(JFK_WAV.read_bytes() * 8)
+    page.goto("/")
+    page.get_by_role("radio", name="File").check()
+    slow = page.context.new_cdp_session(page)
+    slow.send("Network.enable")
+    limits = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 200_000}
+    slow.send("Network.emulateNetworkConditions", limits)
+    page.locator("#add-file").set_input_files(path)
+    row = page.locator(".sending > *, .sending").filter(has_text=path.name).first
+    expect(row).to_contain_text(re.compile(r"· [1-9]\d? %"), timeout=30_000)
+    assert barriers(page) == []
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".toast")).to_have_text(f"{path.name} was stopped; nothing was added.")
+    expect(page.get_by_role("progressbar")).to_have_count(0)
+    received = StackPaths(running.ready_file.parent / "data").blobs / ".uploads"
+    until(lambda: not list(received.iterdir()), "what was received to be deleted", 20)
+    assert running.sql("SELECT 1 FROM shares WHERE filename = %s", path.name) == []
+
+
+def test_a_stream_that_was_lost_goes_on_by_itself(page: Page, client: Client, running: Running) -> None:
+    page.goto("/")
+    page.locator(".shares li, .state").first.wait_for()
+    page.evaluate("window.theSame = true")
+    running.wait_restarted("api_gateway", running.kill("api_gateway"))
+    title = f"Shared after that {uuid.uuid4()}"
+    share = client.add(ShareRequest(text="The miller opens the gate.", title=title))
+    row = page.locator(".shares li").filter(has_text=title)
+    expect(row).to_be_visible(timeout=60_000)
+    assert client.wait(share.share_id, within_s=60).state == "done"
+    expect(row.locator(".badge")).to_have_text("Done")
+    assert page.evaluate("window.theSame"), "nobody has loaded it again"
 
 
 def test_figures_and_highlights_are_written_exactly(page: Page) -> None:

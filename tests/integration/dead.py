@@ -30,7 +30,7 @@ class DeadToKafka(Outbox):
         topic: str,
         *,
         key: bytes,
-        value: bytes,
+        value: bytes | None,
         headers: Sequence[tuple[str, bytes]],
         partition: int | None = None,
         linger: bool = False,

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -35,6 +36,7 @@ from services.api_gateway.cancel import CancelDesk
 from services.api_gateway.caps import CapDesk
 from services.api_gateway.connect import reliable
 from services.api_gateway.dead_letters import DeadLetterDesk
+from services.api_gateway.deletion import DeleteDesk
 from services.api_gateway.digest import DigestDesk
 from services.api_gateway.digest_rows import DigestRows
 from services.api_gateway.duplicates import DuplicateDesk
@@ -46,12 +48,14 @@ from services.api_gateway.origins import TOPICS
 from services.api_gateway.outbox import Drainer
 from services.api_gateway.passages import SEARCH_SETTINGS, Passages
 from services.api_gateway.producer import KafkaPublisher
+from services.api_gateway.removal import Remover
 from services.api_gateway.resources import Resources
 from services.api_gateway.retries import RetryDesk
 from services.api_gateway.search import Search
 from services.api_gateway.shares import TOPIC, ShareDesk
 from services.api_gateway.spoken import Spoken
 from services.api_gateway.unconfirmed import UnconfirmedDesk
+from services.api_gateway.uploads import hold
 from services.api_gateway.watcher import Watcher
 
 MAX_UPLOAD = 3_000_000
@@ -137,7 +141,7 @@ async def open_gateway(
             blobs=blobs,
             publisher=publisher,
             drainer=drainer,
-            intake=Intake(blobs, folder, Limits(upload=MAX_UPLOAD, text=512 << 10)),
+            intake=Intake(blobs, folder, Limits(upload=MAX_UPLOAD, text=512 << 10), partial(hold, pool)),
             desk=ShareDesk(pool, codec, clock, drainer.wake),
             search=search,
             duplicates=DuplicateDesk(searching, model),
@@ -145,10 +149,12 @@ async def open_gateway(
             cancel=CancelDesk(pool, catalog),
             caps=CapDesk(pool, deciding),
             unconfirmed=UnconfirmedDesk(pool, deciding),
-            dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake, "the-operator"),
+            dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake),
             lags=Lags(stack.kafka),
             watcher=Watcher(pool, blobs, catalog),
             retries=RetryDesk(pool, codec, catalog, clock, drainer.wake),
+            deletions=DeleteDesk(pool, catalog, clock, drainer.wake),
+            remover=Remover(pool, blobs),
         )
         transport = httpx.ASGITransport(create_app(parts, LOOPBACK), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:

@@ -165,6 +165,22 @@ async def test_a_share_is_its_owners_alone_also_before_an_admin(people: People) 
     assert (await people.ask(Asked("GET", "/shares/{share_id}"), ada, share_id)).json()["owner"] == "ada"
 
 
+async def test_a_share_is_deleted_by_its_owner_or_an_admin_and_by_nobody_else(people: People) -> None:
+    ada, bob, root = token("ada"), token("bob"), token("root", admin=True)
+    asked, read = Asked("DELETE", "/shares/{share_id}"), Asked("GET", "/shares/{share_id}")
+    for who in (ada, root):
+        headers = {"authorization": f"Bearer {ada}"}
+        made = await people.http.post("/shares", json={"text": "to be deleted"}, headers=headers)
+        share_id = made.json()["share_id"]
+        stranger, nothing = [await people.ask(asked, bob, one) for one in (share_id, str(uuid.uuid4()))]
+        assert (stranger.status_code, stranger.json()["detail"]) == (404, nothing.json()["detail"])
+        assert (await people.ask(asked, None, share_id)).status_code == 401
+        assert (await people.ask(read, ada, share_id)).status_code == 200
+        assert (await people.ask(asked, who, share_id)).status_code == 204
+        assert (await people.ask(read, ada, share_id)).status_code == 404
+        assert (await people.ask(asked, bob, share_id)).status_code == 404, "nor is it said that it was there"
+
+
 async def test_nobody_charges_or_looks_at_an_account_of_others(people: People) -> None:
     headers = {"authorization": f"Bearer {token('ada', accounts=['team'])}"}
     for account, status in (("team", 202), ("default", 403)):

@@ -7,6 +7,7 @@ import uuid
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -27,7 +28,11 @@ from millrace.stream.incoming import Incoming
 from millrace.stream.reader import Reader
 from millrace.stream.stage import Plan, Run
 from services.api_gateway import dead_projection
+from services.api_gateway.app import create_app
 from services.api_gateway.dead_projection import DeadLetterProjection
+from services.api_gateway.guard import LOOPBACK
+from services.api_gateway.principal import Principal
+from services.api_gateway.who import signed_in
 from tests.integration.dead import STAGE, DeadLetters
 from tests.integration.gateway import open_gateway, provision
 from tests.support.dying import Died
@@ -86,7 +91,11 @@ async def test_a_dead_letter_is_shown_with_its_evidence_and_its_bytes(dead: Dead
 async def test_a_redrive_brings_the_job_to_its_end_once(dead: DeadLetters) -> None:
     bench, letter_id = await died(dead)
     changed = await dead.redrive(letter_id)
-    assert (changed.state, changed.share_id, changed.changed_by) == ("redriven", bench.share, "the-operator")
+    assert (changed.state, changed.share_id, changed.changed_by) == (
+        "redriven",
+        bench.share,
+        dead.gateway.parts.owner,
+    )
     assert (await bench.job())["state"] == "queued"
     again = await dead.redrive(letter_id)
     assert (again.repeated, again.changed_at) == (True, changed.changed_at)
@@ -98,7 +107,20 @@ async def test_a_redrive_brings_the_job_to_its_end_once(dead: DeadLetters) -> No
     assert bench.toy.billed == 1
     assert len(bench.outbox.to("summary.ready")) == 1
     (letter,) = (await dead.letters(share=bench.share)).letters
-    assert (letter.state, letter.changed_by) == ("redriven", "the-operator")
+    assert (letter.state, letter.changed_by) == ("redriven", dead.gateway.parts.owner)
+
+
+async def test_who_is_signed_in_is_who_has_decided(dead: DeadLetters) -> None:
+    app = create_app(dead.gateway.parts, LOOPBACK)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        for owner, path in (("ada", "{}/redrive"), ("bob", "{}/discard"), ("eve", "redrive"), ("kim", "discard")):
+            app.dependency_overrides[signed_in] = partial(Principal, owner, frozenset({"admin"}), None)
+            _, letter_id = await died(dead)
+            since = (await dead.show(letter_id)).died_at.isoformat()
+            wish = None if "{}" in path else {"stage": STAGE, "since": since}
+            assert (await http.post(f"/dead/{path.format(letter_id)}", json=wish)).status_code == 200
+            assert (await dead.show(letter_id)).changed_by == owner
 
 
 async def test_two_people_who_redrive_at_once_send_one_command(dead: DeadLetters) -> None:

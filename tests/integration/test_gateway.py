@@ -251,6 +251,46 @@ async def test_the_drainer_keeps_rows_while_kafka_is_away_and_stops_cleanly(gate
         await asyncio.wait_for(running, 5)
 
 
+class RefusesATopic:
+    """Kafka takes all but what is of one topic; `sent` are the keys of that, in the order in which they came."""
+
+    failing = False
+
+    def __init__(self, gateway: Gateway, topic: str) -> None:
+        self._gateway = gateway
+        self._topic = topic
+        self.sent: list[bytes | None] = []
+
+    async def opened(self) -> None:
+        """It may always be tried."""
+
+    async def publish(self, rows: Sequence[OutboxRow]) -> Sequence[str | None]:
+        self.sent += [row.key for row in rows if row.topic == self._topic]
+        outcomes = await self._gateway.parts.publisher.publish([row for row in rows if row.topic != self._topic])
+        taken = iter(outcomes)
+        return ["refused" if row.topic == self._topic else next(taken) for row in rows]
+
+
+async def test_however_many_rows_are_refused_others_leave_and_nothing_overtakes_its_own_key(gateway: Gateway) -> None:
+    topic, refused = uuid.uuid4().hex, [b"%d" % number for number in range(450)]
+    insert = "INSERT INTO outbox (topic, key, value, headers) VALUES ($1, $2, 'x', '{}')"
+    await gateway.pool.executemany(insert, [(topic, key) for key in refused])
+    publisher = RefusesATopic(gateway, topic)
+    drainer = Drainer(gateway.pool, publisher, publisher, jitter=lambda: 0.0)
+    try:
+        share_id = await share_text(gateway)
+        await gateway.pool.executemany(insert, [(topic, key) for key in refused[:200]])
+        async with draining(drainer):
+            assert len(await published(gateway.kafka, share_id)) == 1
+            await eventually(lambda: len(publisher.sent) >= 900, "the next pass")
+        assert set(publisher.sent[:450]) == set(refused), "a key is not tried again behind its own refusal"
+        assert publisher.sent[450:452] == refused[:2], "the next pass begins with the oldest"
+        left = "SELECT count(*) FROM outbox WHERE topic = $1"
+        assert await gateway.pool.fetchval(left, topic) == 650
+    finally:
+        await gateway.pool.execute("DELETE FROM outbox WHERE topic = $1", topic)
+
+
 async def until_one_drains(gateway: Gateway) -> None:
     sql = """
     SELECT count(*) = 1 FROM pg_locks JOIN pg_database ON pg_database.oid = database

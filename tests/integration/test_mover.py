@@ -34,14 +34,14 @@ class Broker:
         topic: str,
         *,
         key: bytes,
-        value: bytes,
+        value: bytes | None,
         headers: Sequence[Header],
         partition: int | None = None,
         linger: bool = False,
     ) -> None:
         self.asked.set()
         await self.confirms.wait()
-        self.values.append(value)
+        self.values.append(value or b"")
 
 
 @pytest.fixture

@@ -217,6 +217,42 @@ async def test_a_share_that_cannot_be_shown_ends_its_own_streams_alone(
         assert await other.next() is not None
 
 
+async def test_a_share_that_takes_long_to_read_keeps_nobody_else_waiting(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large, small = await served.share(), await served.share()
+    watcher, share = served.gateway.parts.watcher, served.gateway.parts.watcher.share
+    asked, read = asyncio.Event(), asyncio.Event()
+
+    async def slowly(share_id: str, owner: str) -> Told:
+        if share_id == large:
+            asked.set()
+            await read.wait()
+        return await share(share_id, owner)
+
+    async with (
+        reading(served, f"/shares/{large}/events") as of_large,
+        reading(served, f"/shares/{small}/events") as of_small,
+        reading(served, "/events") as of_all,
+    ):
+        await of_large.next()
+        await of_small.next()
+        monkeypatch.setattr(watcher, "share", slowly)
+        await served.move(large, "running")
+        await asyncio.wait_for(asked.wait(), 20)
+        assert await running(of_all) == large, "rows need no results"
+        await served.move(small, "running")
+        assert await running(of_small) == small
+        await served.move(large, "failed")
+        while (event := await of_all.next()) is not None and event.data["state"] != "failed":
+            continue
+        read.set()
+        while (event := await of_large.next()) is not None and event.data["state"] != "failed":
+            continue
+        assert event is not None, "what changed while it was read is told, too"
+    await eventually(lambda: not watcher._telling, "the end of what was read for nobody any more")
+
+
 async def test_nobody_reads_more_streams_than_a_few_tabs_need(served: Served) -> None:
     watcher, owner = served.gateway.parts.watcher, served.gateway.parts.owner
     listeners = [await watcher.join(owner) for _ in range(MOST_STREAMS)]
@@ -327,3 +363,39 @@ def test_a_slow_reader_holds_the_newest_states_and_is_closed_before_it_holds_too
         listener.tell(str(number), Told("share", "", "1"))
     assert listener.closed
     assert listener.take() == []
+
+
+async def test_a_share_that_is_deleted_is_gone_for_those_who_watch_it_or_all(served: Served) -> None:
+    share_id, other = await served.share(), await served.share("Other words.")
+    async with reading(served, f"/shares/{share_id}/events") as reader, reading(served, "/events") as all_of_them:
+        assert (await reader.next()) is not None
+        await eventually(lambda: watched(served) == 2, "both readers")
+        assert (await served.gateway.http.delete(f"/shares/{share_id}")).status_code == 204
+        gone = await reader.next()
+        assert gone is not None
+        assert (gone.kind, gone.data) == ("gone", {"share_id": share_id})
+        assert await reader.next() is None, "which ends its stream"
+        told = await all_of_them.next()
+        while told is not None and told.data["share_id"] != share_id:
+            told = await all_of_them.next()
+        while told is not None and told.kind == "share":  # of before it was deleted
+            told = await all_of_them.next()
+        assert told is not None
+        assert (told.kind, told.data) == ("gone", {"share_id": share_id})
+        await served.move(other, "running")
+        assert await running(all_of_them) == other, "the stream of all goes on"
+
+
+async def test_who_comes_again_is_told_what_was_deleted_meanwhile(served: Served) -> None:
+    share_id = await served.share()
+    async with reading(served, "/events") as reader:
+        await served.move(share_id, "running")
+        known = await reader.next()
+    assert known is not None
+    assert (await served.gateway.http.delete(f"/shares/{share_id}")).status_code == 204
+    async with reading(served, "/events", known.mark) as reader:
+        event = await reader.next()
+        while event is not None and event.kind == "share":
+            event = await reader.next()
+        assert event is not None
+        assert (event.kind, event.data) == ("gone", {"share_id": share_id})

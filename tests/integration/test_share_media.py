@@ -56,6 +56,8 @@ def sentence(response: httpx.Response, status: int) -> str:
 async def test_media_is_played_whole_and_by_ranges(gateway: Gateway, tmp_path: Path) -> None:
     content = uuid.uuid4().bytes * 20_000
     path = f"/shares/{await uploaded(gateway, content)}/media"
+    assert (await gateway.http.get(path, headers={"range": "bytes=0-9"})).content == content[:10]
+    assert not (tmp_path / ".lent").exists(), "a range needs no copy of the rest"
     whole = await gateway.http.get(path)
     assert (whole.status_code, whole.content) == (200, content)
     assert whole.headers["content-type"] == "audio/mpeg"
@@ -83,6 +85,16 @@ async def test_ranges_hold_for_the_same_content_only(gateway: Gateway) -> None:
     other = await gateway.http.get(path, headers={"range": "bytes=0-3", "if-range": '"of-something-else"'})
     assert (same.status_code, same.content) == (206, content[:4])
     assert (other.status_code, other.content) == (200, content)
+
+
+async def test_several_ranges_at_once_are_answered_together(gateway: Gateway) -> None:
+    content = uuid.uuid4().bytes * 10
+    path = f"/shares/{await uploaded(gateway, content)}/media"
+    several = await gateway.http.get(path, headers={"range": "bytes=0-3,100-103"})
+    assert several.status_code == 206
+    assert several.headers["content-type"].startswith("multipart/byteranges")
+    assert content[:4] in several.content
+    assert content[100:104] in several.content
 
 
 async def test_ranges_that_are_none_are_refused(gateway: Gateway) -> None:

@@ -145,6 +145,62 @@ async def test_stages_behind_one_that_is_tried_again_wait_for_it(gateway: Gatewa
     assert [row["state"] for row in states] == ["queued"]
 
 
+async def test_a_stage_that_others_have_added_keeps_nothing_else_from_being_tried_again(gateway: Gateway) -> None:
+    share_id = await shared(gateway)
+    await gateway.pool.execute(
+        "INSERT INTO jobs (share_id, stage, account, state, updated_at, owner) "
+        "SELECT share_id, 'thumbnails', account, 'failed', now(), owner FROM shares WHERE share_id = $1",
+        share_id,
+    )
+    alone = await gateway.http.post(f"/shares/{share_id}/retry")
+    assert alone.status_code == 409
+    assert "millrace replay thumbnails" in alone.json()["detail"]
+    await put(gateway, share_id, embed="failed")
+    answer = (await gateway.http.post(f"/shares/{share_id}/retry")).json()
+    assert answer["stages"] == ["embed"]
+    assert "millrace replay thumbnails" in answer["left"]["thumbnails"]
+    assert await states_of(gateway, share_id) == {"summarize": "queued", "embed": "queued", "thumbnails": "failed"}
+
+
+async def test_what_cannot_be_made_again_leaves_also_what_needs_it(gateway: Gateway) -> None:
+    share_id = await shared(gateway, url="https://example.org/a")
+    await done(gateway, share_id, "media", {**MEDIA, "duration_ms": "of another version"})
+    await put(gateway, share_id, transcribe="failed", summarize="failed")
+    answer = await gateway.http.post(f"/shares/{share_id}/retry")
+    assert answer.status_code == 409
+    assert "It needs transcribe" in answer.json()["detail"]
+    assert (await states_of(gateway, share_id))["summarize"] == "failed"
+
+
+async def test_a_stage_behind_another_gets_a_fresh_budget_of_calls_and_keeps_its_answers(gateway: Gateway) -> None:
+    share_id = await shared(gateway, url="https://example.org/a")
+    await put(gateway, share_id, media="failed", transcribe="failed")
+    work_key = f"transcribe:{uuid.uuid4().hex}"
+    await gateway.pool.execute("INSERT INTO work (work_key, stage) VALUES ($1, 'transcribe')", work_key)
+    await gateway.pool.execute(
+        "UPDATE jobs SET work_key = $2 WHERE share_id = $1 AND stage = 'transcribe'", share_id, work_key
+    )
+    states = ("answered", "unconfirmed", "released", "calling")
+    for number, state in enumerate(states):
+        await gateway.pool.execute(
+            """
+            INSERT INTO calls (request_id, work_key, call_no, attempt, account, scope, model, state, counted,
+                               hold_micro_usd, share_id)
+            VALUES ($1, $2, 0, $3, 'default', 'transcribe', 'm', $4, true, 1, $5)
+            """,
+            f"{work_key}.{number}",
+            work_key,
+            number,
+            state,
+            share_id,
+        )
+    assert await retried(gateway, share_id) == ["media", "transcribe"]
+    rows = await gateway.pool.fetch(
+        "SELECT state FROM calls WHERE work_key = $1 AND counted ORDER BY attempt", work_key
+    )
+    assert [row["state"] for row in rows] == ["answered", "calling"]
+
+
 async def test_finished_stages_are_left_alone(gateway: Gateway) -> None:
     share_id = await shared(gateway)
     await put(gateway, share_id, summarize="done", embed="done")

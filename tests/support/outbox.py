@@ -12,6 +12,7 @@ class Sent:
     key: bytes
     value: bytes
     headers: dict[str, bytes]
+    is_tombstone: bool = False
 
 
 @dataclass
@@ -26,14 +27,14 @@ class Outbox:
         topic: str,
         *,
         key: bytes,
-        value: bytes,
+        value: bytes | None,
         headers: Sequence[tuple[str, bytes]],
         partition: int | None = None,
         linger: bool = False,
     ) -> None:
         await self.before(topic)
         self.step()
-        self.sent.append(Sent(topic, key, value, dict(headers)))
+        self.sent.append(Sent(topic, key, value or b"", dict(headers), is_tombstone=value is None))
         self.step()
 
     async def before(self, topic: str) -> None:

@@ -7,20 +7,25 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 import httpx
 
 _REPEAT_EVERY_S = 0.2
+UNLIMITED: Final = {"MILLRACE_RATE_LIMIT": "1000000/second"}
+"""A gateway's setting: all clients of a load are one person here, who may send 100 a second by default."""
 
 
 @dataclass
 class Load:
     """What was asked and answered. `accepted`: for every Idempotency-Key the share ids that were answered.
 
-    `answers_s`: how long each answered request took, in seconds; `unanswered`: requests that were not answered.
+    `texts`: what was shared, by share id. `answers_s`: how long each answered request took, in seconds; `unanswered`:
+    requests that were not answered.
     """
 
     accepted: dict[str, set[str]] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
     answers_s: list[float] = field(default_factory=list)
     unanswered: int = 0
 
@@ -37,9 +42,16 @@ class Load:
 
 
 async def share_steadily(
-    url: Callable[[], str], *, rate: float, go_on: Callable[[], bool], repeat_within_s: float = 60.0
+    url: Callable[[], str],
+    *,
+    rate: float,
+    go_on: Callable[[], bool],
+    repeat_within_s: float = 60.0,
+    words: str = "the mill turns.",
 ) -> Load:
-    """Share a text so many times a second, whether earlier ones are answered or not, as long as `go_on` says so.
+    """Share texts at so many a second, whether earlier ones are answered or not, as long as `go_on` says so.
+
+    Each text begins with what no other begins with, up to its first colon, and goes on with `words`.
 
     :raises TimeoutError: a share was not answered in time, though it was repeated.
     """
@@ -51,7 +63,7 @@ async def share_steadily(
         asyncio.TaskGroup() as tasks,
     ):
         while go_on():
-            tasks.create_task(_share(http, url, f"Text {number} of {run}: the mill turns.", load, repeat_within_s))
+            tasks.create_task(_share(http, url, f"Text {number} of {run}: {words}", load, repeat_within_s))
             number += 1
             await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
     return load
@@ -70,5 +82,7 @@ async def _share(http: httpx.AsyncClient, url: Callable[[], str], text: str, loa
                 continue
             assert answer.status_code == httpx.codes.ACCEPTED, answer.text
             load.answers_s.append(time.monotonic() - began)
-            load.accepted.setdefault(key, set()).add(answer.json()["share_id"])
+            share_id = answer.json()["share_id"]
+            load.accepted.setdefault(key, set()).add(share_id)
+            load.texts[share_id] = text
             return

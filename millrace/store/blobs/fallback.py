@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from millrace.clock import Clock, SystemClock
 from millrace.errors import MillraceError, Unavailable
@@ -21,12 +21,23 @@ from millrace.store.blobs.durable import writing
 from millrace.store.blobs.keys import drawn, is_temporary, stored_at
 from millrace.store.blobs.local import LocalBlobStore
 from millrace.store.blobs.markers import Markers
-from millrace.store.blobs.port import NOTHING, About, BlobMissing, LocalFailure, NotHereYet, Progress, Refused
+from millrace.store.blobs.part import ByteRange, Part
+from millrace.store.blobs.port import (
+    NOTHING,
+    About,
+    BlobMissing,
+    BlobStore,
+    LocalFailure,
+    NotHereYet,
+    Progress,
+    Refused,
+)
 
 if TYPE_CHECKING:
     from millrace.store.blobs.s3 import S3BlobStore
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 ON_ITS_WAY: Final = timedelta(hours=1)
 """By default; an outage of S3 that lasts longer is rare, and media that has expired is to be said to have."""
@@ -102,7 +113,13 @@ class FallbackBlobStore:
     async def local_copy(self, key: str, progress: Progress | None = None) -> AsyncIterator[Path]:
         """The file of the folder, or one downloaded from S3."""
         async with AsyncExitStack() as stack:
-            yield await self._lend(stack, key, progress)
+            yield await self._entered(stack, key, lambda store: store.local_copy(key, progress))
+
+    @asynccontextmanager
+    async def part(self, key: str, wanted: ByteRange) -> AsyncIterator[Part]:
+        """A part of the file of the folder, or of the object in S3."""
+        async with AsyncExitStack() as stack:
+            yield await self._entered(stack, key, lambda store: store.part(key, wanted))
 
     async def delete(self, key: str) -> None:
         """Delete it in both places; a healer that is moving a file just now is waited for."""
@@ -178,13 +195,16 @@ class FallbackBlobStore:
             return Unavailable(_ELSEWHERE)
         return missing
 
-    async def _lend(self, stack: AsyncExitStack, key: str, progress: Progress | None) -> Path:
+    async def _entered(
+        self, stack: AsyncExitStack, key: str, lend: Callable[[BlobStore], AbstractAsyncContextManager[T]]
+    ) -> T:
+        """What the folder lends, or S3 where the folder has nothing."""
         if await self.local.exists(key):
             with suppress(BlobMissing):
-                return await stack.enter_async_context(self.local.local_copy(key, progress))
+                return await stack.enter_async_context(lend(self.local))
         try:
-            return await stack.enter_async_context(self.s3.local_copy(key, progress))
+            return await stack.enter_async_context(lend(self.s3))
         except BlobMissing as missing:
             if self.goes_to_s3(key):
                 raise self._not_in_s3(key, missing) from None
-            return await stack.enter_async_context(self.local.local_copy(key, progress))
+            return await stack.enter_async_context(lend(self.local))

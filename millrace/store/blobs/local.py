@@ -12,14 +12,16 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from millrace.errors import Unavailable
 from millrace.store.blobs.counters import LOCAL
 from millrace.store.blobs.durable import INCOMING, sync_folder, write_durably
 from millrace.store.blobs.keys import check_key
+from millrace.store.blobs.part import ByteRange, Part
 from millrace.store.blobs.port import NOTHING, About, BlobMissing, Progress
 
+_CHUNK_BYTES: Final = 1 << 18
 LENT: Final = ".lent"
 """Folder of second names of files that are being read: who reads one keeps it, also when it is swept or healed."""
 
@@ -96,6 +98,15 @@ class LocalBlobStore:
             if lent != self.path(key):
                 await asyncio.to_thread(shutil.rmtree, lent.parent, ignore_errors=True)
 
+    @asynccontextmanager
+    async def part(self, key: str, wanted: ByteRange) -> AsyncIterator[Part]:
+        """A part of the file, which stays readable when its key is deleted meanwhile."""
+        file = await asyncio.to_thread(self._open, key)
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            start, stop = wanted.within(size)
+            yield Part(start, stop, size, _chunks(file, start, stop))
+
     async def delete(self, key: str) -> None:
         """Remove the file, for good when this returns."""
 
@@ -128,6 +139,14 @@ class LocalBlobStore:
         :raises BadKey: as `check_key`.
         """
         return self.root.joinpath(*check_key(key))
+
+    def _open(self, key: str) -> IO[bytes]:
+        path = self._existing(key)
+        with _readable():
+            try:
+                return path.open("rb")
+            except FileNotFoundError:  # swept or healed since
+                raise _missing(key) from None
 
     def _lend(self, key: str) -> Path:
         path = self._existing(key)
@@ -165,6 +184,17 @@ class LocalBlobStore:
             if found is None and (root := _status(self.root)) is not None and not stat.S_ISDIR(root.st_mode):
                 raise Unavailable("the media store is not a folder: let MILLRACE_BLOBS name one")
         return found is not None and stat.S_ISREG(found.st_mode)
+
+
+async def _chunks(file: IO[bytes], start: int, stop: int) -> AsyncIterator[bytes]:
+    await asyncio.to_thread(file.seek, start)
+    while start < stop:
+        with _readable():
+            chunk = await asyncio.to_thread(file.read, min(_CHUNK_BYTES, stop - start))
+        if not chunk:
+            raise Unavailable("the media store cannot be read: a file has become shorter")
+        start += len(chunk)
+        yield chunk
 
 
 def _missing(key: str) -> BlobMissing:

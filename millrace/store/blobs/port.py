@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from millrace.errors import Poison, Retryable, Unavailable
+from millrace.store.blobs.part import ByteRange, Part
 
 Progress = Callable[[int, int], Awaitable[None]]
 """Told how many bytes of how many have been copied."""
@@ -81,6 +82,15 @@ class BlobStore(Protocol):
 
         :raises BlobMissing: nothing is there.
         :raises NotHereYet: nothing is there, but may come.
+        """
+        ...
+
+    def part(self, key: str, wanted: ByteRange) -> AbstractAsyncContextManager[Part]:
+        """A part of the content, which is read while it is sent on; no more than that is read.
+
+        :raises BlobMissing: nothing is there.
+        :raises NotHereYet: nothing is there, but may come.
+        :raises BeyondEnd: there are not so many bytes.
         """
         ...
 

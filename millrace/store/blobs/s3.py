@@ -6,8 +6,8 @@ import asyncio
 import io
 import os
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,9 +23,11 @@ from millrace.store.blobs.counters import S3_UPLOAD_ERRORS, S3_UPLOADS
 from millrace.store.blobs.keys import UPLOADS, check_key
 from millrace.store.blobs.kinds import safe_type
 from millrace.store.blobs.metadata import decode, encode
+from millrace.store.blobs.part import ByteRange, Part
 from millrace.store.blobs.port import NOTHING, About, BlobMissing, LocalFailure, Progress
 from millrace.store.blobs.s3_download import download
 from millrace.store.blobs.s3_errors import code_of, status_of, translated
+from millrace.store.blobs.s3_part import part_of
 from millrace.store.blobs.s3_upload import PART_BYTES, Place, upload
 
 if TYPE_CHECKING:
@@ -133,6 +135,14 @@ class S3BlobStore:
                 await self._download(key, file, progress)
             yield path
 
+    @asynccontextmanager
+    async def part(self, key: str, wanted: ByteRange) -> AsyncIterator[Part]:
+        """A part of the object, by one request as long as nothing breaks off."""
+        async with AsyncExitStack() as stack:
+            with translated(), _found(key):
+                part = await stack.enter_async_context(part_of(self.client, self._place(key), wanted))
+            yield part
+
     async def delete(self, key: str) -> None:
         """Delete the object."""
         with translated():
@@ -175,14 +185,8 @@ class S3BlobStore:
         S3_UPLOADS.inc()
 
     async def _download(self, key: str, into: IO[bytes], progress: Progress | None = None) -> None:
-        place = self._place(key)
-        with translated():
-            try:
-                await download(self.client, place, into, progress)
-            except ClientError as exc:
-                if code_of(exc) != "NoSuchKey":
-                    raise
-                raise BlobMissing(f"{key} is not in the media store any more: share it again") from None
+        with translated(), _found(key):
+            await download(self.client, self._place(key), into, progress)
 
     async def _look_for_bucket(self) -> None:
         """:raises ClientError: `NoSuchBucket`, or S3 refuses."""
@@ -196,6 +200,17 @@ class S3BlobStore:
     def _place(self, key: str) -> Place:
         check_key(key)
         return {"Bucket": self.bucket, "Key": key}
+
+
+@contextmanager
+def _found(key: str) -> Iterator[None]:
+    """:raises BlobMissing: S3 has no such object."""
+    try:
+        yield
+    except ClientError as exc:
+        if code_of(exc) != "NoSuchKey":
+            raise
+        raise BlobMissing(f"{key} is not in the media store any more: share it again") from None
 
 
 @asynccontextmanager

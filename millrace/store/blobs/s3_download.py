@@ -28,7 +28,7 @@ _FIRST_WAIT_S: Final = 0.2
 _LONGEST_WAIT_S: Final = 5.0
 _CHUNK_BYTES: Final = 1 << 18
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
-_CHANGED: Final = (412, 416)
+CHANGED: Final = (412, 416)
 """The object is another one now, or shorter than what we have of it."""
 
 
@@ -64,7 +64,7 @@ async def download(
         try:
             await _more(client, place, got, into, progress)
         except ClientError as exc:
-            if status_of(exc) not in _CHANGED:
+            if status_of(exc) not in CHANGED:
                 raise
             got = _Got()
         except CUT_OFF as exc:
@@ -87,7 +87,7 @@ async def _more(client: S3Client, place: Place, got: _Got, into: IO[bytes], prog
         answer = await client.get_object(**place, Range=f"bytes={got.done}-", IfMatch=got.etag)
     else:
         answer = await client.get_object(**place)
-    start, size = _stretch(answer)
+    start, size = stretch(answer)
     body = answer["Body"]
     async with body:
         if start and (start != got.done or answer["ETag"] != got.etag):  # a server that knows no conditions
@@ -109,7 +109,7 @@ def _write(into: IO[bytes], chunk: bytes) -> None:
         raise Unavailable(f"the folder for temporary files cannot be written: {exc.strerror or exc}") from exc
 
 
-def _stretch(answer: GetObjectOutputTypeDef) -> tuple[int, int]:
+def stretch(answer: GetObjectOutputTypeDef) -> tuple[int, int]:
     """First byte of an answer, and the size of the whole object."""
     found = _RANGE.fullmatch(answer.get("ContentRange", ""))
     return (int(found[1]), int(found[2])) if found else (0, answer["ContentLength"])

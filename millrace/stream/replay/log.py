@@ -63,7 +63,8 @@ class EventLog:
             silent_s = 0.0 if found else silent_s + _POLL_S
             if silent_s > _SILENT_S:
                 raise Unavailable(f"Kafka has not sent {stretch.topic}-{stretch.partition} from {at} on")
-            chunk = [message for message in map(_message, found) if message.offset < stretch.stop]
+            messages = map(_message, found)
+            chunk = [one for one in messages if one.offset < stretch.stop and not one.is_tombstone]
             if found:
                 at = (found[-1].offset() or 0) + 1
             if chunk:
@@ -119,7 +120,9 @@ def _message(record: Record) -> Message:
     # As in the pool: nobody tells a header without a value from an empty one.
     pairs = cast("list[tuple[str, bytes | None]]", record.headers() or [])
     headers = {name: value or b"" for name, value in pairs}
-    return Message(at, record.offset() or 0, record.key() or b"", record.value() or b"", headers)
+    return Message(
+        at, record.offset() or 0, record.key() or b"", record.value() or b"", headers, record.value() is None
+    )
 
 
 @asynccontextmanager

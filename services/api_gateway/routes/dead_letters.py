@@ -16,7 +16,7 @@ from millrace.contracts.dead_api import (
     Selection,
 )
 from services.api_gateway.resources import Parts, known
-from services.api_gateway.who import admin
+from services.api_gateway.who import Admin, admin
 
 router = APIRouter(prefix="/dead", tags=["dead letters"], dependencies=[Depends(admin)])
 
@@ -40,29 +40,29 @@ async def show_dead_letter(letter_id: str, parts: Parts) -> DeadLetter:
 
 
 @router.post("/redrive", responses={503: _SILENT})
-async def redrive_dead_letters(which: Selection, parts: Parts) -> ManyChanged:
+async def redrive_dead_letters(which: Selection, parts: Parts, who: Admin) -> ManyChanged:
     """Redrive the open dead letters of a stage, or with `dry_run` count them."""
     known(which.stage, parts.catalog.stages, "stage")
-    return await parts.dead_letters.redrive_many(which)
+    return await parts.dead_letters.redrive_many(which, who.owner)
 
 
 @router.post("/discard", responses={503: _SILENT})
-async def discard_dead_letters(which: Selection, parts: Parts) -> ManyChanged:
+async def discard_dead_letters(which: Selection, parts: Parts, who: Admin) -> ManyChanged:
     """Discard the open dead letters of a stage, or with `dry_run` count them."""
     known(which.stage, parts.catalog.stages, "stage")
-    return await parts.dead_letters.discard_many(which)
+    return await parts.dead_letters.discard_many(which, who.owner)
 
 
 @router.post("/{letter_id}/redrive", responses={404: _NONE, 409: _NOT_NOW, 503: _SILENT})
-async def redrive_dead_letter(letter_id: str, parts: Parts) -> Changed:
+async def redrive_dead_letter(letter_id: str, parts: Parts, who: Admin) -> Changed:
     """Let the stage try the message again with a fresh budget of attempts; may be repeated.
 
     What an earlier try has paid for and kept is not paid again. A letter that was discarded can still be redriven.
     """
-    return await parts.dead_letters.redrive(letter_id)
+    return await parts.dead_letters.redrive(letter_id, who.owner)
 
 
 @router.post("/{letter_id}/discard", responses={404: _NONE, 409: _NOT_NOW, 503: _SILENT})
-async def discard_dead_letter(letter_id: str, parts: Parts) -> Changed:
+async def discard_dead_letter(letter_id: str, parts: Parts, who: Admin) -> Changed:
     """Say that nothing is to be done about the message; it is kept. May be repeated."""
-    return await parts.dead_letters.discard(letter_id)
+    return await parts.dead_letters.discard(letter_id, who.owner)

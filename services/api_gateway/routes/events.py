@@ -28,8 +28,13 @@ MOST_STREAMS: Final = 50
 _LONGEST_S: Final = 3600.0
 _COME_AGAIN: Final = b"retry: 2000\n\n"
 _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
+_EVENT: Final = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("event", "id", "data")},
+    "description": "Of each event; `data` is JSON",
+}
 _STREAM: Final[dict[int | str, dict[str, object]]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events until one leaves"},
+    200: {"content": {"text/event-stream": {"schema": _EVENT}}, "description": "Events until one leaves"},
 }
 LastEventId = Annotated[
     str | None, Header(description="Of the last event that was read, by a reader who comes again")

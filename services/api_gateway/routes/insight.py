@@ -6,9 +6,8 @@ from datetime import timedelta
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
-from millrace.contracts.api import Problem
+from millrace.contracts.api import Moment, Problem
 from millrace.contracts.insight_api import DigestAnswer, DuplicatesAnswer
 from services.api_gateway.duplicates import LEAST_COSINE, LEAST_JACCARD
 from services.api_gateway.errors import BadPeriod
@@ -45,8 +44,8 @@ async def digest(
     *,
     parts: Parts,
     who: Who,
-    since: Annotated[AwareDatetime | None, Query(description="Shared from then on; by default a week before")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Shared before; by default until now")] = None,
+    since: Annotated[Moment | None, Query(description="Shared from then on; by default a week before")] = None,
+    until: Annotated[Moment | None, Query(description="Shared before; by default until now")] = None,
     limit: Annotated[int, Query(ge=1, le=2000, description="Shares shown of each topic, and of those in none")] = 10,
 ) -> DigestAnswer:
     """What was shared in a period, by topic: the newest 2,000 shares, grouped by their vectors. It costs nothing."""

@@ -21,7 +21,11 @@ log = logging.getLogger(__name__)
 _LAG_WITHIN_S: Final = 2.0
 
 
-@router.get("/ml/metrics/prometheus", response_class=Response)
+@router.get(
+    "/ml/metrics/prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def prometheus(_: Who) -> Response:
     """For Prometheus; the same as /metrics."""
     return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)

@@ -31,7 +31,11 @@ async def healthz() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@router.get("/readyz", response_model_exclude_none=True)
+@router.get(
+    "/readyz",
+    response_model_exclude_none=True,
+    responses={503: {"model": Readiness, "description": "Shares cannot be accepted"}},
+)
 async def readyz(parts: Parts, response: Response) -> Readiness:
     """Whether shares can be accepted (200; also when degraded), or not (503)."""
     try:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime
 
-from millrace.contracts.api import Problem
+from millrace.contracts.api import Moment, Problem
 from millrace.contracts.events import DEFAULT_ACCOUNT, SourceKind
 from millrace.contracts.search_api import SearchAnswer, SearchMode
 from millrace.contracts.share_api import ContentType
@@ -27,8 +26,8 @@ def _filters(
     *,
     kind: Annotated[SourceKind | None, Query(description="Only what was shared as url, upload or text")] = None,
     content_type: Annotated[ContentType | None, Query(description="Only this type of content")] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Only what was shared from then on")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Only what was shared before")] = None,
+    since: Annotated[Moment | None, Query(description="Only what was shared from then on")] = None,
+    until: Annotated[Moment | None, Query(description="Only what was shared before")] = None,
     language: Annotated[str | None, Query(pattern=_LANGUAGE, description="Only in this language: en, de")] = None,
     category: Annotated[str | None, Query(max_length=100, description="Only with this category")] = None,
     share: Annotated[str | None, Query(max_length=100, description="Only in this share")] = None,
@@ -79,7 +78,7 @@ async def search(
     )
 
 
-@router.get("/shares/{share_id}/similar")
+@router.get("/shares/{share_id}/similar", responses={404: {"model": Problem, "description": "No such share"}})
 async def similar(
     *,
     parts: Parts,

@@ -26,6 +26,7 @@ async def me(parts: Parts, who: Who) -> Me:
 @router.post(
     "/session",
     status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
     responses={401: {"model": Problem, "description": "The token is not valid"}},
 )
 async def open_session(wish: SignInRequest, request: Request, response: Response, parts: Parts) -> None:
@@ -43,7 +44,7 @@ async def open_session(wish: SignInRequest, request: Request, response: Response
     )
 
 
-@router.delete("/session", status_code=status.HTTP_204_NO_CONTENT)
+@router.delete("/session", status_code=status.HTTP_204_NO_CONTENT, response_class=Response)
 async def close_session(request: Request, response: Response) -> None:
     """Sign out on the page."""
     response.delete_cookie(cookie_of(request), httponly=True, samesite="strict")

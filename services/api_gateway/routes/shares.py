@@ -1,4 +1,4 @@
-"""POST /shares, GET /shares/{id}, POST /shares/{id}/cancel."""
+"""POST /shares, GET and DELETE /shares/{id}, POST /shares/{id}/cancel."""
 
 from __future__ import annotations
 
@@ -78,3 +78,18 @@ async def cancel_share(share_id: str, parts: Parts, who: Who) -> CancelAnswer:
     models are stopped at once. `GET /shares/{share_id}` shows how a stage that is `stopping` has ended.
     """
     return await parts.cancel.cancel(share_id, who.owner)
+
+
+@router.delete(
+    "/shares/{share_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses={404: {"model": Problem, "description": "No such share"}},
+)
+async def delete_share(share_id: str, parts: Parts, who: Who) -> None:
+    """Delete the share and everything that came of it and that no other share needs; may be repeated.
+
+    Its work is cancelled. Its text, transcript, summary, passages, vectors and dead letters are gone when this
+    answers, its files and what a worker was still at some time later. What its calls have cost stays in the ledger.
+    An admin may delete anybody's.
+    """
+    await parts.deletions.delete(share_id, who)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from millrace.settings import StorageSettings
-from millrace.store.blobs import About, BadKey, BlobMissing, BlobStore, put_once
+from millrace.store.blobs import About, BadKey, BeyondEnd, BlobMissing, BlobStore, ByteRange, put_once
 from millrace.store.blobs.fallback import FallbackBlobStore
 from millrace.store.blobs.opening import open_blobs
 
@@ -18,6 +18,7 @@ KEYS = [f"temp/videos/2026/11/27/clip-{n}.mp4" for n in range(8)]
 """Some of which a hybrid store keeps here, and some in S3."""
 LARGE = os.urandom(17 << 20)
 """More than two parts."""
+CONTENT = os.urandom(2_500_000)
 
 
 class TestEveryStore:
@@ -56,6 +57,41 @@ class TestEveryStore:
                 assert path.suffix == ".mp4"
             assert await asyncio.to_thread(path.exists) in (False, path.is_relative_to(tmp_path / "blobs" / "temp"))
         assert original.read_bytes() == LARGE
+
+    async def test_a_part_is_read_without_the_rest(self, store: BlobStore) -> None:
+        for key in KEYS:
+            await store.put_bytes(key, CONTENT)
+            for wanted, start, stop in (
+                (ByteRange(0, 0), 0, 1),
+                (ByteRange(1_000_000, 1_999_999), 1_000_000, 2_000_000),
+                (ByteRange(len(CONTENT) - 5, None), len(CONTENT) - 5, len(CONTENT)),
+                (ByteRange(None, 700_000), len(CONTENT) - 700_000, len(CONTENT)),
+                (ByteRange(len(CONTENT) - 2, len(CONTENT) + 10), len(CONTENT) - 2, len(CONTENT)),
+            ):
+                async with store.part(key, wanted) as part:
+                    assert (part.start, part.stop, part.size) == (start, stop, len(CONTENT))
+                    assert b"".join([chunk async for chunk in part.chunks]) == CONTENT[start:stop]
+
+    async def test_a_part_behind_the_end_or_of_what_is_missing_says_so(self, store: BlobStore) -> None:
+        for key in KEYS:
+            await store.put_bytes(f"{key}.other", b"x")
+        for key in KEYS:
+            with pytest.raises(BlobMissing):
+                async with store.part(key, ByteRange(0, 1)):
+                    pass
+            await store.put_bytes(key, b"short")
+            with pytest.raises(BeyondEnd) as found:
+                async with store.part(key, ByteRange(5, 9)):
+                    pass
+            assert found.value.size == 5
+
+    async def test_a_part_may_be_left_before_its_end(self, store: BlobStore) -> None:
+        for key in KEYS:
+            await store.put_bytes(key, CONTENT)
+            async with store.part(key, ByteRange(0, None)) as part:
+                first = await anext(part.chunks)
+                assert CONTENT.startswith(first)
+            assert await store.exists(key)
 
     async def test_what_is_missing_says_so(self, store: BlobStore) -> None:
         for key in KEYS:

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from millrace.errors import ConfigurationError, Unavailable
 from millrace.settings import StorageSettings
-from millrace.store.blobs import About, BlobMissing, Progress
+from millrace.store.blobs import About, BlobMissing, ByteRange, Part, Progress
 from millrace.store.blobs.opening import open_blobs, open_s3
 from millrace.store.blobs.port import Refused
 from millrace.store.blobs.s3 import S3BlobStore, open_client
@@ -216,6 +216,41 @@ async def test_a_download_that_is_cut_off_goes_on_where_it_stopped(
             assert path.read_bytes() == content
         assert proxy.done == 2
         assert told == sorted(told), "nothing was fetched twice"
+
+
+async def test_a_part_that_is_cut_off_goes_on_where_it_stopped_and_nothing_else_is_fetched(
+    server: S3Server, settings: StorageSettings, s3: S3BlobStore
+) -> None:
+    content = os.urandom(8 << 20)
+    await s3.put_bytes(KEY, content)
+    async with behind_proxy(server, settings, after=1 << 20) as (proxy, through):
+        proxy.cuts = 2
+        async with through.part(KEY, ByteRange(1 << 20, (5 << 20) - 1)) as part:
+            assert b"".join([chunk async for chunk in part.chunks]) == content[1 << 20 : 5 << 20]
+        assert proxy.done == 2
+        asked = bytes(proxy.asked).lower()
+        assert b"range: bytes=1048576-5242879" in asked
+        assert asked.count(b"range: bytes=") == asked.count(b"get /") == 3
+
+
+async def test_a_part_is_never_made_of_two_objects(
+    server: S3Server, settings: StorageSettings, s3: S3BlobStore
+) -> None:
+    await s3.put_bytes(KEY, b"1" * (4 << 20))
+    async with behind_proxy(server, settings, after=1 << 20) as (proxy, through):
+        proxy.cuts = 1
+        found = bytearray()
+
+        async def read(part: Part) -> None:
+            async for chunk in part.chunks:
+                found.extend(chunk)
+                if len(found) == len(chunk):
+                    await s3.put_bytes(KEY, b"2" * (4 << 20))
+
+        async with through.part(KEY, ByteRange(0, None)) as part:
+            with pytest.raises(Unavailable, match="another"):
+                await read(part)
+    assert set(found) == {ord("1")}
 
 
 async def test_bytes_of_two_objects_are_never_mixed(

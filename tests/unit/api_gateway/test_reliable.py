@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from prometheus_client import REGISTRY
 
 from millrace.errors import Unavailable
 from services.api_gateway.breaker import OPENS_AFTER
@@ -18,6 +19,10 @@ from tests.support.waiting import eventually
 TIMEOUT = Unconfirmed("Local: Message timed out", "timeout")
 REFUSED = Unconfirmed("Broker: Message size too large", "refused")
 ROWS = [OutboxRow(1, "t", b"a", b"", {}), OutboxRow(2, "t", b"b", b"", {})]
+
+
+def retries() -> float:
+    return REGISTRY.get_sample_value("ml_producer_retry_total") or 0.0
 
 
 @dataclass
@@ -86,6 +91,19 @@ async def test_time_outs_are_counted_for_each_message_and_failures_for_each_batc
         assert (publisher.counts.confirm_timeouts, publisher.standing.breaker.failures) == (2, 1)
         assert (publisher.counts.last_error, publisher.counts.in_flight) == (TIMEOUT.reason, 0)
         assert publisher.failing
+
+
+async def test_a_row_counts_as_failed_until_it_is_confirmed_whatever_is_sent_between() -> None:
+    broker = Broker(outcome=TIMEOUT)
+    async with running(broker) as publisher:
+        await publisher.publish(ROWS[:1])
+        broker.outcome = None
+        await publisher.publish(ROWS[1:])
+        assert publisher.counts.failed == {1}
+        before = retries()
+        await publisher.publish(ROWS)
+        assert retries() - before == 1
+        assert publisher.counts.failed == frozenset()
 
 
 async def test_refused_messages_say_nothing_against_the_broker() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from services.api_gateway.breaker import OPEN_S, OPENS_AFTER, Breaker
+from services.api_gateway.breaker import COUNTED_S, OPEN_S, OPENS_AFTER, Breaker
 from services.api_gateway.link import (
     ALARM_AFTER,
     LINK_STATES,
@@ -197,3 +197,22 @@ class Broker(RuleBasedStateMachine):
 
 
 TestAnyOrder = Broker.TestCase
+
+
+def test_failures_that_are_far_apart_open_nothing_and_those_of_one_outage_do() -> None:
+    breaker, every_s = Breaker(), COUNTED_S / (OPENS_AFTER - 1) + 1
+    for number in range(100):
+        breaker = breaker.failed(number * every_s).answered()
+        assert breaker.may_send
+        assert breaker.failures < OPENS_AFTER
+    assert not breaker.failed(99 * every_s + 1).may_send, "the tenth within the time"
+
+
+def test_a_broker_that_stays_away_opens_the_breaker_however_slowly_it_is_probed() -> None:
+    standing, now = begun(0.0), 0.0
+    while standing.breaker.state == "closed" and now < COUNTED_S:
+        now = max(now, standing.next_probe_at)
+        standing = standing.probing(now).unanswered(now + 3.0, 1.0)
+        now += 3.0
+    assert standing.breaker.failures == OPENS_AFTER
+    assert now < COUNTED_S / 2

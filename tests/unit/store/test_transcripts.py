@@ -30,7 +30,8 @@ async def test_stretches_of_a_large_transcript_are_read_alone(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "content", [b"{}", b"[1]", b'[{"text": "x"}]', b"[", b"\xff", b'[{"start_ms": 0, "end_ms": 9}]']
+    "content",
+    [b"", b"{}", b"[1]", b"[] []", b"[1,]", b'[{"text": "x"}]', b"[", b"\xff", b'[{"start_ms": 0, "end_ms": 9}]'],
 )
 async def test_what_is_no_transcript_is_poison(tmp_path: Path, content: bytes) -> None:
     blobs = LocalBlobStore(tmp_path)
@@ -39,3 +40,11 @@ async def test_what_is_no_transcript_is_poison(tmp_path: Path, content: bytes) -
         await read_segments(blobs, "transcripts/x.json")
     with pytest.raises(Poison, match="does not hold the segments"):
         await read_stretches(blobs, "transcripts/x.json", [(0, 5)])
+
+
+async def test_space_between_segments_means_nothing(tmp_path: Path) -> None:
+    blobs = LocalBlobStore(tmp_path)
+    one = SEGMENTS[0].model_dump_json().encode()
+    for content, found in ((b"[]", []), (b" [ ]\n", []), (b"[ " + one + b" ,\n" + one + b" ] ", [SEGMENTS[0]] * 2)):
+        await blobs.put_bytes("transcripts/x.json", content)
+        assert await read_segments(blobs, "transcripts/x.json") == found

@@ -13,7 +13,7 @@ from millrace.ids import WorkKey
 from millrace.kafka.records import Message, Partition
 from millrace.store.ask import JobRow
 from millrace.store.turns import Turn
-from millrace.stream.decide import BeginAnew, Go, Ignore, WindUp, decide, go_on
+from millrace.stream.decide import BeginAnew, Forget, Go, Ignore, WindUp, decide, go_on
 from millrace.stream.incoming import Incoming, Original
 from millrace.testing import NOW, share_created
 
@@ -83,3 +83,8 @@ def test_what_a_record_means_for_its_job(
 )
 def test_what_comes_of_a_new_round(incoming: Incoming, row: JobRow | None, decision: Ignore | Go) -> None:
     assert go_on(incoming, row, KEY) == decision
+
+
+@pytest.mark.parametrize("incoming", [record(), record("retry"), record("api", LATER), record("replay", LATER)])
+def test_whatever_asks_for_a_deleted_share_comes_too_late(incoming: Incoming) -> None:
+    assert decide(incoming, None, KEY, deleted=True) == Forget()

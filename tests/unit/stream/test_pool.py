@@ -266,3 +266,13 @@ async def test_a_partition_that_is_revoked_during_a_look_does_not_end_the_watch(
             await asyncio.sleep(0.01)
             assert not watching.done()
     watching.cancel()
+
+
+@pytest.mark.parametrize(("value", "is_tombstone"), [(None, True), (b"", False), (b"v", False)])
+async def test_a_record_without_a_value_is_told_from_an_empty_one(
+    bench: Bench, value: bytes | None, is_tombstone: bool
+) -> None:
+    bench.feed.queue.put_nowait(Event(Raw(0, value=value), bench.feed.acked))
+    await bench.settle()
+    (message,) = bench.messages
+    assert (message.value, message.is_tombstone) == (value or b"", is_tombstone)

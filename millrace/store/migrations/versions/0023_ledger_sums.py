@@ -6,7 +6,7 @@ Beside them indexes for what else analytics reads: parts of calls and jobs by ti
 from alembic import op
 
 revision = "0023"
-down_revision = "0021"
+down_revision = "0022"
 
 UPGRADE = """
 -- Nobody appends while what is there is added up, and columns of it go at the end.

@@ -93,7 +93,11 @@ export function addForm({ added, signal }) {
       say(`${one.name} was added.`);
       added(accepted, { alone });
     } catch (refused) {
-      if (refused.name === "AbortError") return row.remove();
+      if (refused.name === "AbortError") {
+        // All of it may have been taken in the moment in which it was stopped; before, nothing can have been.
+        toast(bar.value < 1 ? `${one.name} was stopped; nothing was added.` : `${one.name} was stopped; look whether it was added already.`);
+        return row.remove();
+      }
       const again = () => (row.remove(), sendFile(one, itsKey, alone));
       fill(row, h("span", { class: "name" }, one.name), h("span", { class: "error", role: "alert" }, refused.message),
         h("button", { class: "button small", type: "button", onclick: again }, icon("retry"), "Try again"),

@@ -168,9 +168,16 @@ function actions({ path, refresh, share }) {
     const body = h("p", {}, "No further stage begins, and what runs is stopped. Results and what was paid for stay.");
     if (await ask({ heading: "Cancel this share?", body, confirm: "Cancel it", act })) await doing(() => Promise.resolve(), "The share is being cancelled.");
   });
+  const remove = button("Delete", "trash", async () => {
+    const act = () => api(path, { method: "DELETE" });
+    const body = h("p", {}, "Its text, recording, transcript, summary and passages are removed for good, and what runs is stopped. What it has cost stays counted.");
+    if (!(await ask({ heading: "Delete this share?", body, confirm: "Delete it", danger: true, act }))) return;
+    toast("The share is deleted.");
+    location.hash = "#/";
+  }, "quiet");
   const like = h("a", { class: "button small", href: `#/search?like=${encodeURIComponent(share().share_id)}` }, icon("search"), "More like this");
   return {
-    node: h("div", { class: "row wrap" }, retry, cancel, like),
+    node: h("div", { class: "row wrap" }, retry, cancel, like, remove),
     update(now) {
       retry.hidden = !now.stages.some((stage) => REDO.includes(stage.state));
       cancel.hidden = !isActive(now.state);
