@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future
-from typing import Final, TypeVar
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from millrace.errors import Unavailable
@@ -18,11 +20,13 @@ _ASK_S: Final = 2.0
 GROUPS: Final = ("millrace-{stage}-agent", "millrace-{stage}-local")
 """Consumer groups of a stage: its workers', and those of its workers with a local model."""
 _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-T = TypeVar("T")
+_CLIENT: Final = "millrace-api-gateway-lags"
+Place = tuple[str, int]
+"""A topic and a partition."""
 
 
 class Lags:
-    """Asks with a client of its own, which is connected when it is first needed."""
+    """Asks with clients of its own."""
 
     def __init__(self, kafka: str) -> None:
         self._kafka = kafka
@@ -35,55 +39,50 @@ class Lags:
 
         :raises Unavailable: Kafka does not answer within a few seconds.
         """
+        asked = [(stage, name.format(stage=stage)) for stage in stages for name in GROUPS]
         try:
-            return await asyncio.to_thread(self._of, list(stages))
-        except (KafkaException, TimeoutError) as exc:
+            async with asyncio.timeout(2 * _ASK_S), _groups(self._kafka) as groups:
+                committed = await asyncio.gather(*(_committed(groups, group) for _, group in asked))
+            ends = await asyncio.to_thread(self._ends, {place for offsets in committed for place in offsets})
+        except (KafkaError, KafkaException, TimeoutError) as exc:
             raise Unavailable(f"Kafka does not say how far workers are ({type(exc).__name__}).") from exc
-
-    def _of(self, stages: list[str]) -> dict[str, int]:
-        if self._admin is None:
-            config: dict[str, str | int | float | bool] = {
-                "bootstrap.servers": self._kafka,
-                "client.id": "millrace-api-gateway-lags",
-            }
-            self._admin = AdminClient(config, logger=logging.getLogger(LIBRDKAFKA))
-        admin = self._admin
-        asked = {
-            (stage, group): self._committed(admin, group)
-            for stage in stages
-            for group in (name.format(stage=stage) for name in GROUPS)
-        }
-        committed = {key: _offsets(_result(future)) for key, future in asked.items()}
-        places = {place for offsets in committed.values() for place in offsets}
-        ends = self._ends(admin, places)
         found: dict[str, int] = {}
-        for (stage, _), offsets in committed.items():
+        for (stage, _), offsets in zip(asked, committed, strict=True):
             if offsets:
                 found[stage] = found.get(stage, 0) + behind(offsets, ends)
         return found
 
-    @staticmethod
-    def _committed(admin: AdminClient, group: str) -> Future[ConsumerGroupTopicPartitions]:
-        asked = [ConsumerGroupTopicPartitions(group)]
-        return admin.list_consumer_group_offsets(asked, request_timeout=_ASK_S)[group]
-
-    @staticmethod
-    def _ends(admin: AdminClient, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    def _ends(self, places: Iterable[Place]) -> dict[Place, int]:
         wanted = {TopicPartition(topic, partition): _LATEST for topic, partition in places}
         if not wanted:
             return {}
-        futures = admin.list_offsets(wanted, request_timeout=_ASK_S)
-        return {(place.topic, place.partition): _result(future).offset for place, future in futures.items()}
+        if self._admin is None:
+            config: dict[str, str | int | float | bool] = {"bootstrap.servers": self._kafka, "client.id": _CLIENT}
+            self._admin = AdminClient(config, logger=logging.getLogger(LIBRDKAFKA))
+        futures = self._admin.list_offsets(wanted, request_timeout=_ASK_S)
+        return {
+            (place.topic, place.partition): future.result(timeout=_ASK_S + 1).offset
+            for place, future in futures.items()
+        }
 
 
-def behind(committed: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]) -> int:
+@asynccontextmanager
+async def _groups(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    # Not librdkafka's, whose `list_consumer_group_offsets` ends the process by a segmentation fault while the coordinator
+    # of a group is not ready (its issue 5040).
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka, client_id=_CLIENT)
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def _committed(groups: AIOKafkaAdminClient, group: str) -> dict[Place, int]:
+    found = await groups.list_consumer_group_offsets(group)
+    return {(place.topic, place.partition): committed.offset for place, committed in found.items()}
+
+
+def behind(committed: Mapping[Place, int], ends: Mapping[Place, int]) -> int:
     """Records between what a group has committed and the ends of its partitions, which are read a little apart."""
     return sum(max(0, ends[place] - offset) for place, offset in committed.items() if place in ends)
-
-
-def _offsets(found: ConsumerGroupTopicPartitions) -> dict[tuple[str, int], int]:
-    return {(one.topic, one.partition): one.offset for one in found.topic_partitions or [] if one.offset >= 0}
-
-
-def _result(future: Future[T]) -> T:
-    return future.result(timeout=_ASK_S + 1)
