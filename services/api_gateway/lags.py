@@ -68,8 +68,8 @@ class Lags:
 
 @asynccontextmanager
 async def _groups(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    # Not librdkafka's: its `list_consumer_group_offsets` ends the process by a segmentation fault while the coordinator
-    # of a group is not ready (its issue 5040).
+    # Not librdkafka's, whose `list_consumer_group_offsets` ends the process by a segmentation fault while a group's
+    # coordinator is not ready (its issue 5040).
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka, client_id=_CLIENT)
     try:
         await admin.start()
