@@ -70,13 +70,15 @@ def test_confluents_deserializer_reads_every_message(running: Running) -> None:
         if not name.startswith("__") and not name.endswith((".dead", "-changelog")) and name not in WITHOUT_SCHEMA
     ]
     read: Counter[str] = Counter()
+    way = {"share.created", "media.ready", "transcript.ready", "summary.ready", "embedding.ready", "task.status"}
     with SchemaRegistryClient({"url": running.addresses["registry"]}) as registry:
         deserialize = AvroDeserializer(registry)
         for topic in topics:
             for _, value in read_all(running.addresses["kafka"], topic):
-                assert isinstance(deserialize(value or b"", SerializationContext(topic, MessageField.VALUE)), dict)
-                read[topic] += 1
-    way = {"share.created", "media.ready", "transcript.ready", "summary.ready", "embedding.ready", "task.status"}
+                found = deserialize(value, SerializationContext(topic, MessageField.VALUE))
+                # Tombstones are of shares that other tests have deleted, on topics that tell of shares.
+                assert isinstance(found, dict) if value is not None else (found is None and topic in way)
+                read[topic] += value is not None
     assert way | {"cost.requests", "cost.decisions", "cost.spend"} <= set(read), read
 
 
