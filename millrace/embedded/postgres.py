@@ -33,7 +33,7 @@ _HBA = f"# Written at every start.\nhost all {_ROLE} {LOOPBACK}/32 scram-sha-256
 _SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
-    "shared_buffers": "128MB",  # what 100,000 passages and their index are read through
+    "shared_buffers": "48MB",
     "max_connections": "120",
     "max_wal_size": "256MB",
     "min_wal_size": "48MB",
