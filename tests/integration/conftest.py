@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -11,10 +12,12 @@ import pytest
 
 from millrace.embedded.readyfile import Addresses
 from millrace.fetch.extraction import compile_extractors
+from millrace.models.wordllama import WordLlamaModel
 from millrace.store.database import Database
 from millrace.store.migrate import migrate
 from millrace.store.pool import open_pool
 from millrace.testing.registry import codec_in_memory
+from tests.integration.gateway import Gateway, open_gateway, provision
 from tests.support.job_bench import Bench
 
 
@@ -72,3 +75,17 @@ async def database(migrated: str) -> AsyncIterator[Database]:
 async def bench(database: Database) -> Bench:
     """A runner of jobs, and a share of the test's own."""
     return Bench(database, await codec_in_memory())
+
+
+@pytest.fixture(scope="module")
+async def model(stack: Addresses) -> WordLlamaModel:
+    """What all gateways of a module share, once topics and schemas are there."""
+    await provision(stack)
+    return WordLlamaModel()
+
+
+@pytest.fixture
+async def gateway(stack: Addresses, migrated: str, tmp_path: Path, model: WordLlamaModel) -> AsyncIterator[Gateway]:
+    """A gateway of the test's own over the real parts."""
+    async with open_gateway(stack, migrated, tmp_path, model) as opened:
+        yield opened

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from millrace.contracts.partitions import partition_for
-from millrace.embedded.readyfile import Addresses
 from millrace.errors import Unavailable
-from millrace.models.wordllama import WordLlamaModel
 from millrace.store.blobs import BlobMissing, BlobStore
 from millrace.store.database import Connection, Database
 from millrace.store.deletion import IN_FLIGHT
@@ -21,22 +17,10 @@ from services.api_gateway.errors import NotFound
 from services.api_gateway.principal import Principal, local_admin
 from services.api_gateway.removal import Remover
 from services.api_gateway.uploads import hold
-from tests.integration.gateway import Gateway, add_chunks, finish_job, open_gateway, provision
+from tests.integration.gateway import Gateway, add_chunks, finish_job
 from tests.support.traces import traces
 
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture(scope="module")
-async def model(stack: Addresses) -> WordLlamaModel:
-    await provision(stack)
-    return WordLlamaModel()
-
-
-@pytest.fixture
-async def gateway(stack: Addresses, migrated: str, tmp_path: Path, model: WordLlamaModel) -> AsyncIterator[Gateway]:
-    async with open_gateway(stack, migrated, tmp_path, model) as opened:
-        yield opened
 
 
 async def share(gateway: Gateway, **fields: str) -> str:

@@ -22,9 +22,7 @@ from millrace.contracts.events import ShareCreated
 from millrace.contracts.partitions import partition_for
 from millrace.contracts.search_api import SearchAnswer
 from millrace.contracts.share_api import ShareView
-from millrace.embedded.readyfile import Addresses
 from millrace.errors import Refusal
-from millrace.models.wordllama import WordLlamaModel
 from millrace.money import MicroUSD
 from services.api_gateway.app import create_app
 from services.api_gateway.guard import LOOPBACK
@@ -35,25 +33,10 @@ from tests.integration.gateway import (
     Gateway,
     add_chunks,
     finish_job,
-    open_gateway,
-    provision,
     published,
     published_all,
 )
 from tests.support.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-async def model(stack: Addresses) -> WordLlamaModel:
-    """What all gateways of this module share, once topics and schemas are there."""
-    await provision(stack)
-    return WordLlamaModel()
-
-
-@pytest.fixture
-async def gateway(stack: Addresses, migrated: str, tmp_path: Path, model: WordLlamaModel) -> AsyncIterator[Gateway]:
-    async with open_gateway(stack, migrated, tmp_path, model) as opened:
-        yield opened
 
 
 async def share_text(gateway: Gateway, text: str = "Some words.", **fields: str) -> str:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from millrace.contracts.insight_api import DigestAnswer, DuplicatesAnswer
 from millrace.contracts.search_api import SearchAnswer
 from millrace.contracts.share_api import ShareView
-from millrace.embedded.readyfile import Addresses
-from millrace.models.wordllama import WordLlamaModel
 from millrace.store.database import Database
 from services.api_gateway.digest_rows import DigestRows
 from services.embed_agent.adapters.insights import keeping_insights, look
 from services.embed_agent.domain import Source
 from services.embed_agent.insight import Insight, insight_of
-from tests.integration.gateway import Gateway, add_chunks, finish_job, open_gateway, provision
+from tests.integration.gateway import Gateway, add_chunks, finish_job
 from tests.support.waiting import eventually
 
 WHEEL = (
@@ -43,19 +40,6 @@ ESPRESSO = (
     "Grind the coffee finer when the espresso runs too fast, and coarser when it chokes the machine.",
     "Fresh coffee beans make a thicker crema on the espresso than beans that are a month old.",
 )
-
-
-@pytest.fixture(scope="module")
-async def model(stack: Addresses) -> WordLlamaModel:
-    """What all gateways of this module share, once topics and schemas are there."""
-    await provision(stack)
-    return WordLlamaModel()
-
-
-@pytest.fixture
-async def gateway(stack: Addresses, migrated: str, tmp_path: Path, model: WordLlamaModel) -> AsyncIterator[Gateway]:
-    async with open_gateway(stack, migrated, tmp_path, model) as opened:
-        yield opened
 
 
 async def shared(gateway: Gateway, text: str, *, chunks: Sequence[str] | None = None, **fields: str) -> str:

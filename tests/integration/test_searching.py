@@ -4,40 +4,23 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from millrace.contracts.api import Problem
 from millrace.contracts.events import Segment
 from millrace.contracts.search_api import SearchAnswer, SearchMode
-from millrace.embedded.readyfile import Addresses
-from millrace.models.wordllama import WordLlamaModel
 from millrace.store.transcripts import keep_large
 from millrace.store.vectors import ensure_index
 from services.api_gateway.filters import Filters
 from services.api_gateway.passages import Passages
 from services.api_gateway.search import EACH, Search
-from tests.integration.gateway import Gateway, add_chunks, finish_job, open_gateway, provision
+from tests.integration.gateway import Gateway, add_chunks, finish_job
 
 SPEECH = [
     "And so, my fellow Americans, ask not what your country can do for you, ask what you can do for your country.",
     "Bake the bread for forty minutes until the crust is golden brown.",
 ]
-
-
-@pytest.fixture(scope="module")
-async def model(stack: Addresses) -> WordLlamaModel:
-    """What all gateways of this module share, once topics and schemas are there."""
-    await provision(stack)
-    return WordLlamaModel()
-
-
-@pytest.fixture
-async def gateway(stack: Addresses, migrated: str, tmp_path: Path, model: WordLlamaModel) -> AsyncIterator[Gateway]:
-    async with open_gateway(stack, migrated, tmp_path, model) as opened:
-        yield opened
 
 
 async def share_text(gateway: Gateway, text: str = "Some words.") -> str:

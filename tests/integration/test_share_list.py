@@ -6,7 +6,6 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from itertools import product
-from pathlib import Path
 from typing import get_args
 
 import asyncpg
@@ -16,24 +15,11 @@ import pytest
 from millrace.contracts.events import TaskState
 from millrace.contracts.share_api import ShareRow, SharesAnswer, ShareState
 from millrace.embedded.readyfile import Addresses
-from millrace.models.wordllama import WordLlamaModel
 from services.api_gateway.domain import share_state
 from services.api_gateway.share_list import candidates_sql
-from tests.integration.gateway import Gateway, open_gateway, provision
+from tests.integration.gateway import Gateway
 
 MANY = 100_000
-
-
-@pytest.fixture(scope="module")
-async def model(stack: Addresses) -> WordLlamaModel:
-    await provision(stack)
-    return WordLlamaModel()
-
-
-@pytest.fixture
-async def gateway(stack: Addresses, migrated: str, tmp_path: Path, model: WordLlamaModel) -> AsyncIterator[Gateway]:
-    async with open_gateway(stack, migrated, tmp_path, model) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

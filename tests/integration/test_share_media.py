@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from millrace.contracts.api import Problem
-from millrace.embedded.readyfile import Addresses
-from millrace.models.wordllama import WordLlamaModel
-from tests.integration.gateway import Gateway, finish_job, open_gateway, provision
-
-
-@pytest.fixture(scope="module")
-async def model(stack: Addresses) -> WordLlamaModel:
-    await provision(stack)
-    return WordLlamaModel()
-
-
-@pytest.fixture
-async def gateway(stack: Addresses, migrated: str, tmp_path: Path, model: WordLlamaModel) -> AsyncIterator[Gateway]:
-    async with open_gateway(stack, migrated, tmp_path, model) as opened:
-        yield opened
+from tests.integration.gateway import Gateway, finish_job
 
 
 async def uploaded(gateway: Gateway, content: bytes, name: str = "Ein Gespräch.mp3", kind: str = "audio/mpeg") -> str:

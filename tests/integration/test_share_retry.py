@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from millrace.contracts.dead import ROUND_HEADER
 from millrace.contracts.events import MediaReady, ShareCreated, StageRequested, TranscriptReady
-from millrace.embedded.readyfile import Addresses
 from millrace.errors import Poison
 from millrace.kafka.records import Message, Partition
-from millrace.models.wordllama import WordLlamaModel
 from millrace.store.database import Database
 from millrace.stream.reader import Reader
-from tests.integration.gateway import Gateway, finish_job, open_gateway, provision
+from tests.integration.gateway import Gateway, finish_job
 from tests.support.job_bench import Bench
 
 MEDIA = {
@@ -31,18 +27,6 @@ MEDIA = {
     "metadata": {"title": "What the file calls it"},
 }
 TRANSCRIPT = {"text": "Words.", "segments": [], "duration_ms": 2000, "billed_ms": 0, "backend": "local", "model": "m"}
-
-
-@pytest.fixture(scope="module")
-async def model(stack: Addresses) -> WordLlamaModel:
-    await provision(stack)
-    return WordLlamaModel()
-
-
-@pytest.fixture
-async def gateway(stack: Addresses, migrated: str, tmp_path: Path, model: WordLlamaModel) -> AsyncIterator[Gateway]:
-    async with open_gateway(stack, migrated, tmp_path, model) as opened:
-        yield opened
 
 
 async def shared(gateway: Gateway, **body: str) -> str:

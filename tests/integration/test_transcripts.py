@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pysubs2
@@ -13,27 +12,13 @@ import pytest
 from millrace.contracts.api import Problem
 from millrace.contracts.events import Segment
 from millrace.contracts.transcript_api import TranscriptDocument
-from millrace.embedded.readyfile import Addresses
-from millrace.models.wordllama import WordLlamaModel
 from millrace.store.transcripts import INLINE_LIMIT, keep_large
-from tests.integration.gateway import Gateway, finish_job, open_gateway, provision
+from tests.integration.gateway import Gateway, finish_job
 
 SEGMENTS = [
     Segment(start_ms=300, end_ms=2100, text="Ask not <b>what</b>"),
     Segment(start_ms=3_700_000, end_ms=3_702_000, text="you & yours"),
 ]
-
-
-@pytest.fixture(scope="module")
-async def model(stack: Addresses) -> WordLlamaModel:
-    await provision(stack)
-    return WordLlamaModel()
-
-
-@pytest.fixture
-async def gateway(stack: Addresses, migrated: str, tmp_path: Path, model: WordLlamaModel) -> AsyncIterator[Gateway]:
-    async with open_gateway(stack, migrated, tmp_path, model) as opened:
-        yield opened
 
 
 async def share(gateway: Gateway, title: str | None = "Z\u00fcrich: a talk") -> str:
