@@ -124,11 +124,14 @@ class CallStore:
         return [_call(row) for row in rows]
 
     async def end_of_page(self, since: datetime, size: int) -> datetime | None:
-        """When the last of the next so many calls began, in the order in which they began; None: none has since."""
+        """When the last of the next so many calls began, in the order in which they began; None: none has since.
+
+        Always later than `since`, however many calls began at one time.
+        """
         row = await self._db.fetchrow(
             """
             SELECT max(created_at) AS until
-              FROM (SELECT created_at FROM calls WHERE created_at >= $1 ORDER BY created_at LIMIT $2) AS page
+              FROM (SELECT created_at FROM calls WHERE created_at > $1 ORDER BY created_at LIMIT $2) AS page
             """,
             since,
             size,

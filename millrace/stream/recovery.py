@@ -132,8 +132,6 @@ class LeftOpen:
                 begun.append(work.oldest)
                 if work.left_alone and await finish_left(self._work, self._recovery, self._stage, work.key):
                     log.warning("%s: calls that its last owner had left open are finished", work.key)
-            if until == since:
-                break
             since = until
         if since > self._since:
             self._since = min([since - self._back, *begun])

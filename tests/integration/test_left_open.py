@@ -114,6 +114,15 @@ async def test_calls_behind_many_others_are_found_at_once_and_old_ones_again_whe
     assert await stage.state(old) == ("unconfirmed", True)
 
 
+async def test_calls_behind_many_that_began_at_one_time_are_found(stage: Stage, database: Database) -> None:
+    many = [await stage.call("settled", told=True, began=400) for _ in range(5)]
+    moment = "UPDATE calls SET created_at = now() - interval '400 minutes' WHERE work_key = ANY($1::text[])"
+    await database.execute(moment, many)
+    key = await stage.call("calling")
+    await stage.open.look()
+    assert await stage.state(key) == ("unconfirmed", True)
+
+
 async def test_an_answer_that_came_late_is_found_for_as_long_as_one_may_come(stage: Stage) -> None:
     key = await stage.call("calling", began=14)
     await stage.open.look()
