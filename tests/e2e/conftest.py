@@ -46,6 +46,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, pages: str) -> Iterator[Ru
         "MILLRACE_BUDGETS": str(budgets),
         "MILLRACE_FETCH_ALLOW": pages,
         "MILLRACE_LEASE_S": "6",
+        "MILLRACE_DEAD_SHARE": "1",  # tests make dead letters on purpose, and redrive those of others
         "OPENAI_API_KEY": "",
     }
     with millrace_up(folder, environment) as started:
