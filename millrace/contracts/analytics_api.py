@@ -278,7 +278,8 @@ class StageResult(Answer):
 class PipelineStage(Answer):
     """One stage now. `lag`: records that its workers have not taken yet, by Kafka; None when Kafka does not say.
 
-    `retries_last_hour` counts the failed tries of jobs that moved in the last hour.
+    `retries_last_hour` counts the failed tries of jobs that moved in the last hour. `paused_until`: when a stage that
+    takes nothing new, as too many of its jobs ended as dead letters, tries one; None: it takes what comes.
     """
 
     stage: StageName
@@ -292,6 +293,7 @@ class PipelineStage(Answer):
     retries_last_hour: int
     dead_open: int
     lag: int | None = None
+    paused_until: AwareDatetime | None = None
 
 
 class OutboxView(Answer):

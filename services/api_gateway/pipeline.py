@@ -10,6 +10,7 @@ import asyncpg
 
 from millrace.contracts.analytics_api import OutboxView, PipelineAnswer, PipelineStage
 from millrace.contracts.catalog import Catalog
+from millrace.contracts.dead import DEAD_GATE
 from services.api_gateway.outbox import lag
 
 # Most jobs have ended long ago: each part is answered from an index, and reads none of those.
@@ -29,6 +30,7 @@ WITH standing AS (
 SELECT * FROM standing FULL JOIN lately USING (stage)
 """
 _DEAD: Final = "SELECT stage, count(*) AS dead_open FROM dead_letters WHERE state = 'open' GROUP BY stage"
+_PAUSED: Final = "SELECT stage, until FROM gates WHERE name = $1 AND closings > 0"
 _COUNTS: Final = (
     *("waiting", "queued", "running", "parked", "failed"),
     *("done_last_hour", "done_last_day", "retries_last_hour", "dead_open"),
@@ -44,6 +46,7 @@ async def pipeline(
     """
     jobs = await pool.fetch(_STAGES, now - timedelta(hours=1), now - timedelta(days=1), list(catalog.stages))
     dead = await pool.fetch(_DEAD)
+    paused = {row["stage"]: row["until"] for row in await pool.fetch(_PAUSED, DEAD_GATE)}
     waiting = await lag(pool)
     known: dict[str, dict[str, int]] = {stage: dict.fromkeys(_COUNTS, 0) for stage in catalog.stages}
     for row in (*jobs, *dead):
@@ -51,7 +54,9 @@ async def pipeline(
             known[row["stage"]].update({name: row[name] or 0 for name in _COUNTS if name in dict(row)})
     return PipelineAnswer(
         stages=[
-            PipelineStage.model_validate({"stage": stage, "lag": lags.get(stage), **known[stage]})
+            PipelineStage.model_validate(
+                {"stage": stage, "lag": lags.get(stage), "paused_until": paused.get(stage), **known[stage]}
+            )
             for stage in catalog.stages
         ],
         outbox=OutboxView(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import asyncpg
 from pydantic import BaseModel, ConfigDict
 
 from millrace.contracts.catalog import Catalog
+from millrace.contracts.dead import DEAD_GATE
 from millrace.contracts.share_api import (
     EmbeddingView,
     QualityView,
@@ -32,8 +34,9 @@ SELECT share_id, account, owner, source_kind, url, filename, platform, content_t
 """
 _STAGES = """
 SELECT j.stage, j.state, j.reason, j.progress, j.resume_at, j.needed_micro_usd, j.left_micro_usd, j.cap, j.attempt,
-       j.model, j.cost_micro_usd, j.updated_at, w.result
+       j.model, j.cost_micro_usd, j.updated_at, w.result, g.until AS paused_until
   FROM jobs j LEFT JOIN work w ON w.work_key = j.work_key AND j.state IN ('done', 'skipped')
+  LEFT JOIN gates g ON g.stage = j.stage AND g.name = $2 AND g.closings > 0 AND j.state = 'queued'
  WHERE j.share_id = $1
 """
 # Of the work that is searched, as the job's own may have just begun; of a share that is not searched of the job's.
@@ -90,7 +93,9 @@ async def share_view(
         share = await connection.fetchrow(_SHARE, share_id, owner)
         if share is None:
             raise NotFound("There is no share with this id.")
-        jobs = sorted(await connection.fetch(_STAGES, share_id), key=lambda job: catalog.place_of(job["stage"]))
+        jobs = sorted(
+            await connection.fetch(_STAGES, share_id, DEAD_GATE), key=lambda job: catalog.place_of(job["stage"])
+        )
         calls = await connection.fetch(_CALLS, share_id)
         insight = await connection.fetchrow(_INSIGHT, share_id)
     results = {job["stage"]: job["result"] for job in jobs if job["result"] is not None}
@@ -114,8 +119,17 @@ async def share_view(
 def _stages(jobs: Sequence[asyncpg.Record]) -> list[StageView]:
     waits = blocked([(job["stage"], job["state"]) for job in jobs])
     return [
-        StageView.model_validate({**dict(job), "reason": job["reason"] or waits.get(job["stage"])}) for job in jobs
+        StageView.model_validate(
+            {**dict(job), "reason": job["reason"] or waits.get(job["stage"]) or _pause(job["paused_until"])}
+        )
+        for job in jobs
     ]
+
+
+def _pause(until: datetime | None) -> str | None:
+    if until is None:
+        return None
+    return f"too many jobs of this stage have failed, so that it takes none; one is tried at {until:%H:%M:%S} UTC"
 
 
 def _quality(summary: Mapping[str, object] | None, insight: asyncpg.Record | None) -> QualityView | None:

@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from millrace.cli.client import Client
+from millrace.contracts.dead import DEAD_GATE
 from millrace.contracts.share_api import ShareRequest
 from millrace.embedded.paths import StackPaths
 from millrace.embedded.signing import sign_in_link
@@ -202,6 +203,19 @@ def test_many_dead_letters_are_redriven_at_once(page: Page, client: Client, runn
     expect(page.locator(".toast")).to_have_text(re.compile(r"^Redrive: ([3-9]|\d\d+) done\.$"))
     query = "SELECT count(*) AS redriven FROM dead_letters WHERE id = ANY(%s) AND state = 'redriven'"
     until(lambda: running.sql(query, letters)[0]["redriven"] == 3, "all three to be redriven", 20)
+
+
+def test_a_stage_that_takes_nothing_new_is_not_silent_about_it(page: Page, running: Running) -> None:
+    shut = "INSERT INTO gates (stage, name, until, allowed, closings) VALUES ('media', %s, now() + '7 min', 1, 1)"
+    running.sql(f"{shut} RETURNING stage", DEAD_GATE)
+    try:
+        page.goto("/#/pipeline")
+        said = page.locator(".note").filter(has_text="takes nothing new")
+        expect(said).to_contain_text("Fetch takes nothing new: too many of its jobs ended as dead letters.")
+        assert barriers(page) == []
+    finally:
+        running.sql("DELETE FROM gates WHERE (stage, name) = ('media', %s) RETURNING stage", DEAD_GATE)
+    expect(said).to_have_count(0, timeout=20_000)
 
 
 def test_offline_is_said_and_what_came_meanwhile_is_shown(page: Page, client: Client) -> None:

@@ -2,7 +2,7 @@
 
 import { api } from "../api.js";
 import { h, icon, region } from "../dom.js";
-import { count, duration } from "../format.js";
+import { count, duration, moment } from "../format.js";
 import { deadLetters } from "../parts/dead.js";
 import { stageName } from "../parts/stages.js";
 import { empty, failure, loading } from "../parts/states.js";
@@ -44,11 +44,13 @@ function pipelinePart(answer) {
   const head = h("tr", {}, h("th", { scope: "col" }, "Stage"), COLUMNS.map(([, name]) => h("th", { scope: "col", class: "number" }, name)));
   const rows = answer.stages.map((stage) => h("tr", {}, h("th", { scope: "row" }, stageName(stage.stage)),
     COLUMNS.map(([key, name]) => h("td", { class: `number${emphasis(key, stage[key])}`, "data-name": name }, count(stage[key])))));
+  const paused = answer.stages.filter((stage) => stage.paused_until).map((stage) => h("p", { class: "note" }, icon("clock"),
+    ` ${stageName(stage.stage)} takes nothing new: too many of its jobs ended as dead letters. One is tried at ${moment(stage.paused_until)}.`));
   const { messages, oldest_s: oldest } = answer.outbox;
   const outbox = messages === 0 ? "Every accepted event is in Kafka." : `${messages} accepted events wait for Kafka, the oldest for ${duration(oldest ?? 0)}.`;
   return [h("div", { class: "table-scroll", tabindex: "0", role: "region", "aria-label": "Figures of the stages" },
     h("table", { class: "stacking figures-table" }, h("caption", { class: "visually-hidden" }, "What each stage does now"), h("thead", {}, head), h("tbody", {}, rows))),
-    h("p", { class: messages === 0 ? "muted" : "note" }, icon(messages === 0 ? "done" : "clock"), " ", outbox)];
+    ...paused, h("p", { class: messages === 0 ? "muted" : "note" }, icon(messages === 0 ? "done" : "clock"), " ", outbox)];
 }
 
 function emphasis(key, value) {
