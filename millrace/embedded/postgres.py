@@ -34,6 +34,8 @@ _SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
     "shared_buffers": "48MB",
+    # What is read lies in the machine's cache: workers that read it for others only take turns with them.
+    "io_method": "sync",
     "max_connections": "120",
     "max_wal_size": "256MB",
     "min_wal_size": "48MB",
