@@ -18,6 +18,7 @@ from prometheus_client import REGISTRY
 from millrace.clock import SystemClock
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.events import CostDecision
+from millrace.contracts.headers import TRACE_HEADER
 from millrace.contracts.partitions import partition_for
 from millrace.contracts.wire import Codec
 from millrace.errors import Poison
@@ -157,7 +158,9 @@ class LedgerApp(FaustApp):
             message = event.message
             decision = await self._decode(message.value or b"")
             decided = Decided(message.partition, message.offset, decision)
-            await recorder.put(Arrived(decided, event.ack, partial(self._is_current, message.generation_id)))
+            ours = partial(self._is_current, message.generation_id)
+            trace = dict(message.headers or {}).get(TRACE_HEADER)
+            await recorder.put(Arrived(decided, event.ack, ours, trace))
 
     def _is_current(self, generation: int) -> bool:
         return generation == int(self.consumer_generation_id)
