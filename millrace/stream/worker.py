@@ -27,6 +27,8 @@ class Openable(Protocol):
     """What the worker asks of an application beside what Faust does."""
 
     settings: WorkerSettings
+    known_as: str
+    """Its name in logs and traces."""
 
     async def open(self) -> None:
         """Check and connect everything; may be tried again after `Unavailable`."""
@@ -45,7 +47,8 @@ class StageWorker(faust.Worker):
         quieten_libraries()
         self._ours = cast(Openable, app)
         ours = self._ours.settings
-        kwargs["logging_config"] = log_config(app.conf.id, kwargs.get("loglevel") or ours.log_level, ours.log_format)
+        level = kwargs.get("loglevel") or ours.log_level
+        kwargs["logging_config"] = log_config(self._ours.known_as, level, ours.log_format)
         super().__init__(app, *services, **kwargs)
 
     def execute_from_commandline(self) -> NoReturn:
@@ -56,7 +59,7 @@ class StageWorker(faust.Worker):
             super().execute_from_commandline()
 
     def _tracing(self) -> AbstractContextManager[None]:
-        name = self.app.conf.id
+        name = self._ours.known_as
         try:
             return tracing(name, self._ours.settings)
         except MillraceError as exc:

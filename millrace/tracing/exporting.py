@@ -47,7 +47,7 @@ def exporting(service: str, endpoint: str, ratio: float) -> Iterator[None]:
     instance = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     provider = TracerProvider(
         resource=Resource.create({"service.name": service, "service.instance.id": instance}),
-        sampler=ParentBased(Beginnings(ratio)),
+        sampler=WorthKeeping(ratio),
         span_limits=SpanLimits(max_events=0),  # libraries' events quote errors, and those quote values
         shutdown_on_exit=False,
     )
@@ -65,14 +65,17 @@ def exporting(service: str, endpoint: str, ratio: float) -> Iterator[None]:
         provider.shutdown()
 
 
-class Beginnings(Sampler):
-    """Which spans begin a recorded trace: a request's or a message's, and no statement that nobody's share asks for.
+class WorthKeeping(Sampler):
+    """Of the spans that libraries make too, those that are about a share.
 
-    Those that look for work ask every second.
+    A trace begins with a request or a message that is worked on: no statement begins one, those that look for work
+    ask every second. That a message was read is nobody's work yet, and all services read the ledger's answers.
     """
 
     def __init__(self, ratio: float) -> None:
-        self._ratio = TraceIdRatioBased(ratio)
+        begun = TraceIdRatioBased(ratio)
+        self._below = ParentBased(begun)
+        self._said = f"WorthKeeping{{{ratio}}}"
 
     def should_sample(  # noqa: PLR0917 - its signature there
         self,
@@ -85,12 +88,14 @@ class Beginnings(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """See `Sampler.should_sample`."""
-        chosen = self._ratio if kind in _BEGIN else ALWAYS_OFF
+        begins = not trace.get_current_span(parent_context).get_span_context().is_valid
+        dropped = name.endswith(" receive") or (begins and kind not in _BEGIN)
+        chosen = ALWAYS_OFF if dropped else self._below
         return chosen.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
 
     def get_description(self) -> str:
         """See `Sampler.get_description`."""
-        return f"Beginnings{{{self._ratio.rate}}}"
+        return self._said
 
 
 class _Discreet(SpanExporter):

@@ -41,7 +41,7 @@ from services.cost_ledger.late import LateRows, Place
 from services.cost_ledger.present import PresentWindows
 from services.cost_ledger.progress import Progress
 from services.cost_ledger.recorder import Arrived, Behind, Overwritten, Recorder, Taken
-from services.cost_ledger.settings import LedgerSettings
+from services.cost_ledger.settings import SERVICE, LedgerSettings
 from services.cost_ledger.spend import Decided, Rows, SpendBook
 from services.cost_ledger.tail import open_tail
 from services.cost_ledger.topics import DAILY, HOURLY, changelog
@@ -66,6 +66,7 @@ class LedgerApp(FaustApp):
             **FAUST_SETTINGS,
         )
         self.settings = settings
+        self.known_as = SERVICE
         self._clock = SystemClock()
         self._open = AsyncExitStack()
         self._recording = Progress(RECORDING_STALLED)

@@ -31,7 +31,7 @@ from millrace.tracing.opening import tracing
 from services.cost_ledger import budgets
 from services.cost_ledger.admission import Admission
 from services.cost_ledger.log import LogSetup
-from services.cost_ledger.settings import NAME, LedgerSettings
+from services.cost_ledger.settings import NAME, SERVICE, LedgerSettings
 from services.cost_ledger.topics import ledger_catalog
 
 log = logging.getLogger(__name__)
@@ -128,10 +128,10 @@ async def _serve(settings: LedgerSettings) -> None:
 
 def run_core(settings: LedgerSettings) -> int:
     """Run the core alone until a signal. Exit status: 0 stopped, 69 a part is away, 70 crashed, 78 configuration."""
-    logging.config.dictConfig(log_config(NAME, settings.log_level, settings.log_format))
+    logging.config.dictConfig(log_config(SERVICE, settings.log_level, settings.log_format))
     quieten_libraries()
     try:
-        with tracing(NAME, settings):
+        with tracing(SERVICE, settings):
             asyncio.run(_serve(settings))
     except MillraceError as exc:
         say(NAME, str(exc))

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from millrace.contracts.headers import TRACE_HEADER, parse_traceparent
-from millrace.tracing.exporting import Beginnings, discreet
+from millrace.tracing.exporting import WorthKeeping, discreet
 from millrace.tracing.spans import processing, sending, span, together, trace_of
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -50,16 +50,30 @@ def test_an_error_passes_through() -> None:
         raise KeyError("a text of somebody's")
 
 
-def test_a_trace_begins_with_a_request_or_a_message_and_with_no_statement() -> None:
-    begin = Beginnings(1.0)
-    for kind, decision in {
-        SpanKind.SERVER: Decision.RECORD_AND_SAMPLE,
-        SpanKind.CONSUMER: Decision.RECORD_AND_SAMPLE,
-        SpanKind.CLIENT: Decision.DROP,
-        SpanKind.PRODUCER: Decision.DROP,
-    }.items():
-        assert begin.should_sample(None, 5, "x", kind).decision == decision, kind
-    assert Beginnings(0.0).should_sample(None, 5, "x", SpanKind.SERVER).decision == Decision.DROP
+@pytest.mark.parametrize(
+    ("name", "kind", "kept"),
+    [
+        ("GET /search", SpanKind.SERVER, True),
+        ("process share.created", SpanKind.CONSUMER, True),
+        ("SELECT", SpanKind.CLIENT, False),
+        ("task.status send", SpanKind.PRODUCER, False),
+        ("cost.decisions receive", SpanKind.CONSUMER, False),
+    ],
+)
+def test_a_trace_begins_with_a_request_or_with_work(*, name: str, kind: SpanKind, kept: bool) -> None:
+    expected = Decision.RECORD_AND_SAMPLE if kept else Decision.DROP
+    assert WorthKeeping(1.0).should_sample(None, 5, name, kind).decision == expected
+    assert WorthKeeping(0.0).should_sample(None, 5, name, kind).decision == Decision.DROP
+
+
+@pytest.mark.parametrize("flags", [TraceFlags.SAMPLED, TraceFlags.DEFAULT])
+def test_what_others_have_begun_is_kept_when_they_do(flags: int) -> None:
+    above = SpanContext(int(TRACE, 16), 77, is_remote=True, trace_flags=TraceFlags(flags))
+    within = trace.set_span_in_context(NonRecordingSpan(above))
+    kept = Decision.RECORD_AND_SAMPLE if flags else Decision.DROP
+    assert WorthKeeping(0.0).should_sample(within, 5, "SELECT", SpanKind.CLIENT).decision == kept
+    read = WorthKeeping(1.0).should_sample(within, 5, "cost.decisions receive", SpanKind.CONSUMER)
+    assert read.decision == Decision.DROP
 
 
 def test_what_people_wrote_is_left_out_of_what_is_exported() -> None:
