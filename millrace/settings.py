@@ -14,7 +14,26 @@ Folder = Annotated[Path, AfterValidator(Path.absolute)]
 """Of the folder the process was started in, whatever becomes of that."""
 
 
-class ServiceSettings(BaseSettings):
+def _either(name: str, *others: str) -> AliasChoices:
+    """A setting that operators of older systems know by other names; the first one that is set holds."""
+    return AliasChoices(f"MILLRACE_{name}", *others, name.lower())
+
+
+class TraceSettings(BaseModel):
+    """Where traces go. Mixed into the settings of all services."""
+
+    otlp_endpoint: str | None = Field(
+        default=None,
+        validation_alias=_either("OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        description="Base URL of an OpenTelemetry collector (OTLP over HTTP), as in http://127.0.0.1:4318, that is "
+        "sent traces; without one none are recorded",
+    )
+    trace_ratio: float = Field(
+        default=1.0, ge=0, le=1, description="Share of the traces that begin with this service that are recorded"
+    )
+
+
+class ServiceSettings(TraceSettings, BaseSettings):
     """Where the other parts are. There is no safe default for them: a service that is not told refuses to start."""
 
     model_config = SettingsConfigDict(env_prefix="MILLRACE_", env_ignore_empty=True, frozen=True, extra="ignore")
@@ -23,14 +42,12 @@ class ServiceSettings(BaseSettings):
     registry: str = Field(description="Base URL of the schema registry's Confluent API")
     postgres: SecretStr = Field(description="PostgreSQL URL with its password")
     log_level: str = Field(default="INFO", description="Least severe log level that is written")
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Log lines for people, or one JSON object each, for programs"
+    )
     start_timeout_s: float = Field(
         default=30.0, ge=0, description="How long a start waits for Kafka, the registry and PostgreSQL"
     )
-
-
-def _either(name: str, *others: str) -> AliasChoices:
-    """A setting that operators of older systems know by other names; the first one that is set holds."""
-    return AliasChoices(f"MILLRACE_{name}", *others, name.lower())
 
 
 class StorageSettings(BaseModel):

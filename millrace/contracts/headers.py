@@ -18,6 +18,7 @@ Headers = list[tuple[str, bytes]]
 CONTENT_TYPE = "application/vnd.confluent.avro"
 """Of the value: five bytes of framing before the Avro, so `application/avro` would be wrong."""
 TYPE_PREFIX = "io.millrace."
+TRACE_HEADER = "traceparent"
 TIME_HEADER = "ce_time"
 """When what the event tells came about."""
 
@@ -89,7 +90,7 @@ def headers(
         ("ce_id", event_id.encode()),
         (TIME_HEADER, stamp.encode()),
         ("ce_subject", subject.encode()),
-        ("traceparent", str(traceparent).encode()),
+        (TRACE_HEADER, str(traceparent).encode()),
     ]
 
 

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from millrace.errors import Poison, Unavailable
 from millrace.kafka.records import Header
+from millrace.tracing.spans import sending
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,8 @@ class Producer:
             if current is None:
                 raise Unavailable("the producer is closed")
             try:
-                await current.send_and_wait(topic, value=value, key=key, headers=list(headers), partition=partition)
+                with sending(headers) as traced:
+                    await current.send_and_wait(topic, value=value, key=key, headers=traced, partition=partition)
             except MessageSizeTooLargeError as exc:
                 raise Poison(f"a message of {len(value or b'')} bytes is more than {topic} takes") from exc
             except KafkaError as exc:

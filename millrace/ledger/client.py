@@ -11,7 +11,7 @@ from typing import Final
 
 from millrace.clock import Clock, SystemClock
 from millrace.contracts.events import DEFAULT_ACCOUNT, CapMode, CostDecision, CostRequest, Window
-from millrace.contracts.headers import headers, new_trace
+from millrace.contracts.headers import headers
 from millrace.contracts.provision import describe_topics
 from millrace.contracts.wire import Codec
 from millrace.errors import ConfigurationError, Poison, Refusal, Unavailable
@@ -22,6 +22,7 @@ from millrace.ledger.grant import Granted
 from millrace.ledger.telling import Telling
 from millrace.ledger.topics import NO_CAPS_YET, REQUESTS, LedgerTopics
 from millrace.money import ZERO, MicroUSD
+from millrace.tracing.spans import trace_of
 
 log = logging.getLogger(__name__)
 
@@ -246,7 +247,7 @@ class LedgerClient:
             source=self._source,
             subject=request.account,
             time=request.requested_at,
-            traceparent=new_trace(),
+            traceparent=trace_of(None),
         )
         await self._producer.send(
             self._topics.requests,

@@ -10,7 +10,10 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
+from opentelemetry.trace import SpanKind
+
 from millrace.store.database import Database, Record, Value
+from millrace.tracing.spans import span
 
 MOST: Final = 100
 """Statements in one transaction: enough to share a commit, few enough that the first need not wait for the last."""
@@ -29,6 +32,8 @@ class Grouped:
     def __init__(self, database: Database, sql: str) -> None:
         self._db = database
         self._sql = sql
+        self._span = sql.split(maxsplit=1)[0]
+        self._about = {"db.system": "postgresql", "db.statement": sql}
         self._asked: list[_Asked] = []
         self._asking: asyncio.Task[None] | None = None
 
@@ -41,7 +46,8 @@ class Grouped:
         self._asked.append(asked)
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
-        return await asked.row
+        with span(self._span, kind=SpanKind.CLIENT, attributes=self._about):  # of each, as a library's would be
+            return await asked.row
 
     async def _ask(self) -> None:
         while self._asked:

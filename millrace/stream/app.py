@@ -47,6 +47,7 @@ class StageApp(FaustApp, Generic[E, R]):
             **faust_settings(spec.hard_limit),
         )
         self.settings = settings
+        self.known_as = f"{spec.name}_agent"
         self._open_handler = open_handler
         self._clock = SystemClock()
         self._open = AsyncExitStack()

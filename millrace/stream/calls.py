@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
+from opentelemetry.trace import SpanKind
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from millrace.errors import Cancelled, Denied, Paused, Poison, Refusal, Retryable, Unavailable, UnknownOutcome
@@ -24,6 +25,7 @@ from millrace.store.calls import CallState, CallStore
 from millrace.store.work import Fence
 from millrace.stream.gates import refusal_sentence
 from millrace.stream.recovery import Recovery
+from millrace.tracing.spans import span
 
 log = logging.getLogger(__name__)
 A = TypeVar("A", bound=BaseModel)
@@ -181,8 +183,11 @@ class Calls:
         self._gate.may_call(model)
         self._gate.may_ask(hold)
         attempt = max((row.attempt for row in earlier), default=0) + 1
-        request = await self._hold(call_no, attempt, model, hold)
-        return await self._make(request, model, do, local=local)
+        about: dict[str, str | int] = {"gen_ai.request.model": model, "millrace.hold_micro_usd": hold}
+        with span("hold", kind=SpanKind.CLIENT, attributes=about):
+            request = await self._hold(call_no, attempt, model, hold)
+        with span(f"call {model}", kind=SpanKind.CLIENT, attributes=about):
+            return await self._make(request, model, do, local=local)
 
     async def _hold(self, call_no: int, attempt: int, model: str, hold: MicroUSD) -> RequestId:
         payer = self._payer

@@ -19,7 +19,8 @@ from millrace.stream.gates import Passage
 from millrace.stream.incoming import Incoming
 from millrace.stream.job import Job
 from millrace.stream.stage import E, Plan, R, planned
-from millrace.telemetry import metrics
+from millrace.telemetry import log_lines, metrics
+from millrace.tracing.spans import about, processing
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,11 @@ class JobRunner(Generic[E, R]):
         if message.is_tombstone:  # for those who hold something of the share outside of the database
             await self._core.observer.unused(message)
             return
-        with metrics.ACTIVE_TASKS.labels(self._stage).track_inprogress():
+        at, offset, headers = message.at, message.offset, message.headers
+        with (
+            metrics.ACTIVE_TASKS.labels(self._stage).track_inprogress(),
+            processing(self._stage, at, offset, headers),
+        ):
             incoming = await self._read(message)
             if incoming is not None:
                 await self._run_or_bury(incoming)
@@ -90,6 +95,8 @@ class JobRunner(Generic[E, R]):
         if not isinstance(event, ShareEvent):
             await self._end.bury(incoming.message, Poison(f"{type(event).__name__} is not about a share"))
             return
+        log_lines.about(event.share_id)
+        about({"millrace.share_id": event.share_id})
         passage = Passage(self._core.stores.gates, event.account, incoming.let_through)
         plan = await self._planned(incoming, event)
         if plan is not None:
@@ -113,6 +120,7 @@ class JobRunner(Generic[E, R]):
     async def _go(self, incoming: Incoming, plan: Plan[E], passage: Passage) -> None:
         core, key = self._core, plan.work_key(self._stage)
         job = Job(self._stage, incoming, plan, key, attempt=0)
+        log_lines.about(plan.event.share_id, key)
         if not incoming.is_command and not (plan.local and core.hands_over):
             # Nearly always nothing is known of the job yet: then one statement does for all that comes below.
             status = job.status("running", core.clock.now())

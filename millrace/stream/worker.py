@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+from contextlib import AbstractContextManager
 from typing import Any, NoReturn, Protocol, cast
 
 import faust
@@ -14,7 +15,9 @@ import uvloop
 from millrace.errors import MillraceError
 from millrace.settings import WorkerSettings
 from millrace.startup import EXIT_TEMPORARY, close_to_others, exit_status, patiently, say
+from millrace.telemetry.log_lines import log_config
 from millrace.telemetry.logs import quieten_libraries
+from millrace.tracing.opening import tracing
 
 STOP_WITHIN_S = 8.0
 """How long Faust may take to stop after the jobs were drained, before the process just ends."""
@@ -24,6 +27,8 @@ class Openable(Protocol):
     """What the worker asks of an application beside what Faust does."""
 
     settings: WorkerSettings
+    known_as: str
+    """Its name in logs and traces."""
 
     async def open(self) -> None:
         """Check and connect everything; may be tried again after `Unavailable`."""
@@ -40,14 +45,26 @@ class StageWorker(faust.Worker):
     def __init__(self, app: Any, *services: Any, **kwargs: Any) -> None:
         app.conf.web_enabled = False  # Faust's own web server shows table data; ours are the ops endpoints
         quieten_libraries()
-        super().__init__(app, *services, **kwargs)
         self._ours = cast(Openable, app)
+        ours = self._ours.settings
+        level = kwargs.get("loglevel") or ours.log_level
+        kwargs["logging_config"] = log_config(self._ours.known_as, level, ours.log_format)
+        super().__init__(app, *services, **kwargs)
 
     def execute_from_commandline(self) -> NoReturn:
         """Run until stopped; ends the process."""
         close_to_others()
-        self.loop.run_until_complete(self._open())
-        super().execute_from_commandline()
+        with self._tracing():
+            self.loop.run_until_complete(self._open())
+            super().execute_from_commandline()
+
+    def _tracing(self) -> AbstractContextManager[None]:
+        name = self._ours.known_as
+        try:
+            return tracing(name, self._ours.settings)
+        except MillraceError as exc:
+            say(name, str(exc))
+            raise SystemExit(exit_status(exc)) from exc
 
     async def _open(self) -> None:
         name = self.app.conf.id

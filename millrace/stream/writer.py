@@ -12,13 +12,14 @@ from millrace import ids
 from millrace.clock import Clock
 from millrace.contracts.dead import Death, headers_of
 from millrace.contracts.events import RequestReason, ShareEvent, StageName, StageRequested, TaskStatus
-from millrace.contracts.headers import TraceParent, continue_trace, headers
+from millrace.contracts.headers import TraceParent, headers
 from millrace.contracts.partitions import partition_for, partition_key
 from millrace.contracts.wire import Codec
 from millrace.errors import Poison
 from millrace.kafka.records import Header
 from millrace.stream.incoming import Incoming, Original
 from millrace.stream.stage import GENERATION_OPTION
+from millrace.tracing.spans import trace_of
 
 _LONGEST_KEY = 1000  # bytes, of a letter whose message is not kept
 
@@ -72,7 +73,7 @@ class Writer:
             source=self._source,
             subject=event.share_id,
             time=told_at,
-            traceparent=continue_trace(traceparent),
+            traceparent=trace_of(traceparent),
         )
         await self._producer.send(
             topic, key=event.share_id.encode(), value=self._codec.encode(topic, event), headers=about
@@ -86,7 +87,7 @@ class Writer:
             topic,
             key=key.encode(),
             value=self._codec.encode(topic, status),
-            headers=self._headers(topic, ids.event_id(topic, status.share_id, moment), key, continue_trace(None)),
+            headers=self._headers(topic, ids.event_id(topic, status.share_id, moment), key, trace_of(None)),
             partition=partition_for(partition_key(key), self._partitions[topic]),
             linger=True,
         )
@@ -101,7 +102,7 @@ class Writer:
             topic,
             key=key.encode(),
             value=None,
-            headers=self._headers(topic, ids.event_id(topic, key, "deleted"), key, continue_trace(None)),
+            headers=self._headers(topic, ids.event_id(topic, key, "deleted"), key, trace_of(None)),
             partition=None if row is None else partition_for(partition_key(row), self._partitions[topic]),
         )
 

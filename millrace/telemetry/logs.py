@@ -24,6 +24,9 @@ _REPEATING = (
     "aiokafka.producer.producer",
     "aiokafka.producer.sender",
     "asyncpg.pool",
+    "opentelemetry.exporter.otlp.common.http",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.sdk._shared_internal",
 )
 _ONLY_WARNINGS = ("httpx", "httpx2")  # otherwise a line for each request, with its URL
 _NUMBER = re.compile(r"\d+")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import logging.config
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -14,7 +15,9 @@ import uvicorn
 from millrace.errors import ConfigurationError, MillraceError
 from millrace.startup import EXIT_CRASHED, close_to_others, enter_patiently, exit_status, load_settings, say
 from millrace.store.blobs.opening import keep_order
+from millrace.telemetry.log_lines import log_config
 from millrace.telemetry.logs import quieten_libraries
+from millrace.tracing.opening import tracing
 from services.api_gateway.app import create_app
 from services.api_gateway.connect import NAME, connected
 from services.api_gateway.dead_projection import DeadLetterProjection, stop
@@ -106,9 +109,8 @@ async def serve(settings: GatewaySettings) -> None:
             await stop(keeping)
 
 
-def _log_at(level: str) -> None:
-    # `force`: a model's package has set logging up for itself by the time it was imported.
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+def _log_as(settings: GatewaySettings) -> None:
+    logging.config.dictConfig(log_config(NAME, settings.log_level, settings.log_format))
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     quieten_libraries()
 
@@ -124,8 +126,9 @@ def main() -> int:
     close_to_others()
     try:
         settings = load_settings(GatewaySettings)
-        _log_at(settings.log_level)
-        asyncio.run(serve(settings))
+        _log_as(settings)
+        with tracing(NAME, settings):
+            asyncio.run(serve(settings))
     except MillraceError as exc:
         say(NAME, str(exc))
         return exit_status(exc)

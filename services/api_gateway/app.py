@@ -10,6 +10,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.gzip import GZipMiddleware
 
 import millrace
+from millrace.tracing.spans import recording
 from services.api_gateway import problems
 from services.api_gateway.bodies import SmallBodies
 from services.api_gateway.crowd import Crowd
@@ -36,6 +37,8 @@ from services.api_gateway.routes import (
     web,
 )
 
+_UNTRACED: Final = "/healthz,/readyz,/metrics,/static/,/events"
+"""Parts of paths: asked for all the time, or open for as long as a page is."""
 _WORTH_IT: Final = 1_000
 """Bytes; fewer fit into one packet anyhow."""
 _AS_IT_IS: Final = ("text/event-stream", "audio/*", "video/*", "image/*", "application/octet-stream")
@@ -53,6 +56,10 @@ def create_app(parts: Resources, allowed_hosts: Collection[str]) -> FastAPI:
         redoc_url=None,
     )
     app.state.resources = parts
+    if recording():
+        from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # noqa: PLC0415 - as `tracing` does
+
+        FastAPIInstrumentor.instrument_app(app, excluded_urls=_UNTRACED, exclude_spans=["receive", "send"])
     problems.install(app)
     for routes in (
         session,

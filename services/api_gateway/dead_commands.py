@@ -9,9 +9,10 @@ from typing import Protocol
 
 from millrace.contracts.dead import ORIGIN_HEADER, REDRIVE, ROUND_HEADER, Place
 from millrace.contracts.events import Event, ShareEvent, StageName, StageRequested
-from millrace.contracts.headers import continue_trace
+from millrace.contracts.headers import TRACE_HEADER, parse_traceparent
 from millrace.errors import ConfigurationError, Poison
 from millrace.text import has_nul
+from millrace.tracing.spans import BEFORE_HEADER, trace_of
 from services.api_gateway.errors import NotNow
 from services.api_gateway.ports import Encoder, OutboxMessage
 
@@ -75,12 +76,13 @@ async def command(letter: Letter, codec: Codec, now: datetime, together: str | N
         value = codec.encode(topic, request)
     except Poison as exc:
         raise NotNow(f"The command that would redrive it cannot be written: {exc}") from exc
-    trace = continue_trace(letter.headers.get("traceparent"))
     about = {
         ROUND_HEADER: f"{REDRIVE}{together or letter.id}",
         ORIGIN_HEADER: str(letter.origin),
-        "traceparent": str(trace),
+        TRACE_HEADER: str(trace_of(None)),
     }
+    if (before := parse_traceparent(letter.headers.get(TRACE_HEADER))) is not None:
+        about[BEFORE_HEADER] = str(before)
     return Command(request.share_id, OutboxMessage(topic, request.share_id.encode(), value, about))
 
 

@@ -12,11 +12,12 @@ from millrace import ids
 from millrace.clock import Clock
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.events import StageName
-from millrace.contracts.headers import continue_trace, headers
+from millrace.contracts.headers import headers
 from millrace.contracts.partitions import partition_for, partition_key, row_key
 from millrace.contracts.topics import SchemaRef, TopicSpec
 from millrace.store.deletion import delete, erase, forget_url, remove_later
 from millrace.text import has_nul
+from millrace.tracing.spans import trace_of
 from services.api_gateway.errors import NotFound
 from services.api_gateway.outbox import enqueue
 from services.api_gateway.ports import OutboxMessage
@@ -107,6 +108,6 @@ def _tombstone(topic: str, key: str, at: datetime, partition: int | None = None)
         source="api_gateway",
         subject=key,
         time=at,
-        traceparent=continue_trace(None),
+        traceparent=trace_of(None),
     )
     return OutboxMessage(topic, key.encode(), None, {name: value.decode() for name, value in described}, partition)

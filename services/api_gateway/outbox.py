@@ -12,10 +12,13 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import asyncpg
+from opentelemetry.trace import SpanKind
 
+from millrace.contracts.headers import TRACE_HEADER
 from millrace.store.database import Connection
 from millrace.store.pool import OUTAGES
 from millrace.telemetry.producing import RETRY_QUEUE
+from millrace.tracing.spans import moment, recording
 from services.api_gateway.link import reconnect_s, retry_s
 from services.api_gateway.ports import Gate, OutboxLag, OutboxMessage, OutboxRow, Publisher
 
@@ -202,7 +205,9 @@ async def drain_once(connection: Connection, publisher: Publisher, *, behind: in
         sent = [row for row in wave if lane(row) not in stuck]
         if not sent:
             break  # what comes later is of the same lanes
+        began = time.time_ns()
         failures = await publisher.publish(sent)
+        _trace(began, sent, failures)
         done = [row.seq for row, failure in zip(sent, failures, strict=True) if failure is None]
         if done:
             await connection.execute("DELETE FROM outbox WHERE seq = ANY($1::bigint[])", done)
@@ -210,3 +215,12 @@ async def drain_once(connection: Connection, publisher: Publisher, *, behind: in
         stuck |= {lane(row) for row, failure in zip(sent, failures, strict=True) if failure is not None}
         reason = reason or next((failure for failure in failures if failure is not None), None)
     return Drained(len(rows), left, reason, rows[-1].seq)
+
+
+def _trace(began_ns: int, sent: Sequence[OutboxRow], failures: Sequence[str | None]) -> None:
+    """Show, in the traces of what was accepted, when Kafka has confirmed it."""
+    if recording():
+        for row, failure in zip(sent, failures, strict=True):
+            if failure is None:
+                trace = row.headers.get(TRACE_HEADER)
+                moment(f"send {row.topic}", trace, began_ns, kind=SpanKind.PRODUCER)

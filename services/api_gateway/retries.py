@@ -14,12 +14,12 @@ from millrace.clock import Clock
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.dead import ORIGIN_HEADER, ROUND_HEADER, Place
 from millrace.contracts.events import ShareCreated, ShareEvent, StageName, StageRequested
-from millrace.contracts.headers import continue_trace
 from millrace.contracts.share_api import RetryAnswer, StageWish
 from millrace.errors import Poison
 from millrace.store.database import Connection
 from millrace.store.queueing import forgive_calls
 from millrace.text import has_nul
+from millrace.tracing.spans import trace_of
 from services.api_gateway.errors import NotFound, NotNow
 from services.api_gateway.origins import TOPICS, Kept, needs, origin
 from services.api_gateway.outbox import enqueue
@@ -179,7 +179,7 @@ class RetryDesk:
         about = {
             ROUND_HEADER: f"api:{turn or uuid4().hex}",
             ORIGIN_HEADER: str(Place(made_from)),
-            "traceparent": str(continue_trace(None)),
+            "traceparent": str(trace_of(None)),
         }
         return OutboxMessage(topic, event.share_id.encode(), value, about)
 

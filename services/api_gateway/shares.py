@@ -12,11 +12,12 @@ import asyncpg
 from millrace import ids
 from millrace.clock import Clock
 from millrace.contracts.events import ShareCreated
-from millrace.contracts.headers import continue_trace, headers
+from millrace.contracts.headers import headers
 from millrace.contracts.share_api import Accepted
 from millrace.ids import ShareId
 from millrace.store.database import Connection
 from millrace.store.queueing import queue
+from millrace.tracing.spans import about, trace_of
 from services.api_gateway.domain import STAGES, Draft
 from services.api_gateway.errors import BadRequest, Conflict
 from services.api_gateway.outbox import enqueue
@@ -66,6 +67,7 @@ class ShareDesk:
         """
         check_key(idempotency_key)
         event = self._event(draft, owner)
+        about({"millrace.share_id": event.share_id})
         message = self._message(event, traceparent)
         async with self._pool.acquire() as connection, connection.transaction():
             if event.blob_key is not None:
@@ -106,7 +108,7 @@ class ShareDesk:
             source="api_gateway",
             subject=event.share_id,
             time=event.created_at,
-            traceparent=continue_trace(traceparent),
+            traceparent=trace_of(traceparent),
         )
         return OutboxMessage(
             topic=TOPIC,

@@ -18,6 +18,7 @@ from prometheus_client import REGISTRY
 from millrace.clock import SystemClock
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.events import CostDecision
+from millrace.contracts.headers import TRACE_HEADER
 from millrace.contracts.partitions import partition_for
 from millrace.contracts.wire import Codec
 from millrace.errors import Poison
@@ -40,7 +41,7 @@ from services.cost_ledger.late import LateRows, Place
 from services.cost_ledger.present import PresentWindows
 from services.cost_ledger.progress import Progress
 from services.cost_ledger.recorder import Arrived, Behind, Overwritten, Recorder, Taken
-from services.cost_ledger.settings import LedgerSettings
+from services.cost_ledger.settings import SERVICE, LedgerSettings
 from services.cost_ledger.spend import Decided, Rows, SpendBook
 from services.cost_ledger.tail import open_tail
 from services.cost_ledger.topics import DAILY, HOURLY, changelog
@@ -65,6 +66,7 @@ class LedgerApp(FaustApp):
             **FAUST_SETTINGS,
         )
         self.settings = settings
+        self.known_as = SERVICE
         self._clock = SystemClock()
         self._open = AsyncExitStack()
         self._recording = Progress(RECORDING_STALLED)
@@ -157,7 +159,9 @@ class LedgerApp(FaustApp):
             message = event.message
             decision = await self._decode(message.value or b"")
             decided = Decided(message.partition, message.offset, decision)
-            await recorder.put(Arrived(decided, event.ack, partial(self._is_current, message.generation_id)))
+            ours = partial(self._is_current, message.generation_id)
+            trace = dict(message.headers or {}).get(TRACE_HEADER)
+            await recorder.put(Arrived(decided, event.ack, ours, trace))
 
     def _is_current(self, generation: int) -> bool:
         return generation == int(self.consumer_generation_id)

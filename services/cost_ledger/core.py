@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import logging.config
 import os
 import signal
 import socket
@@ -23,12 +24,14 @@ from millrace.contracts.wire import Codec
 from millrace.errors import MillraceError
 from millrace.ledger.topics import ALERTS, DECISIONS, REQUESTS, SPEND
 from millrace.startup import EXIT_CRASHED, enter_patiently, exit_status, say
+from millrace.telemetry.log_lines import log_config
 from millrace.telemetry.logs import quieten_libraries
 from millrace.telemetry.ops import serve_ops
+from millrace.tracing.opening import tracing
 from services.cost_ledger import budgets
 from services.cost_ledger.admission import Admission
 from services.cost_ledger.log import LogSetup
-from services.cost_ledger.settings import NAME, LedgerSettings
+from services.cost_ledger.settings import NAME, SERVICE, LedgerSettings
 from services.cost_ledger.topics import ledger_catalog
 
 log = logging.getLogger(__name__)
@@ -125,10 +128,11 @@ async def _serve(settings: LedgerSettings) -> None:
 
 def run_core(settings: LedgerSettings) -> int:
     """Run the core alone until a signal. Exit status: 0 stopped, 69 a part is away, 70 crashed, 78 configuration."""
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.config.dictConfig(log_config(SERVICE, settings.log_level, settings.log_format))
     quieten_libraries()
     try:
-        asyncio.run(_serve(settings))
+        with tracing(SERVICE, settings):
+            asyncio.run(_serve(settings))
     except MillraceError as exc:
         say(NAME, str(exc))
         return exit_status(exc)

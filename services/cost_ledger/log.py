@@ -28,7 +28,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from millrace.contracts.events import CostDecision, Event
-from millrace.contracts.headers import continue_trace, headers
+from millrace.contracts.headers import headers, new_trace, parse_traceparent
 from millrace.ledger.topics import DECISIONS, REQUEST_ID_HEADER, LedgerTopics
 from millrace.telemetry.logs import LIBRDKAFKA
 from services.cost_ledger.rows import FENCE_KEY, POSITION_KEY, Fence, Position, encode_row
@@ -171,7 +171,8 @@ class PartitionLog:
             source="cost_ledger",
             subject=decision.account,
             time=decision.decided_at,
-            traceparent=continue_trace(traces.get(decision.request_offset)),
+            # As it came: `partition.py` notes what is done about it.
+            traceparent=parse_traceparent(traces.get(decision.request_offset)) or new_trace(),
         )
         about.append((REQUEST_ID_HEADER, decision.request_id.encode()))
         value = self._setup.encoder.encode(DECISIONS, decision)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -12,6 +13,7 @@ from enum import Enum, auto
 
 from millrace.clock import from_millis, millis
 from millrace.contracts.events import CostRequest
+from millrace.tracing.spans import moment, recording
 from services.cost_ledger import metrics
 from services.cost_ledger.decide import Owns
 from services.cost_ledger.log import Broken, PartitionLog
@@ -112,10 +114,15 @@ class PartitionLedger:
         offsets = [record.offset for record in fresh]
         if offsets != list(range(self.next_offset, self.next_offset + len(fresh))):
             return Delivery.GAP
+        began, traces = time.time_ns(), {record.offset: record.traceparent for record in fresh}
         batch = self._state.batch(fresh, self._owns)
-        self._log.commit(batch, {record.offset: record.traceparent for record in fresh})
+        self._log.commit(batch, traces)
         self._state.apply(batch)
         self._count(batch)
+        if recording():
+            for decision in batch.decisions:
+                about = {"millrace.op": decision.op, "millrace.outcome": decision.outcome}
+                moment("decide", traces.get(decision.request_offset), began, attributes=about)
         return Delivery.DECIDED
 
     def _count(self, batch: Batch) -> None:

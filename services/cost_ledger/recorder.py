@@ -20,6 +20,7 @@ from mode import Service
 
 from millrace.contracts.events import CostSpend, Window
 from millrace.store.pool import OUTAGES
+from millrace.tracing.spans import together
 from services.cost_ledger import metrics
 from services.cost_ledger.spend import Decided, Done, Known, SpendBook, WindowName
 
@@ -39,6 +40,7 @@ class Arrived(NamedTuple):
     decided: Decided
     ack: Callable[[], object]
     ours: Callable[[], bool]
+    trace: bytes | None = None
 
 
 class Behind(NamedTuple):
@@ -205,6 +207,10 @@ class Recorder(Service):
         await self.forget()
 
     async def _record(self, batch: Sequence[Task]) -> None:
+        with together("record", [one.trace for one in batch if isinstance(one, Arrived)]):
+            await self._in_turn(batch)
+
+    async def _in_turn(self, batch: Sequence[Task]) -> None:
         ready: list[Decided] = []
         for one in batch:
             if not isinstance(one, Arrived):
