@@ -17,6 +17,7 @@ ASKED = f"import os, subprocess\nread = {READ}\nprint('canary' in read)"
 CLOSED = "from millrace.startup import close_to_others\nclose_to_others()\n"
 WORKER = """
 import asyncio
+from contextlib import nullcontext
 from millrace.stream.worker import StageWorker
 
 async def opened(self):
@@ -24,7 +25,7 @@ async def opened(self):
     raise SystemExit(0)
 
 worker = StageWorker.__new__(StageWorker)
-StageWorker._open = opened
+StageWorker._open, StageWorker._tracing = opened, lambda self: nullcontext()
 StageWorker.loop = asyncio.new_event_loop()
 worker.execute_from_commandline()
 """
