@@ -120,7 +120,8 @@ class AnthropicChat:
         found = read(content, question.answer, question.properties, cut_off=cut_off, closed=True)
         refused = reason == "refusal" and found.value is None
         more = {"tokens_in": tokens_in, "tokens_out": tokens_out, "refused": refused}
-        return Paid(found.model_copy(update=more), self._tariff.cost(Use(tokens_in, tokens_out)))
+        use = Use(tokens_in, tokens_out)
+        return Paid(found.model_copy(update=more), self._tariff.cost(use), use)
 
     def _used(self, answer: Message, question: Question[F]) -> tuple[int, int]:
         """Tokens read, those of a cache included, and written. An answer without counts is charged what was held."""

@@ -65,7 +65,8 @@ class Chat:
         tokens_out = counted(getattr(answer.usage, "completion_tokens", None), self._max_tokens)
         found = read(content, question.answer, question.properties, cut_off=cut_off)
         more = {"tokens_in": tokens_in, "tokens_out": tokens_out, "refused": refused and found.value is None}
-        return Paid(found.model_copy(update=more), self._tariff.cost(Use(tokens_in, tokens_out)))
+        use = Use(tokens_in, tokens_out)
+        return Paid(found.model_copy(update=more), self._tariff.cost(use), use)
 
     def _tokens(self, question: Question[F]) -> int:
         texts = (question.system, question.user, json.dumps(question.schema))

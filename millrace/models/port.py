@@ -26,10 +26,11 @@ class Use:
 
 @dataclass(frozen=True)
 class Paid(Generic[A]):
-    """A model's answer and what it really cost."""
+    """A model's answer, what it really cost, and what was used for it as far as that is counted."""
 
     answer: A
     cost: MicroUSD
+    use: Use = Use()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any, Generic, cast
 import faust
 from faust.types import TP
 
+import millrace
 from millrace.clock import SystemClock
 from millrace.kafka.records import Partition
 from millrace.settings import StageSettings, WorksOn
@@ -26,6 +27,7 @@ from millrace.stream.pool import JobPool
 from millrace.stream.ports import Stream
 from millrace.stream.stage import E, R, StageSpec
 from millrace.stream.worker import StageWorker
+from millrace.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ class StageApp(FaustApp, Generic[E, R]):
         self._open = AsyncExitStack()
         self._parts: Parts | None = None
         self._assigned = False
+        metrics.WORKER.labels(spec.name, millrace.__version__, works_on).set(1)
         for name in spec.topics:
             topic = self.topic(
                 name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True

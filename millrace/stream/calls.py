@@ -19,12 +19,13 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from millrace.errors import Cancelled, Denied, Paused, Poison, Refusal, Retryable, Unavailable, UnknownOutcome
 from millrace.ids import RequestId, WorkKey
 from millrace.ledger.port import Ledger
-from millrace.models.port import Paid
+from millrace.models.port import Paid, Use
 from millrace.money import MicroUSD
 from millrace.store.calls import CallState, CallStore
 from millrace.store.work import Fence
 from millrace.stream.gates import refusal_sentence
 from millrace.stream.recovery import Recovery
+from millrace.telemetry import metrics
 from millrace.tracing.spans import span
 
 log = logging.getLogger(__name__)
@@ -233,7 +234,8 @@ class Calls:
 
     async def _make(self, request: RequestId, model: str, do: Callable[[], Awaitable[Paid[A]]], *, local: bool) -> A:
         try:
-            paid = await do()
+            with metrics.MODEL_SECONDS.labels(self._payer.scope, model).time():
+                paid = await do()
         except (Poison, Cancelled) as exc:
             await _to_the_end(self._end(request, "released", str(exc)))
             raise
@@ -253,9 +255,18 @@ class Calls:
             reason = str(exc) if isinstance(exc, UnknownOutcome) else f"{type(exc).__name__} during the call"
             await _to_the_end(self._end(request, "unconfirmed", reason))
             raise UnknownOutcome(reason, paused=self._gate.failed(model, reason, None)) from exc
+        self._count(model, paid.use)
         await _to_the_end(self._keep(request, paid))
         await self._gate.answered(model)
         return paid.answer
+
+    def _count(self, model: str, use: Use) -> None:
+        stage = self._payer.scope
+        for direction, tokens in (("in", use.tokens_in), ("out", use.tokens_out)):
+            if tokens:
+                metrics.TOKENS.labels(stage, model, direction).inc(tokens)
+        if use.audio_ms:
+            metrics.AUDIO_SECONDS.labels(stage, model).inc(use.audio_ms / 1000)
 
     async def _keep(self, request: RequestId, paid: Paid[A]) -> None:
         await self._store.answered(request, paid.answer.model_dump(mode="json"), paid.cost)

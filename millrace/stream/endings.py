@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -45,6 +46,10 @@ MAX_ATTEMPTS_OVER_LIMIT = 2
 """Tries of a job that has just reached its stage's hard limit (feature A8)."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 """Due time of work that no window will ever have room for under the present caps."""
+
+
+_SLUG = re.compile(r"[a-z][a-z-]{0,30}")
+"""Reasons to skip look like that; a label must not take what anybody writes."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,8 @@ class Endings:
         state: TaskState = "skipped" if skipped else "done"
         status = job.status(state, self._clock.now(), reason=skipped, cost=cost)
         metrics.TASKS.labels(self._spec.name, state).inc()
+        if skipped:
+            metrics.SKIPPED.labels(self._spec.name, skipped if _SLUG.fullmatch(skipped) else "other").inc()
         metrics.COST.labels(self._spec.name, job.plan.model).inc(cost / 1_000_000)
         if await self._jobs.publish(status, job.incoming.ask, told_at=told_at, settled=settled):
             await self._statuses.tell(status)
@@ -185,6 +192,7 @@ class Endings:
             await self.fail(job.incoming, job.event, error, attempt=attempt, work_key=job.work_key)
             return
         metrics.TASK_ERRORS.labels(self._spec.name, type(error).__name__).inc()
+        metrics.RETRIES.labels(self._spec.name).inc()
         log.warning("%s %s: try %d failed", self._spec.name, job.event.share_id, attempt, exc_info=_unforeseen(error))
         why = sentence(error, self._spec.name)
         paused = error.paused if isinstance(error, UnknownOutcome) else None
@@ -203,6 +211,8 @@ class Endings:
         :raises Poison: the command that would wake it is larger than its topic takes.
         """
         event, spec, now = job.event, self._spec, self._clock.now()
+        if wait.reason == "lease":
+            metrics.LEASE_WAITS.labels(spec.name).inc()
         at = wait.due if isinstance(wait.due, datetime) else now + wait.due
         resume_at = None if at == NEVER else at
         ask = job.incoming.ask_after_waiting(now)

@@ -25,3 +25,16 @@ REALTIME_FACTOR = Histogram(
 COST = Counter("ml_cost_dollars", "US dollars that calls really cost.", ["stage", "model"])
 BUDGET_EXCEEDED = Counter("ml_budget_exceeded", "Holds that the ledger refused.", ["stage", "cap"])
 DEAD_LETTERS = Counter("ml_dead_letters", "Messages given up on.", ["stage"])
+
+RETRIES = Counter("ml_task_retries", "Jobs that wait for another try after one that failed.", ["stage"])
+LEASE_WAITS = Counter("ml_lease_waits", "Jobs that wait for another worker that does the same work.", ["stage"])
+SKIPPED = Counter("ml_tasks_skipped", "Jobs without a result to speak of, by reason.", ["stage", "reason"])
+WORKER = Gauge("ml_worker_info", "1; what runs here.", ["stage", "version", "works_on"])
+MODEL_SECONDS = Histogram(
+    "ml_model_latency_seconds",
+    "Seconds of a model's call, whatever came of it.",
+    ["stage", "model"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
+)
+TOKENS = Counter("ml_tokens_processed", "Tokens that models have read or written.", ["stage", "model", "direction"])
+AUDIO_SECONDS = Counter("ml_audio_duration_seconds", "Seconds of sound that models have heard.", ["stage", "model"])

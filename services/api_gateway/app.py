@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from prometheus_fastapi_instrumentator import Instrumentator
+from prometheus_fastapi_instrumentator.metrics import latency
 from starlette.middleware.gzip import GZipMiddleware
 
 import millrace
@@ -37,6 +39,19 @@ from services.api_gateway.routes import (
     web,
 )
 
+_TIMED: Final = Instrumentator(
+    should_exclude_streaming_duration=True,
+    should_ignore_untemplated=True,
+    excluded_handlers=["/healthz", "/readyz", "/metrics", "/events$"],
+)
+_TIMED.add(
+    latency(
+        metric_name="ml_http_request_duration_seconds",
+        metric_doc="Seconds of a request until its answer had begun; streams are left out.",
+        should_exclude_streaming_duration=True,
+        buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    )
+)
 _UNTRACED: Final = "/healthz,/readyz,/metrics,/static/,/events"
 """Parts of paths: asked for all the time, or open for as long as a page is."""
 _WORTH_IT: Final = 1_000
@@ -56,6 +71,7 @@ def create_app(parts: Resources, allowed_hosts: Collection[str]) -> FastAPI:
         redoc_url=None,
     )
     app.state.resources = parts
+    _TIMED.instrument(app)
     if recording():
         from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # noqa: PLC0415 - as `tracing` does
 

@@ -15,6 +15,7 @@ from services.cost_ledger.alerts import end_of, used_of
 MAX_ACCOUNTS: Final = 100
 """Accounts that have series of their own, first come first served; a metric with a label of unbounded many values
 would bring the monitoring down. Alerts, topics and the API know every account."""
+_VECTORS: Final = ("embed",)
 _LABELS: Final = ("account", "scope", "window")
 
 
@@ -57,13 +58,19 @@ class PresentWindows(Collector):
         ratio = GaugeMetricFamily(
             "ml_budget_usage_ratio", "Part of the cap that is settled, held or unconfirmed", labels=_LABELS
         )
+        percent = GaugeMetricFamily(
+            "ml_vector_budget_usage_percentage", "The same of vectors, in per cent", labels=("account", "window")
+        )
         self._drop_what_is_over()
         for key, row in self._rows.items():
             used, cap = used_of(row), row.cap_micro_usd or 0
             left.add_metric(key, max(0, cap - used) / 1_000_000)
             # Of a cap of nothing all is used.
-            ratio.add_metric(key, used / cap if cap else 1.0)
-        return (left, ratio)
+            part = used / cap if cap else 1.0
+            ratio.add_metric(key, part)
+            if row.scope in _VECTORS:
+                percent.add_metric((row.account, row.window), 100 * part)
+        return (left, ratio, percent)
 
     def _has_room(self) -> bool:
         if len(self._accounts) >= self._max_accounts:

@@ -10,6 +10,7 @@ from millrace.contracts.events import ShareEvent
 from millrace.errors import Deferred, Denied, Paused, Poison, Retryable, UnknownOutcome
 from millrace.models.port import EmbeddingModel, Paid
 from millrace.stream.stage import Plan, Run
+from services.embed_agent import metrics
 from services.embed_agent.batches import Batch, calls_of, packed
 from services.embed_agent.domain import Chunk
 from services.embed_agent.ports import Abandoned, Later, PendingTexts, Together, VectorStore, Want
@@ -150,11 +151,14 @@ class _Purchase:
         model = self._model
 
         async def do() -> Paid[Batch]:
-            embedded = await model.embed([text.text for text in texts])
+            with metrics.EMBEDDING_SECONDS.labels(model.name).time():
+                embedded = await model.embed([text.text for text in texts])
             cost = model.tariff.cost(embedded.use)
             parts = parts_of(texts, embedded.use.tokens_in, cost) if shared else []
-            return Paid(packed(embedded, [text.content_hash for text in texts], parts), cost)
+            metrics.EMBEDDINGS.labels(model.name).inc(len(embedded.vectors))
+            return Paid(packed(embedded, [text.content_hash for text in texts], parts), cost, embedded.use)
 
+        metrics.BATCH_TEXTS.labels(model.name).observe(len(texts))
         hold = model.tariff.most(sum(text.tokens for text in texts))
         batch = await self._run.call(self._call_no, Batch, model=model.name, hold=hold, do=do, local=self._plan.local)
         self._call_no += 1

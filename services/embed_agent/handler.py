@@ -26,6 +26,7 @@ from services.embed_agent.domain import (
     passages_of,
     types_of,
 )
+from services.embed_agent.metrics import note_chunks
 from services.embed_agent.overview import about, beginning, first_said, overview
 from services.embed_agent.ports import VectorStore
 from services.embed_agent.preprocess import Prepared, kind_of, prepared
@@ -104,6 +105,7 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
         """Cut, buy the vectors of what is new, and store before the result says that it can be found."""
         event, model = plan.event, self._models.of(plan.model)
         chunker, chunks = await self._chunks(plan, model)
+        note_chunks(chunker, [chunk.tokens for chunk in chunks])
         bought = await self._buyer.buy(plan, run, model, {chunk.content_hash: chunk for chunk in chunks})
         await self._store.replace(plan.work_key("embed"), model.name, chunks)
         return EmbedResult(

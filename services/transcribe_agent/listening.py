@@ -8,7 +8,7 @@ at every attempt.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict
 
@@ -138,7 +138,7 @@ class Listener:
             factor = (self._clock() - started) / max(ms / 1000, 0.001)
             metrics.REALTIME_FACTOR.labels(model.backend, model.model).observe(factor)
             answer = ChunkAnswer(heard=listened.heard, backend=model.backend, model=model.model, cutting=cutting)
-            return Paid(answer, model.tariff.cost(listened.use))
+            return Paid(answer, model.tariff.cost(listened.use), replace(listened.use, audio_ms=ms))
 
         hold = model.tariff.most(audio_ms=ms + (CONTAINER_MS if model.backend == "api" else 0))
         if within_s is not None:
