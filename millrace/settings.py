@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, Field, SecretStr
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 WorksOn = Literal["both", "api", "local"]
@@ -33,6 +33,12 @@ class TraceSettings(BaseModel):
     )
 
 
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+    BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
+]
+
+
 class ServiceSettings(TraceSettings, BaseSettings):
     """Where the other parts are. There is no safe default for them: a service that is not told refuses to start."""
 
@@ -41,7 +47,7 @@ class ServiceSettings(TraceSettings, BaseSettings):
     kafka: str = Field(description="Bootstrap address, host:port")
     registry: str = Field(description="Base URL of the schema registry's Confluent API")
     postgres: SecretStr = Field(description="PostgreSQL URL with its password")
-    log_level: str = Field(default="INFO", description="Least severe log level that is written")
+    log_level: LogLevel = Field(default="INFO", description="Least severe log level that is written")
     log_format: Literal["text", "json"] = Field(
         default="text", description="Log lines for people, or one JSON object each, for programs"
     )

@@ -53,9 +53,9 @@ def parse_traceparent(value: str | bytes | None) -> TraceParent | None:
     return TraceParent(found["trace"], found["span"], bool(int(found["flags"], 16) & _SAMPLED))
 
 
-def new_trace(random_bytes: Callable[[int], bytes] = randbytes) -> TraceParent:
-    """The first span of a new trace."""
-    return TraceParent(_nonzero(16, random_bytes), _nonzero(8, random_bytes))
+def new_trace(random_bytes: Callable[[int], bytes] = randbytes, *, sampled: bool = True) -> TraceParent:
+    """The first span of a new trace; not sampled, nobody need record it."""
+    return TraceParent(_nonzero(16, random_bytes), _nonzero(8, random_bytes), sampled)
 
 
 def continue_trace(received: str | bytes | None, random_bytes: Callable[[int], bytes] = randbytes) -> TraceParent:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from contextvars import Context
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
@@ -124,7 +125,8 @@ class Producer:
             if replaced_already:
                 return
             try:
-                fresh = await self._connect()
+                # Its tasks outlive what is under way here.
+                fresh = await asyncio.create_task(self._connect(), context=Context())
             except Unavailable as exc:
                 log.warning("%s", exc)
                 return

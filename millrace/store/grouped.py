@@ -7,6 +7,7 @@ When few jobs run, a statement goes out at once and alone.
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,7 +46,7 @@ class Grouped:
         asked = _Asked(key, args, asyncio.get_running_loop().create_future())
         self._asked.append(asked)
         if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask())
+            self._asking = asyncio.create_task(self._ask(), context=Context())  # it is nobody's
         with span(self._span, kind=SpanKind.CLIENT, attributes=self._about):  # of each, as a library's would be
             return await asked.row
 

@@ -47,7 +47,7 @@ class StageWorker(faust.Worker):
         quieten_libraries()
         self._ours = cast(Openable, app)
         ours = self._ours.settings
-        level = kwargs.get("loglevel") or ours.log_level
+        level = str(kwargs.get("loglevel") or ours.log_level).upper()
         kwargs["logging_config"] = log_config(self._ours.known_as, level, ours.log_format)
         super().__init__(app, *services, **kwargs)
 

@@ -17,7 +17,14 @@ from opentelemetry import context, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
 
-from millrace.contracts.headers import TRACE_HEADER, Headers, TraceParent, continue_trace, parse_traceparent
+from millrace.contracts.headers import (
+    TRACE_HEADER,
+    Headers,
+    TraceParent,
+    continue_trace,
+    new_trace,
+    parse_traceparent,
+)
 
 BEFORE_HEADER: Final = "millrace-trace-before"
 """The trace of the message that a redrive or a replay works on again, in a trace of its own."""
@@ -33,6 +40,8 @@ def trace_of(received: str | bytes | None) -> TraceParent:
     """
     here = trace.get_current_span().get_span_context()
     if not here.is_valid:
+        if parse_traceparent(received) is None:
+            return new_trace(sampled=not recording())  # who records has chosen nothing that this belongs to
         return continue_trace(received)
     return TraceParent(f"{here.trace_id:032x}", f"{here.span_id:016x}", here.trace_flags.sampled)
 

@@ -54,7 +54,7 @@ class AlertTopic:
             source="cost_ledger",
             subject=alert.account,
             time=alert.raised_at,
-            traceparent=new_trace(),
+            traceparent=new_trace(sampled=False),
         )
         await self._producer.send(
             self._topic,

@@ -172,7 +172,7 @@ class PartitionLog:
             subject=decision.account,
             time=decision.decided_at,
             # As it came: `partition.py` notes what is done about it.
-            traceparent=parse_traceparent(traces.get(decision.request_offset)) or new_trace(),
+            traceparent=parse_traceparent(traces.get(decision.request_offset)) or new_trace(sampled=False),
         )
         about.append((REQUEST_ID_HEADER, decision.request_id.encode()))
         value = self._setup.encoder.encode(DECISIONS, decision)

@@ -81,5 +81,5 @@ def _headers(request: CostRequest) -> Headers:
         source="cost_ledger",
         subject=request.account,
         time=request.requested_at,
-        traceparent=new_trace(),
+        traceparent=new_trace(sampled=False),
     )

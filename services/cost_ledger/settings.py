@@ -11,9 +11,9 @@ from millrace.ledger.topics import LedgerTopics
 from millrace.settings import WorkerSettings
 
 NAME: Final = "millrace-cost-ledger"
+"""What the ledger is called on the console and, unless it is told otherwise, in Kafka."""
 SERVICE: Final = "cost_ledger"
 """Its name in logs and traces."""
-"""What the ledger is called on the console and, unless it is told otherwise, in Kafka."""
 
 
 class LedgerSettings(WorkerSettings):

@@ -185,5 +185,5 @@ def spend_headers(row: CostSpend) -> Headers:
         source="cost_ledger",
         subject=key,
         time=row.updated_at,
-        traceparent=new_trace(),
+        traceparent=new_trace(sampled=False),
     )

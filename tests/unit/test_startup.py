@@ -9,6 +9,9 @@ import sys
 from collections.abc import Sequence
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from millrace.settings import LogLevel
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a flag of Linux")
 
@@ -78,3 +81,14 @@ def test_a_program_that_is_started_by_a_closed_one_is_as_any_other() -> None:
     child = "from pathlib import Path; Path('/proc/self/oom_score_adj').write_text('800'); print('written')"
     started = f"import subprocess, sys\nprint(subprocess.run([sys.executable, '-c', {child!r}]).returncode)"
     assert read_by_a_child(CLOSED + started).split() == ["written", "0"]
+
+
+@pytest.mark.parametrize("level", ["info", "INFO", "Info"])
+def test_a_log_level_is_known_however_it_is_written(level: str) -> None:
+    assert TypeAdapter(LogLevel).validate_python(level) == "INFO"
+
+
+@pytest.mark.parametrize("level", ["warn", "", "9", "all"])
+def test_another_is_refused_at_the_start(level: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(LogLevel).validate_python(level)

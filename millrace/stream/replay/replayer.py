@@ -19,7 +19,7 @@ from typing import Final, Protocol
 from millrace import ids
 from millrace.clock import from_millis, millis
 from millrace.contracts.events import ShareEvent, StageName
-from millrace.contracts.headers import headers, parse_traceparent
+from millrace.contracts.headers import headers, new_trace, parse_traceparent
 from millrace.errors import ConfigurationError, Poison
 from millrace.kafka.records import Message
 from millrace.store.replays import ReplayRow, ReplayStore
@@ -30,7 +30,7 @@ from millrace.stream.replay.place import Place, Told, read_stretches, written
 from millrace.stream.replay.window import Stretch
 from millrace.stream.stage import GENERATION_OPTION, MODEL_OPTION, Look, StageSpec
 from millrace.stream.writer import Writer
-from millrace.tracing.spans import BEFORE_HEADER, trace_of
+from millrace.tracing.spans import BEFORE_HEADER
 
 log = logging.getLogger(__name__)
 
@@ -208,15 +208,16 @@ class Replayer:
         except Poison as exc:
             log.warning("share %s is left out: %s", event.share_id, exc)
             return
+        before = parse_traceparent(incoming.traceparent)
         about = headers(
             requested,
             ids.event_id(requested, event.share_id, replay.replay_id),
             source=SOURCE,
             subject=event.share_id,
             time=replay.asked_at,
-            traceparent=trace_of(None),
+            traceparent=new_trace(sampled=before is None or before.sampled),
         )
-        if (before := parse_traceparent(incoming.traceparent)) is not None:
+        if before is not None:
             about.append((BEFORE_HEADER, str(before).encode()))
         await writer.forward(requested, event.share_id.encode(), value, about)
 
