@@ -18,29 +18,30 @@ async def paused(gateway: Gateway) -> dict[str, datetime | None]:
     return {stage.stage: stage.paused_until for stage in answer.stages}
 
 
-async def reasons(gateway: Gateway, share_id: str) -> dict[str, str | None]:
+async def reason(gateway: Gateway, share_id: str) -> str | None:
     view = ShareView.model_validate_json((await gateway.http.get(f"/shares/{share_id}")).content)
-    return {stage.stage: stage.reason for stage in view.stages}
+    (media,) = [stage for stage in view.stages if stage.stage == "media"]
+    return media.reason
 
 
 async def test_why_a_share_is_still_queued_is_said_until_the_stage_goes_on(
     gateway: Gateway, database: Database
 ) -> None:
+    open_again = "DELETE FROM gates WHERE (stage, name) = ('media', $1)"
+    await database.execute(open_again, DEAD_GATE)  # other tests have the same database, and leave stages paused
     accepted = await gateway.http.post("/shares", json={"url": "https://example.org/talk.mp4"})
     share_id = accepted.json()["share_id"]
-    assert set((await reasons(gateway, share_id)).values()) == {None}
+    assert await reason(gateway, share_id) is None
     await DeadGateStore(database, "media").close(timedelta(minutes=7))
     try:
-        until = (await paused(gateway)).pop("media")
+        until = (await paused(gateway))["media"]
         assert until is not None
         assert timedelta(minutes=6) < until - datetime.now(UTC) <= timedelta(minutes=7)
-        found = await reasons(gateway, share_id)
-        reason = found.pop("media")
-        assert reason == (
+        assert await reason(gateway, share_id) == (
             f"too many jobs of this stage have failed, so that it takes none; one is tried at {until:%H:%M:%S} UTC"
         )
-        assert set(found.values()) == {None}
-    finally:
         await WaitingStore(database, "media").passed(DEAD_GATE)
-    assert (await paused(gateway))["media"] is None
-    assert set((await reasons(gateway, share_id)).values()) == {None}
+        assert (await paused(gateway))["media"] is None
+        assert await reason(gateway, share_id) is None
+    finally:
+        await database.execute(open_again, DEAD_GATE)
