@@ -23,12 +23,13 @@ SERVICES = ("media_agent", "transcribe_agent", "summarize_agent", "embed_agent",
 def scraped(running: Running) -> tuple[dict[str, set[str]], dict[str, float]]:
     """Labels of each family, as far as it has series, and the sum of each sample's values."""
     addresses = [running.part(name).ops for name in SERVICES] + [running.addresses["gateway"]]
+    token = {"authorization": f"Bearer {running.addresses['token']}"}  # of the gateway; ops endpoints ask for none
     labels: dict[str, set[str]] = defaultdict(set)
     sums: dict[str, float] = defaultdict(float)
     for address in addresses:
-        text = httpx.get(f"{address}/metrics", timeout=10).raise_for_status().text
+        text = httpx.get(f"{address}/metrics", headers=token, timeout=10).raise_for_status().text
         for family in text_string_to_metric_families(text):
-            if family.name.startswith(("ml_", "millrace_")):
+            if family.name.startswith(("ml_", "millrace_")) and not family.name.endswith("_created"):
                 labels[family.name] |= {name for one in family.samples for name in one.labels} - OF_PROMETHEUS
                 for sample in family.samples:
                     sums[sample.name] += sample.value
@@ -52,4 +53,3 @@ def test_every_metric_is_there_as_the_page_says(running: Running, client: Client
         *("ml_budget_remaining_dollars", "ml_http_request_duration_seconds_count", "ml_producer_success_total"),
     ):
         assert sums[name] > 0, name
-    assert sums["ml_audio_duration_seconds_total"] == pytest.approx(11, abs=4), "jfk.wav lasts 11 s, silence apart"
