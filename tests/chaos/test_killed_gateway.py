@@ -64,4 +64,7 @@ async def test_a_gateway_killed_ten_times_loses_no_share_and_doubles_none(made: 
     await all_done(made, ids, DONE_WITHIN_S)
     again = await asyncio.to_thread(check, made, {share: beginning(load.texts[share]) for share in ids})
     assert made.ended() == {}, "nobody but the gateway was killed"
-    print(f"{KILLS} kills: {len(ids)} shares, {load.unanswered} requests without an answer, came once more: {again}")
+    print(
+        f"{KILLS} kills: {len(ids)} shares, {load.unanswered} requests without an answer, "
+        f"{load.put_off} told to come again, came once more: {again}"
+    )

@@ -138,7 +138,7 @@ async def test_every_accepted_share_is_published_after_an_outage(parts: Apart, h
     keys = [(message.key() or b"").decode() for message in read_all(parts.addresses.kafka, "share.created")]
     missing = set(load.share_ids) - set(keys)
     assert not missing, f"accepted, and not published: {len(missing)} of {len(load.share_ids)}"
-    assert load.unanswered == 0
+    assert (load.unanswered, load.put_off) == (0, 0)
     numbers, repeated = firsts(parts, topic)
     for key in dict.fromkeys(key for key, _ in written):
         assert numbers[key] == [number for of, number in written if of == key], key

@@ -69,7 +69,7 @@ async def test_every_accepted_share_is_worked_on_once_after_an_outage(
 ) -> None:
     async with made.supervised() as ended:
         load = await load_around(made, how)
-        assert load.unanswered == 0
+        assert (load.unanswered, load.put_off) == (0, 0)
         texts |= {share: beginning(load.texts[share]) for share in load.share_ids}
         await all_done(made, load.share_ids, DONE_WITHIN_S)
         again = await asyncio.to_thread(check, made, texts)

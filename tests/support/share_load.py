@@ -28,6 +28,8 @@ class Load:
     texts: dict[str, str] = field(default_factory=dict)
     answers_s: list[float] = field(default_factory=list)
     unanswered: int = 0
+    put_off: int = 0
+    """Times that a share was told to come again soon."""
 
     @property
     def share_ids(self) -> list[str]:
@@ -79,6 +81,11 @@ async def _share(http: httpx.AsyncClient, url: Callable[[], str], text: str, loa
             except httpx.TransportError:
                 load.unanswered += 1
                 await asyncio.sleep(_REPEAT_EVERY_S)
+                continue
+            if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and (wait := answer.headers.get("retry-after")):
+                # So many come again at once when a gateway is back that it tells some to come later.
+                load.put_off += 1
+                await asyncio.sleep(float(wait))
                 continue
             assert answer.status_code == httpx.codes.ACCEPTED, answer.text
             load.answers_s.append(time.monotonic() - began)
