@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NoReturn, Protocol, cast
 
 import faust
@@ -59,20 +60,13 @@ class StageWorker(faust.Worker):
             super().execute_from_commandline()
 
     def _tracing(self) -> AbstractContextManager[None]:
-        name = self._ours.known_as
-        try:
-            return tracing(name, self._ours.settings)
-        except MillraceError as exc:
-            say(name, str(exc))
-            raise SystemExit(exit_status(exc)) from exc
+        with _or_exit(self.app.conf.id):
+            return tracing(self._ours.known_as, self._ours.settings)
 
     async def _open(self) -> None:
         name = self.app.conf.id
-        try:
+        with _or_exit(name):
             await patiently(self._ours.open, name=name, within_s=self._ours.settings.start_timeout_s)
-        except MillraceError as exc:
-            say(name, str(exc))
-            raise SystemExit(exit_status(exc)) from exc
 
     async def _stop_on_signal(self, signal: signal.Signals) -> None:
         seconds = self._ours.settings.drain_s + STOP_WITHIN_S
@@ -81,6 +75,16 @@ class StageWorker(faust.Worker):
         timer.start()
         await self._ours.drain()
         await super()._stop_on_signal(signal)
+
+
+@contextmanager
+def _or_exit(name: str) -> Iterator[None]:
+    """What cannot start ends the process with one sentence."""
+    try:
+        yield
+    except MillraceError as exc:
+        say(name, str(exc))
+        raise SystemExit(exit_status(exc)) from exc
 
 
 def run(app: Any) -> NoReturn:

@@ -119,7 +119,12 @@ def together(name: str, traces: Iterable[str | bytes | None]) -> Iterator[None]:
         return
     links = [Link(one) for one in found[1:]]
     with _TRACER.start_as_current_span(
-        name, _within(found[0]), SpanKind.CONSUMER, links=links, record_exception=False
+        name,
+        _within(found[0]),
+        SpanKind.CONSUMER,
+        links=links,
+        record_exception=False,
+        set_status_on_exception=False,
     ):
         yield
 

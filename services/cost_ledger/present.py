@@ -15,7 +15,6 @@ from services.cost_ledger.alerts import end_of, used_of
 MAX_ACCOUNTS: Final = 100
 """Accounts that have series of their own, first come first served; a metric with a label of unbounded many values
 would bring the monitoring down. Alerts, topics and the API know every account."""
-_VECTORS: Final = ("embed",)
 _LABELS: Final = ("account", "scope", "window")
 
 
@@ -68,7 +67,7 @@ class PresentWindows(Collector):
             # Of a cap of nothing all is used.
             part = used / cap if cap else 1.0
             ratio.add_metric(key, part)
-            if row.scope in _VECTORS:
+            if row.scope == "embed":
                 percent.add_metric((row.account, row.window), 100 * part)
         return (left, ratio, percent)
 

@@ -151,6 +151,7 @@ class _Purchase:
         model = self._model
 
         async def do() -> Paid[Batch]:
+            metrics.BATCH_TEXTS.labels(model.name).observe(len(texts))
             with metrics.EMBEDDING_SECONDS.labels(model.name).time():
                 embedded = await model.embed([text.text for text in texts])
             cost = model.tariff.cost(embedded.use)
@@ -158,7 +159,6 @@ class _Purchase:
             metrics.EMBEDDINGS.labels(model.name).inc(len(embedded.vectors))
             return Paid(packed(embedded, [text.content_hash for text in texts], parts), cost, embedded.use)
 
-        metrics.BATCH_TEXTS.labels(model.name).observe(len(texts))
         hold = model.tariff.most(sum(text.tokens for text in texts))
         batch = await self._run.call(self._call_no, Batch, model=model.name, hold=hold, do=do, local=self._plan.local)
         self._call_no += 1

@@ -105,9 +105,9 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
         """Cut, buy the vectors of what is new, and store before the result says that it can be found."""
         event, model = plan.event, self._models.of(plan.model)
         chunker, chunks = await self._chunks(plan, model)
-        note_chunks(chunker, [chunk.tokens for chunk in chunks])
         bought = await self._buyer.buy(plan, run, model, {chunk.content_hash: chunk for chunk in chunks})
         await self._store.replace(plan.work_key("embed"), model.name, chunks)
+        note_chunks(chunker, [chunk.tokens for chunk in chunks])  # once: a try may end before, and wait for others
         return EmbedResult(
             source=_source(event),
             types=types_of(chunks),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -31,6 +32,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> It
     """Everything, sending its traces to the collector."""
     environment = {
         "MILLRACE_OTLP_ENDPOINT": collector.url,
+        "MILLRACE_LOG_FORMAT": "json",
         "MILLRACE_TRANSCRIBE_PRICE_PER_SECOND": "0.0001",
         "OPENAI_API_KEY": "",
     }
@@ -82,6 +84,25 @@ def test_a_share_is_one_trace_from_its_request_to_the_database(client: Client, c
     assert any(span.name == "decide" for span in spans["cost_ledger"])
     models = [span for span in spans["transcribe_agent"] if span.name.startswith("call ")]
     assert [span.attributes["gen_ai.request.model"] for span in models] == ["tiny.en"]
+
+
+def test_log_lines_are_json_and_name_the_share_and_its_trace(
+    traced: Running, client: Client, collector: Collector
+) -> None:
+    share_id = client.upload(JFK_WAV, ShareRequest()).share_id
+    assert client.wait(share_id, within_s=120).state == "done"
+    trace_with(collector, share_id, {"media_agent"})
+    logs = traced.ready_file.parent / "data" / "logs"
+    for service in (*AGENTS, "api_gateway"):
+        lines = (logs / f"{service}.log").read_text().splitlines()
+        known = [json.loads(line) for line in lines if line.startswith("{")]
+        assert {line["service"] for line in known} <= {service}
+        assert not any("INFO" in line for line in lines if not line.startswith("{")), "no line in another form"
+    text = (logs / "media_agent.log").read_text()
+    told = [json.loads(line) for line in text.splitlines() if line.startswith("{") and "share_id" in line]
+    assert told
+    assert all(line["job"].startswith("media:") for line in told)
+    assert {line["trace_id"] for line in told} <= {span.trace for span in collector.spans()}
 
 
 def test_nothing_that_people_wrote_is_in_a_trace(collector: Collector) -> None:

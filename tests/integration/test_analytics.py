@@ -46,7 +46,7 @@ from services.api_gateway.guard import LOOPBACK
 from services.api_gateway.lags import Lags
 from services.api_gateway.principal import Principal
 from services.api_gateway.who import signed_in
-from tests.integration.gateway import Gateway, open_gateway, provision
+from tests.integration.gateway import Gateway, open_gateway
 
 NOW: Final = datetime(2031, 5, 14, 17, 42, tzinfo=UTC)
 BASE: Final = "/api/ml/analytics"
@@ -62,12 +62,6 @@ SELECT coalesce(sum(settled_micro_usd), 0)::bigint AS settled_micro_usd,
        coalesce(sum(unconfirmed_micro_usd), 0)::bigint AS unconfirmed_micro_usd,
        coalesce(sum(overrun_micro_usd), 0)::bigint AS overrun_micro_usd, coalesce(sum(calls), 0)::bigint AS calls
 """
-
-
-@pytest.fixture(scope="module")
-async def model(stack: Addresses) -> WordLlamaModel:
-    await provision(stack)
-    return WordLlamaModel()
 
 
 @pytest.fixture(scope="module")

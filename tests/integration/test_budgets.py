@@ -24,7 +24,7 @@ from millrace.ledger.client import LedgerClient
 from millrace.ledger.port import Granted
 from millrace.models.wordllama import WordLlamaModel
 from millrace.money import MicroUSD
-from tests.integration.gateway import Gateway, open_gateway, provision
+from tests.integration.gateway import Gateway, open_gateway
 from tests.integration.ledger import TestLedger, ledger, running_ledger
 from tests.support.waiting import eventually
 
@@ -101,12 +101,6 @@ class Running(NamedTuple):
 def problem(response: httpx.Response, status: int) -> str:
     assert response.status_code == status, response.text
     return Problem.model_validate(response.json()).detail
-
-
-@pytest.fixture(scope="module")
-async def model(stack: Addresses) -> WordLlamaModel:
-    await provision(stack)
-    return WordLlamaModel()
 
 
 @pytest.fixture(scope="module")

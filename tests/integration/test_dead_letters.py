@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,6 +16,7 @@ import pytest
 from millrace.contracts.api import Problem
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.events import ShareCreated, ShareEvent, StageRequested
+from millrace.contracts.headers import TRACE_HEADER, parse_traceparent
 from millrace.embedded.readyfile import Addresses
 from millrace.errors import Poison, Retryable, UnknownOutcome
 from millrace.kafka.producer import open_producer
@@ -27,6 +28,7 @@ from millrace.stream.calls import MAX_CALLS
 from millrace.stream.incoming import Incoming
 from millrace.stream.reader import Reader
 from millrace.stream.stage import Plan, Run
+from millrace.tracing.spans import BEFORE_HEADER
 from services.api_gateway import dead_projection
 from services.api_gateway.app import create_app
 from services.api_gateway.dead_projection import DeadLetterProjection
@@ -108,6 +110,19 @@ async def test_a_redrive_brings_the_job_to_its_end_once(dead: DeadLetters) -> No
     assert len(bench.outbox.to("summary.ready")) == 1
     (letter,) = (await dead.letters(share=bench.share)).letters
     assert (letter.state, letter.changed_by) == ("redriven", dead.gateway.parts.owner)
+
+
+async def test_a_redrive_has_a_trace_of_its_own_that_links_to_the_old_one(dead: DeadLetters) -> None:
+    old = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    bench, letter_id = await died(dead)
+    changed = "UPDATE dead_letters SET headers = headers || jsonb_build_object($2::text, $3::text) WHERE id = $1"
+    await dead.gateway.pool.execute(changed, letter_id, TRACE_HEADER, b64encode(old.encode()).decode())
+    await dead.redrive(letter_id)
+    (command,) = await dead.commands(bench.share)
+    assert command.headers[BEFORE_HEADER] == old.encode()
+    trace = parse_traceparent(command.headers[TRACE_HEADER])
+    assert trace is not None
+    assert trace.trace_id != old[3:35]
 
 
 async def test_who_is_signed_in_is_who_has_decided(dead: DeadLetters) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from millrace.clock import ManualClock
 from millrace.contracts.events import Event, ShareCreated, StageRequested
+from millrace.contracts.headers import TRACE_HEADER, parse_traceparent
 from millrace.contracts.wire import Codec
 from millrace.errors import ConfigurationError, Poison
 from millrace.ids import content_hash
@@ -23,6 +24,7 @@ from millrace.stream.replay.window import Stretch
 from millrace.stream.stage import Plan, Prospect
 from millrace.stream.writer import Writer
 from millrace.testing.registry import codec_in_memory
+from millrace.tracing.spans import BEFORE_HEADER
 from tests.support.dying import Died, DyingDatabase, dies_after
 from tests.support.outbox import Outbox
 from tests.support.toy_stage import SPEC
@@ -43,6 +45,10 @@ def look(event: Event, options: Mapping[str, str]) -> Prospect | None:
         event, content_hash(event.text), options.get("model", "toy"), generation=options.get("generation", "")
     )
     return Prospect(plan, lambda: None)
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+HEADERS = {"h": b"1", TRACE_HEADER: TRACE.encode()}
 
 
 class Records:
@@ -66,7 +72,7 @@ class Records:
             created_at=created_at or WRITTEN + timedelta(seconds=offset),
         )
         value = self.codec.encode("share.created", event) if raw is None else raw
-        self.messages.append(Message(Partition("share.created", 0), offset, share.encode(), value, {"h": b"1"}))
+        self.messages.append(Message(Partition("share.created", 0), offset, share.encode(), value, HEADERS))
 
     @property
     def stretches(self) -> list[Stretch]:
@@ -130,10 +136,21 @@ async def test_every_share_has_one_command_with_the_bytes_of_its_newest_event(be
     assert {len(one) for one in commands.values()} == {1}
     (newest,) = commands[bench.shares[3]]
     assert newest.origin_value == bench.records.messages[-1].value
-    assert (newest.origin_topic, newest.origin_headers, newest.reason) == ("share.created", {"h": b"1"}, "replay")
+    assert (newest.origin_topic, newest.origin_headers, newest.reason) == ("share.created", HEADERS, "replay")
     assert (newest.force, newest.options) == (True, {"generation": found.replay.replay_id})
     row = await bench.row(found.replay)
     assert (row.published, row.finished_at is not None, row.running) == (SHARES, True, False)
+
+
+async def test_a_replay_has_traces_of_its_own_that_link_to_the_old_ones_and_are_recorded_as_they_were(
+    bench: Bench,
+) -> None:
+    await bench.replayer().begin(await bench.replayer().find(bench.records.stretches, Wish()))
+    sent = [dict(one.headers) for one in bench.outbox.to(SPEC.requested)]
+    assert {headers[BEFORE_HEADER] for headers in sent} == {TRACE.encode()}
+    traces = {parse_traceparent(headers[TRACE_HEADER]) for headers in sent}
+    assert len({trace and trace.trace_id for trace in traces} | {TRACE[3:35]}) == SHARES + 1
+    assert not any(trace is None or trace.sampled for trace in traces)
 
 
 async def test_dying_at_any_step_repeats_a_batch_at_most(bench: Bench) -> None:

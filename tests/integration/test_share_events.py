@@ -7,21 +7,18 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
 
-from millrace.embedded.readyfile import Addresses
-from millrace.models.wordllama import WordLlamaModel
 from services.api_gateway.__main__ import _Server, listen
 from services.api_gateway.app import create_app
 from services.api_gateway.guard import LOOPBACK
 from services.api_gateway.listeners import MOST_WAITING, Listener, Told
 from services.api_gateway.routes.events import MOST_STREAMS, EventStream
-from tests.integration.gateway import Gateway, open_gateway, provision
+from tests.integration.gateway import Gateway
 from tests.support.waiting import eventually
 
 
@@ -87,28 +84,21 @@ async def reading(served: Served, path: str, mark: str | None = None) -> AsyncIt
         yield Reader(response)
 
 
-@pytest.fixture(scope="module")
-async def model(stack: Addresses) -> WordLlamaModel:
-    await provision(stack)
-    return WordLlamaModel()
-
-
 @pytest.fixture
-async def served(stack: Addresses, migrated: str, tmp_path: Path, model: WordLlamaModel) -> AsyncIterator[Served]:
-    async with open_gateway(stack, migrated, tmp_path, model) as gateway:
-        config = uvicorn.Config(create_app(gateway.parts, LOOPBACK), log_config=None, lifespan="off")
-        config.timeout_graceful_shutdown = 10
-        server = _Server(config, gateway.parts.watcher.end)
-        with listen("127.0.0.1", 0) as bound:
-            running = asyncio.create_task(server.serve(sockets=[bound]))
-            await eventually(lambda: server.started, "the server")
+async def served(gateway: Gateway) -> AsyncIterator[Served]:
+    config = uvicorn.Config(create_app(gateway.parts, LOOPBACK), log_config=None, lifespan="off")
+    config.timeout_graceful_shutdown = 10
+    server = _Server(config, gateway.parts.watcher.end)
+    with listen("127.0.0.1", 0) as bound:
+        running = asyncio.create_task(server.serve(sockets=[bound]))
+        await eventually(lambda: server.started, "the server")
 
-            def stop() -> None:
-                server.should_exit = True
+        def stop() -> None:
+            server.should_exit = True
 
-            yield Served(gateway, f"http://127.0.0.1:{bound.getsockname()[1]}", stop, running)
-            stop()
-            await asyncio.wait_for(running, 20)
+        yield Served(gateway, f"http://127.0.0.1:{bound.getsockname()[1]}", stop, running)
+        stop()
+        await asyncio.wait_for(running, 20)
 
 
 async def running(reader: Reader) -> str:
