@@ -17,7 +17,6 @@ import os
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -32,6 +31,7 @@ from millrace.embedded.readyfile import Addresses
 from millrace.models.wordllama import WordLlamaModel
 from millrace.store.migrate import migrate
 from tests.integration.gateway import Gateway, open_gateway, provision
+from tests.support.database import own_database
 from tests.support.stack import own_stack
 
 TIMES: Final = 50
@@ -63,18 +63,9 @@ ENDPOINTS: Final[Mapping[str, str]] = {
 @asynccontextmanager
 async def a_database(dsn: str) -> AsyncIterator[str]:
     """A database of its own with the project's tables."""
-    name = f"analytics_{uuid.uuid4().hex[:12]}"
-    operator = await asyncpg.connect(dsn)
-    try:
-        await operator.execute(f"CREATE DATABASE {name}")
-        own = f"{dsn.rpartition('/')[0]}/{name}"
-        try:
-            await asyncio.to_thread(migrate, own)
-            yield own
-        finally:
-            await operator.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await operator.close()
+    async with own_database(dsn) as own:
+        await asyncio.to_thread(migrate, own)
+        yield own
 
 
 async def fill(database: str, entries: int) -> dict[str, int]:

@@ -20,7 +20,6 @@ import platform
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -42,6 +41,7 @@ from services.api_gateway.answers import MOST_KEPT, Answers
 from services.api_gateway.filters import EVERYTHING, Filters
 from services.api_gateway.passages import SEARCH_SETTINGS, Passage, Passages
 from services.api_gateway.search import Search
+from tests.support.database import own_database
 from tests.support.stack import own_stack
 
 OWNER: Final = "local"
@@ -80,16 +80,9 @@ def say(line: str) -> None:
 @asynccontextmanager
 async def a_database(dsn: str) -> AsyncIterator[str]:
     """A database of its own with the project's tables."""
-    name = f"search_{uuid.uuid4().hex[:12]}"
-    operator = await asyncpg.connect(dsn)
-    try:
-        await operator.execute(f"CREATE DATABASE {name}")
-        own = f"{dsn.rpartition('/')[0]}/{name}"
+    async with own_database(dsn) as own:
         await asyncio.to_thread(migrate, own)
         yield own
-        await operator.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await operator.close()
 
 
 async def load(pool: asyncpg.Pool[asyncpg.Record], corpus: Corpus) -> Figures:

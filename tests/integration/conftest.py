@@ -5,9 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 
 from millrace.embedded.readyfile import Addresses
@@ -18,6 +16,7 @@ from millrace.store.migrate import migrate
 from millrace.store.pool import open_pool
 from millrace.testing.registry import codec_in_memory
 from tests.integration.gateway import Gateway, open_gateway, provision
+from tests.support.database import own_database
 from tests.support.job_bench import Bench
 
 
@@ -36,32 +35,16 @@ def unique() -> str:
 @pytest.fixture
 async def empty_database(stack: Addresses, unique: str) -> AsyncIterator[str]:
     """URL of an empty database of the test's own (no migrations applied), dropped afterwards."""
-    admin = await asyncpg.connect(stack.postgres)
-    try:
-        await admin.execute(f"CREATE DATABASE {unique}")
-        try:
-            yield urlsplit(stack.postgres)._replace(path=f"/{unique}").geturl()
-        finally:
-            await admin.execute(f"DROP DATABASE {unique} WITH (FORCE)")
-    finally:
-        await admin.close()
+    async with own_database(stack.postgres, unique) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
 async def migrated(stack: Addresses) -> AsyncIterator[str]:
     """URL of a database with all migrations, shared by the tests of a run; each uses ids of its own."""
-    name = f"t{uuid.uuid4().hex[:10]}"
-    admin = await asyncpg.connect(stack.postgres)
-    try:
-        await admin.execute(f"CREATE DATABASE {name}")
-        url = urlsplit(stack.postgres)._replace(path=f"/{name}").geturl()
-        try:
-            migrate(url)
-            yield url
-        finally:
-            await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await admin.close()
+    async with own_database(stack.postgres) as url:
+        migrate(url)
+        yield url
 
 
 @pytest.fixture(scope="module")

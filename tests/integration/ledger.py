@@ -10,9 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
-import asyncpg
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from millrace.contracts.catalog import Catalog
@@ -28,6 +26,7 @@ from millrace.store.migrate import migrate
 from services.cost_ledger.log import LogSetup
 from services.cost_ledger.settings import LedgerSettings
 from services.cost_ledger.topics import ledger_catalog
+from tests.support.database import own_database
 from tests.support.kafka import ends, read_all
 from tests.support.process import Service
 
@@ -181,16 +180,9 @@ async def ledger(stack: Addresses, name: str, database: str, folder: Path, budge
 async def running_ledger(stack: Addresses, folder: Path, budgets: str) -> AsyncIterator[TestLedger]:
     """A ledger with a worker and a database of its own, for a whole module whose tests use accounts of their own."""
     name = f"t{uuid.uuid4().hex[:10]}"
-    admin = await asyncpg.connect(stack.postgres)
-    await admin.execute(f"CREATE DATABASE {name}")
-    try:
-        url = urlsplit(stack.postgres)._replace(path=f"/{name}").geturl()
-        async with ledger(stack, name, url, folder, budgets) as made:
-            await made.start().ready()
-            yield made
-    finally:
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await admin.close()
+    async with own_database(stack.postgres, name) as url, ledger(stack, name, url, folder, budgets) as made:
+        await made.start().ready()
+        yield made
 
 
 @dataclass(frozen=True)

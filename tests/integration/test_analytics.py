@@ -47,6 +47,7 @@ from services.api_gateway.lags import Lags
 from services.api_gateway.principal import Principal
 from services.api_gateway.who import signed_in
 from tests.integration.gateway import Gateway, open_gateway
+from tests.support.database import own_database
 
 NOW: Final = datetime(2031, 5, 14, 17, 42, tzinfo=UTC)
 BASE: Final = "/api/ml/analytics"
@@ -69,11 +70,7 @@ async def gateway(
     stack: Addresses, model: WordLlamaModel, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
     """A gateway over six weeks of spending, at `NOW`; its tests change nothing."""
-    name = f"analytics{NOW:%H%M}_{id(model)}"
-    operator = await asyncpg.connect(stack.postgres)
-    await operator.execute(f"CREATE DATABASE {name}")
-    database = f"{stack.postgres.rpartition('/')[0]}/{name}"
-    try:
+    async with own_database(stack.postgres) as database:
         await asyncio.to_thread(migrate, database)
         spending = Spending(NOW, days=42, seed=7, owners=3)
         decisions = list(spending.decisions(ENTRIES))
@@ -87,9 +84,6 @@ async def gateway(
             transport = httpx.ASGITransport(create_app(parts, LOOPBACK), raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
                 yield replace(opened, parts=parts, http=http)
-    finally:
-        await operator.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await operator.close()
 
 
 async def got(gateway: Gateway, path: str, **params: str | int) -> bytes:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 
 from millrace.contracts.wire import Codec
@@ -25,6 +22,7 @@ from millrace.stream.gates import Gates
 from millrace.stream.incoming import GATE_HEADER, PLACE_HEADER
 from millrace.testing.ledger import FakeLedger
 from millrace.testing.registry import codec_in_memory
+from tests.support.database import own_database
 from tests.support.job_bench import Bench
 from tests.support.toy_stage import Text
 
@@ -108,23 +106,16 @@ class Line:
 
 
 @pytest.fixture(scope="module")
-async def own_database(stack: Addresses) -> AsyncIterator[str]:
+async def gate_database(stack: Addresses) -> AsyncIterator[str]:
     """Of this module alone: a gate stands for all of a stage's jobs."""
-    name = f"t{uuid.uuid4().hex[:10]}"
-    admin = await asyncpg.connect(stack.postgres)
-    await admin.execute(f"CREATE DATABASE {name}")
-    try:
-        url = urlsplit(stack.postgres)._replace(path=f"/{name}").geturl()
+    async with own_database(stack.postgres) as url:
         migrate(url)
         yield url
-    finally:
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await admin.close()
 
 
 @pytest.fixture
-async def line(own_database: str) -> AsyncIterator[Line]:
-    async with open_pool(own_database) as pool:
+async def line(gate_database: str) -> AsyncIterator[Line]:
+    async with open_pool(gate_database) as pool:
         await pool.execute("TRUNCATE gates, waiting")
         yield Line(Database(pool), await codec_in_memory())
 

@@ -13,6 +13,7 @@ from millrace.errors import ConfigurationError, Unavailable
 from millrace.store.database import Database
 from millrace.store.migrate import migrate
 from millrace.store.pool import open_pool
+from tests.support.database import drop_database
 
 REFUSED = {"password": "refuses the password", "database": "no database of the name", "user": "MILLRACE_POSTGRES"}
 
@@ -53,7 +54,7 @@ async def test_a_database_that_is_dropped_meanwhile_is_waited_for(
     admin = await asyncpg.connect(stack.postgres)
     try:
         async with open_pool(empty_database, size=1) as pool:
-            await admin.execute(f"DROP DATABASE {unique} WITH (FORCE)")
+            await drop_database(admin, unique)
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1):
                     await Database(pool).fetch("SELECT 1")
