@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, get_args
 
 import typer
 from pydantic import AwareDatetime, BaseModel
@@ -24,6 +24,7 @@ from millrace.contracts.events import StageName
 from millrace.embedded.paths import StackPaths, default_data
 from millrace.embedded.services import isolation
 from millrace.errors import ConfigurationError
+from millrace.models.port import Backend
 from millrace.store.database import Database
 from millrace.store.pool import open_pool
 from millrace.store.replays import ReplayRow, ReplayStore
@@ -66,6 +67,9 @@ def replay(
     share: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this share; may be repeated")] = None,
     force: Annotated[bool, typer.Option("--force", help="Do finished work again, and pay for it")] = False,
     model: Annotated[str | None, typer.Option(help="Use this model instead of the stage's own")] = None,
+    backend: Annotated[
+        str | None, typer.Option(metavar="api|local", help="Ask an API, or a model of the agent's own machine")
+    ] = None,
     chunker: Annotated[
         str | None, typer.Option(help="Of embed: cut texts by this chunker (none, paragraph, sentence, fixed, auto)")
     ] = None,
@@ -87,13 +91,16 @@ def replay(
         chosen = _stage(stage, resume)
         if chunker is not None and chosen != "embed":
             raise ConfigurationError(f"The stage {chosen} cuts no texts: --chunker is for embed.")
+        if backend not in (None, *get_args(Backend)):
+            raise ConfigurationError(f"There is no backend {backend}: it is {' or '.join(get_args(Backend))}.")
+    more = {"backend": backend, "chunker": chunker}
     options = ReplayOptions(
         since=since,
         offsets=tuple(offsets or ()),
         shares=tuple(share) if share else None,
         force=force,
         model=model,
-        more={} if chunker is None else {"chunker": chunker},
+        more={name: value for name, value in more.items() if value is not None},
         dry_run=dry_run,
         rate=rate,
         resume=resume,

@@ -102,8 +102,9 @@ class RetryAnswer(Answer):
 class StageWish(BaseModel):
     """How a stage shall work on a share once more.
 
-    `force`: also if the work is finished, and paid for again. `model` is one that the stage knows, `chunker` one of
-    docs/embeddings.md. A stage that cannot do it gives the share up, and its reason says so.
+    `force`: also if the work is finished, and paid for again. `backend`: by an API, or by a model of the agent's own
+    machine. `model` is one that the stage knows, `chunker` one of docs/embeddings.md. A stage that cannot do it gives
+    the share up, and its reason says so.
     """
 
     model_config = ConfigDict(
@@ -111,13 +112,14 @@ class StageWish(BaseModel):
     )
 
     force: bool = False
+    backend: Literal["api", "local"] | None = None
     model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}$")] | None = None
     chunker: Annotated[str, Field(pattern=r"^[a-z]{1,32}$")] | None = None
 
     @property
     def options(self) -> dict[str, str]:
         """As commands carry them."""
-        wished = {"model": self.model, "chunker": self.chunker}
+        wished = {"backend": self.backend, "model": self.model, "chunker": self.chunker}
         return {name: value for name, value in wished.items() if value is not None}
 
 

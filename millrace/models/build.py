@@ -41,7 +41,7 @@ async def open_embeddings(
     async with AsyncExitStack() as stack:
         opener = EmbeddingOpener(settings, care, stack, batch=batch)
         own = await opener.own()
-        yield Models(own.name, own, opener.make)
+        yield Models(own.name, own, opener.make, beside=opener.bundled if own.backend == "api" else None)
 
 
 @asynccontextmanager

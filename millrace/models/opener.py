@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,11 @@ class EmbeddingOpener:
         if pool is not None and (self._care or _FOR_QUERIES).warm:
             await pool.ready()
         return model
+
+    @property
+    def bundled(self) -> tuple[str, Callable[[], EmbeddingModel]]:
+        """Name of the bundled model, and what opens it: the one of this machine where settings choose an API."""
+        return wordllama.NAME, self._wordllama
 
     def make(self, name: str) -> EmbeddingModel:
         """A model by its name, loaded when it is first asked. Blocks while its files are read.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Final, Literal
@@ -15,6 +17,7 @@ from millrace.models.port import Tariff
 from millrace.models.tariffs import PerSecond
 from millrace.settings import WorksOn
 
+log = logging.getLogger(__name__)
 OPENAI_MODEL: Final = "gpt-4o-mini"
 
 
@@ -115,11 +118,23 @@ class ChildSettings(BaseModel):
         """How the children are kept."""
         return Care(self.children, self.child_jobs, self.child_memory_mb, warm=self.has_local_work)
 
-    def check_local(self, *, by_api: bool) -> None:
-        """:raises ConfigurationError: this worker is there for local models, and its model is an API's."""
+    def uses_local(self, *, by_api: bool) -> bool:
+        """Whether a local model does this worker's usual work; otherwise only what commands ask for.
+
+        :param by_api: whether the settings choose an API for the stage.
+        """
+        return self.works_on == "local" or (self.works_on == "both" and not by_api)
+
+    def care_of_model(self, *, by_api: bool) -> Care:
+        """How the children of the local model itself are kept: none is started for what may never be asked."""
+        return replace(self.care, warm=self.uses_local(by_api=by_api))
+
+    def say_local(self, *, by_api: bool) -> None:
+        """Warn that this worker is there for local models, and the stage's own one is an API's."""
         if self.works_on == "local" and by_api:
-            raise ConfigurationError(
-                "MILLRACE_WORKS_ON is local, but the settings choose an API: set the stage's backend to the local one"
+            log.warning(
+                "MILLRACE_WORKS_ON is local, but the settings choose an API: this worker does only what commands ask "
+                "of a local model; if more is wanted, set the stage's backend to the local one"
             )
 
 

@@ -29,6 +29,7 @@ E_co = TypeVar("E_co", bound=ShareEvent, covariant=True)
 T = TypeVar("T", bound=ResultEvent)
 
 MODEL_OPTION: Final = "model"
+BACKEND_OPTION: Final = "backend"
 """Option of a command: the model to use instead of the stage's own."""
 GENERATION_OPTION: Final = "generation"
 """Option of a command that does finished work again: names the doing. Commands with the same one share the work."""

@@ -30,7 +30,7 @@ async def build_handler(settings: EmbedSettings, resources: Resources) -> AsyncI
 
     :raises ConfigurationError: nobody knows what the model costs.
     """
-    settings.check_local(by_api=settings.embeds_by_api)
+    settings.say_local(by_api=settings.embeds_by_api)
     store, pending = PgVectorStore(resources.database), PgPendingTexts(resources.database)
     async with (
         open_embeddings(settings, settings.care, batch=settings.embed_batch) as models,

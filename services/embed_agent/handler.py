@@ -9,12 +9,12 @@ from typing import cast
 from millrace.contracts.events import EMBED_CHUNKER, EmbeddingReady, Event, Segment, ShareCreated, TranscriptReady
 from millrace.errors import Skipped
 from millrace.ids import content_hash
-from millrace.models.choice import Models
+from millrace.models.choice import Models, asked_for
 from millrace.models.port import EmbeddingModel
 from millrace.money import ZERO, MicroUSD
 from millrace.store.blobs import BlobStore
 from millrace.store.transcripts import read_segments
-from millrace.stream.stage import MODEL_OPTION, Plan, Run, StageHandler
+from millrace.stream.stage import BACKEND_OPTION, MODEL_OPTION, Plan, Run, StageHandler
 from services.embed_agent.buying import Buyer
 from services.embed_agent.cutting import AUTO, CHUNKER_OPTION, Material, chosen, cut, is_longer
 from services.embed_agent.domain import (
@@ -78,7 +78,7 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
         if not isinstance(event, Text) or (isinstance(event, ShareCreated) and event.source_kind != "text"):
             return None
         ready = _prepared(event)
-        model = self._model(ready.text, options.get(MODEL_OPTION))
+        model = self._model(ready.text, options)
         content = ready.text
         if isinstance(event, TranscriptReady):
             # The same words at other times are other chunks; nothing for another reason is another nothing.
@@ -129,14 +129,15 @@ class EmbedHandler(StageHandler[Text, EmbedResult]):
             chunker=_planned(plan),
         )
 
-    def _model(self, text: str, wanted: str | None) -> EmbeddingModel:
+    def _model(self, text: str, options: Mapping[str, str]) -> EmbeddingModel:
         """The one that is wanted, or for a long text that for long ones.
 
         :raises Poison: it cannot be used here.
         """
-        own = self._models.of(wanted)
-        is_large = wanted is None and self._large is not None and is_longer(text, LARGE_TOKENS, own.count_tokens)
-        return self._models.of(self._large) if is_large else own
+        wanted, backend = options.get(MODEL_OPTION), options.get(BACKEND_OPTION)
+        count = self._models.of(None).count_tokens
+        is_large = wanted is None and self._large is not None and is_longer(text, LARGE_TOKENS, count)
+        return asked_for(self._models, wanted, backend, self._large if is_large else None)
 
     def _unasked(self, event: Text) -> str:
         """The chunker where no command names one: the share's own wish, or the agent's."""

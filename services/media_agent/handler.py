@@ -16,7 +16,7 @@ from millrace.money import ZERO, MicroUSD
 from millrace.store.blobs import BlobStore, fingerprint
 from millrace.store.blobs.scratch import scratch_folder
 from millrace.store.media import fetch_period
-from millrace.stream.stage import MODEL_OPTION, Finished, Plan, Run, StageHandler
+from millrace.stream.stage import BACKEND_OPTION, MODEL_OPTION, Finished, Plan, Run, StageHandler
 from services.media_agent.domain import NO_VIDEO, Caption, Fetched, MediaResult, Probe, check_probe, suffix_of
 from services.media_agent.ports import Fetcher, Prober, Sent, Shelf
 
@@ -69,7 +69,7 @@ class MediaHandler(StageHandler[ShareCreated, MediaResult]):
         """
         if not isinstance(event, ShareCreated) or event.source_kind == "text":
             return None
-        if MODEL_OPTION in options:
+        if MODEL_OPTION in options or BACKEND_OPTION in options:
             raise Poison("the media stage works without a model, so no other one can be chosen")
         if event.source_kind == "url":
             target_of(event.url or "", self._allow)

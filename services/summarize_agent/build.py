@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from millrace.models.build import open_chats
 from millrace.models.child.pool import open_children
@@ -23,7 +23,7 @@ async def build_handler(settings: SummarizeSettings, _: Resources) -> AsyncItera
 
     :raises ConfigurationError: nobody knows what the API's model costs.
     """
-    settings.check_local(by_api=settings.summarizes_by_api)
+    settings.say_local(by_api=settings.summarizes_by_api)
     async with _open_summarizers(settings) as summarizers:
         summarizers.need(*settings.choice.values())
         yield SummarizeHandler(
@@ -35,18 +35,13 @@ async def build_handler(settings: SummarizeSettings, _: Resources) -> AsyncItera
         )
 
 
-def _open_summarizers(settings: SummarizeSettings) -> AbstractAsyncContextManager[Models[Summarizer]]:
-    return _open_api(settings) if settings.summarizes_by_api else _open_extractive(settings)
-
-
 @asynccontextmanager
-async def _open_extractive(settings: SummarizeSettings) -> AsyncIterator[Models[Summarizer]]:
-    async with open_children(RECIPE, settings.care) as children:
-        summarizer = ExtractiveSummarizer(children, settings.summarize_price_per_second)
-        yield Models(summarizer.model, summarizer)
-
-
-@asynccontextmanager
-async def _open_api(settings: SummarizeSettings) -> AsyncIterator[Models[Summarizer]]:
-    async with open_chats(settings) as chats:
-        yield chats.map(ApiSummarizer)
+async def _open_summarizers(settings: SummarizeSettings) -> AsyncIterator[Models[Summarizer]]:
+    by_api = settings.summarizes_by_api
+    async with open_children(RECIPE, settings.care_of_model(by_api=by_api)) as children:
+        local = ExtractiveSummarizer(children, settings.summarize_price_per_second)
+        if by_api:
+            async with open_chats(settings) as chats:
+                yield chats.map(ApiSummarizer, beside=(local.model, lambda: local))
+        else:
+            yield Models[Summarizer](local.model, local)

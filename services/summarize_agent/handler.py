@@ -9,10 +9,10 @@ from millrace.contracts.events import Event, ShareCreated, SummaryReady, Transcr
 from millrace.errors import Skipped
 from millrace.ids import content_hash
 from millrace.language import detect_language, well_formed
-from millrace.models.choice import Models
+from millrace.models.choice import Models, asked_for
 from millrace.models.outcomes import byte_count
 from millrace.money import ZERO, MicroUSD
-from millrace.stream.stage import MODEL_OPTION, Plan, Run, StageHandler
+from millrace.stream.stage import BACKEND_OPTION, MODEL_OPTION, Plan, Run, StageHandler
 from services.summarize_agent.complexity import Complexity, complexity_of
 from services.summarize_agent.domain import Source, SummarizeResult, skip_reason
 from services.summarize_agent.map_reduce import MapReduce
@@ -57,7 +57,9 @@ class SummarizeHandler(StageHandler[Text, SummarizeResult]):
             return None
         if isinstance(event, ShareCreated) and event.source_kind != "text":
             return None
-        summarizer = self._summarizers.of(options.get(MODEL_OPTION, self._chosen(event)))
+        summarizer = asked_for(
+            self._summarizers, options.get(MODEL_OPTION), options.get(BACKEND_OPTION), self._chosen(event)
+        )
         parameters: dict[str, str | int | float | bool] = {
             "source": _source(event),
             "language": event.language or "",

@@ -30,19 +30,23 @@ async def build_handler(settings: TranscribeSettings, resources: Resources) -> A
     :raises ConfigurationError: a model cannot be loaded, or nobody knows what the API's model costs.
     """
     by_api = settings.listens_by_api
-    settings.check_local(by_api=by_api)
+    settings.say_local(by_api=by_api)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         asks_api = by_api or (settings.has_api and settings.stt_fallback)
         make = await enter(_open_api(settings)) if asks_api else None
         detectors = await enter(open_children(silero_recipe(pause_ms=settings.pause_ms), settings.care))
-        if by_api and make is not None:
-            transcribers = Models[Transcriber](settings.stt_model, make(settings.stt_model), make)
-            stand_by = None
+        local = await _open_whisper(settings, stack)
+        stand_by = None
+        if make is None:
+            transcribers = Models[Transcriber](local.model, local)
+        elif by_api:
+            api = make(settings.stt_model)
+            transcribers = Models[Transcriber](api.model, api, make, beside=(local.model, lambda: local))
         else:
-            own = await _open_whisper(settings, stack)
-            transcribers = Models[Transcriber](own.model, own, make)
-            stand_by = make and StandBy(make(settings.stt_model), settings.stt_least_speed)
+            api = make(settings.stt_model)
+            transcribers = Models[Transcriber](local.model, local, make, beside=(api.model, lambda: api))
+            stand_by = StandBy(api, settings.stt_least_speed)
         yield TranscribeHandler(
             blobs=resources.blobs,
             decoder=FfmpegDecoder(max_media_s=settings.max_media_s, timeout_s=settings.decode_timeout_s),
@@ -61,7 +65,9 @@ async def _open_whisper(settings: TranscribeSettings, stack: AsyncExitStack) -> 
         compute_type=settings.whisper_compute_type,
         threads=settings.whisper_threads,
     )
-    children = await stack.enter_async_context(open_children(recipe, settings.care))
+    children = await stack.enter_async_context(
+        open_children(recipe, settings.care_of_model(by_api=settings.listens_by_api))
+    )
     return WhisperTranscriber(
         children,
         settings.whisper_model,

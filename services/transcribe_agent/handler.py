@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from millrace.contracts.events import Event, MediaReady, ResultEvent, Segment, TranscriptReady
 from millrace.errors import Skipped
-from millrace.models.choice import Models
+from millrace.models.choice import Models, asked_for
 from millrace.money import ZERO, MicroUSD
 from millrace.store.blobs import BlobStore
 from millrace.store.media import lent
 from millrace.store.transcripts import keep_large
-from millrace.stream.stage import MODEL_OPTION, Finished, Plan, Run, StageHandler
+from millrace.stream.stage import BACKEND_OPTION, MODEL_OPTION, Finished, Plan, Run, StageHandler
 from services.transcribe_agent.domain import Audio, Span, TranscriptResult, is_silent
 from services.transcribe_agent.listening import Cutting, Listener, StandBy
 from services.transcribe_agent.ports import Decoder, SpeechDetector, Transcriber
@@ -62,7 +62,7 @@ class TranscribeHandler(StageHandler[MediaReady, TranscriptResult]):
         """Media is transcribed; anything else is not for this stage."""
         if not isinstance(event, MediaReady):
             return None
-        transcriber = self._transcribers.of(options.get(MODEL_OPTION))
+        transcriber = asked_for(self._transcribers, options.get(MODEL_OPTION), options.get(BACKEND_OPTION))
         parameters = {
             "silent_db": self._silent_db,
             "pause_ms": self._pause_ms,

@@ -56,5 +56,5 @@ class TranscribeSettings(StageSettings, ChildSettings, SpeechSettings):
     @property
     def places(self) -> int:
         """One for each child: a recording that waited for one would use up its limit, and hold money meanwhile."""
-        local = self.has_local_work and not self.listens_by_api
+        local = self.uses_local(by_api=self.listens_by_api)
         return min(self.concurrency, self.children) if local else self.concurrency

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from millrace.cli.client import Client
-from millrace.contracts.share_api import Receipt, ShareRequest, ShareView
+from millrace.contracts.share_api import Receipt, RetryAnswer, ShareRequest, ShareView, StageWish
+from millrace.testing.media import JFK_WAV
 from tests.e2e.harness import Running, busy, millrace_up, stage
 from tests.e2e.media import repeated_speech
 from tests.support.provider import Provider, Way, serve_provider
@@ -82,7 +83,7 @@ def test_what_the_local_model_cannot_hear_the_api_does_within_the_same_work(
     assert row["works"] == 1
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def by_api(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     environment = provider.environment(hears=True) | {
         "MILLRACE_STT_TIMEOUT_S": "2",
@@ -121,3 +122,34 @@ def test_an_api_that_fails_in_every_way_is_paid_for_what_it_billed_and_no_more(
         "::bigint AS charged FROM calls WHERE model = 'stand-in-ears'"
     )
     assert row["charged"] == heard(provider, begun) > 0
+
+
+def test_a_command_says_whether_an_api_or_this_machine_does_the_work(by_api: Running, provider: Provider) -> None:
+    with by_api.client() as client:
+        share = client.upload(JFK_WAV, ShareRequest()).share_id
+        client.wait(share, within_s=60)
+        paid = len(provider.invoice)
+
+        def asked(stage_name: str, backend: str, comes: Callable[[ShareView], bool]) -> None:
+            wish = StageWish.model_validate({"backend": backend})
+            client.post(f"/shares/{share}/stages/{stage_name}", RetryAnswer, wish)
+            until(lambda: comes(client.share(share)), f"{stage_name} by {backend}")
+
+        def said(text: str) -> Callable[[ShareView], bool]:
+            return lambda view: view.transcript is not None and text in view.transcript.text
+
+        def summed_up(model: str) -> Callable[[ShareView], bool]:
+            return lambda view: (
+                view.summary is not None and view.summary.summary != "" and view.summary.model.startswith(model)
+            )
+
+        assert said("something")(client.share(share))
+        asked("transcribe", "local", said("what your country can do for you"))
+        assert heard(provider, paid) == 0
+        until(lambda: summed_up("stand-in-chat")(client.share(share)), "the new transcript to be summarized")
+        summaries = len(provider.invoice)
+        asked("summarize", "local", summed_up("lexrank-"))
+        assert len(provider.invoice) == summaries
+        asked("embed", "api", lambda view: stage(view, "embed") == "failed")  # its settings open no API
+        asked("transcribe", "api", said("something"))
+        assert heard(provider, paid) == 0, "it was paid for already"

@@ -194,12 +194,13 @@ async def test_finished_stages_are_left_alone(gateway: Gateway) -> None:
 
 async def test_a_stage_is_asked_for_as_somebody_wants_it(gateway: Gateway) -> None:
     share_id = await shared(gateway)
-    answer = await gateway.http.post(f"/shares/{share_id}/stages/embed", json={"chunker": "fixed", "force": True})
+    wished = {"backend": "local", "chunker": "fixed"}
+    answer = await gateway.http.post(f"/shares/{share_id}/stages/embed", json={**wished, "force": True})
     assert (answer.status_code, answer.json()["stages"]) == (202, ["embed"])
     command, message = (await commands(gateway, share_id))["embed"]
-    assert (command.options, command.force, command.reason) == ({"chunker": "fixed"}, True, "api")
+    assert (command.options, command.force, command.reason) == (wished, True, "api")
     read = await Reader(gateway.codec, ["share.created"]).read(message)
-    assert read.options == {"chunker": "fixed", "generation": read.round}, "finished work is other work by that"
+    assert read.options == wished | {"generation": read.round}, "finished work is other work by that"
 
 
 async def test_a_request_that_is_repeated_with_its_key_is_the_same_round(gateway: Gateway) -> None:
@@ -250,7 +251,8 @@ async def test_what_gave_up_is_tried_again_as_it_was_asked_for(gateway: Gateway)
         ("/shares/{}/stages/a%00b", {}, 422),
         ("/shares/{}/stages/media", {}, 404),
         ("/shares/{}/stages/embed", {"model": "a\0b"}, 422),
-        ("/shares/{}/stages/embed", {"backend": "api"}, 422),
+        ("/shares/{}/stages/embed", {"backend": "cloud"}, 422),
+        ("/shares/{}/stages/embed", {"mode": "api"}, 422),
     ],
 )
 async def test_what_cannot_be_asked_is_refused(

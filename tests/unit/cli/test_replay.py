@@ -51,8 +51,8 @@ def test_the_stages_own_program_is_handed_all_options(monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "execve", execve)
     words = ["embed", *("--since", "24h"), *("--share", "a"), *("--share", "-b\udcff"), "--force", *("--model", "{}")]
     words += [
-        "--chunker",
-        "fixed",
+        *("--backend", "local"),
+        *("--chunker", "fixed"),
         "--dry-run",
         *("--rate", "inf"),
         "--json",
@@ -69,7 +69,7 @@ def test_the_stages_own_program_is_handed_all_options(monkeypatch: pytest.Monkey
         shares=("a", "-b\udcff"),
         force=True,
         model="{}",
-        more={"chunker": "fixed"},
+        more={"backend": "local", "chunker": "fixed"},
         dry_run=True,
         rate=math.inf,
         resume="embed-1",

@@ -16,7 +16,7 @@ from millrace.models.tariffs import PerToken
 from millrace.money import MicroUSD
 from millrace.store.blobs import LocalBlobStore
 from millrace.store.transcripts import keep_large
-from millrace.stream.stage import MODEL_OPTION, Finished, Plan, StageHandler
+from millrace.stream.stage import BACKEND_OPTION, MODEL_OPTION, Finished, Plan, StageHandler
 from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, media_ready, share_created, transcript_ready
 from services.embed_agent.buying import Buyer
@@ -291,6 +291,8 @@ async def test_a_model_that_a_command_names_does_its_own_work(bench: Bench) -> N
         (5_001, {}, "large"),
         (5_001, {MODEL_OPTION: "other"}, "other"),
         (5_001, {MODEL_OPTION: "fake"}, "fake"),
+        (5_001, {BACKEND_OPTION: "api"}, "large"),
+        (5_001, {BACKEND_OPTION: "local"}, "fake"),
     ],
 )
 def test_large_texts_have_a_model_of_their_own_unless_one_is_named(
@@ -298,7 +300,8 @@ def test_large_texts_have_a_model_of_their_own_unless_one_is_named(
 ) -> None:
     others = {"large": FakeModel(), "other": FakeModel()}
     for other, model in others.items():
-        model.name = other
+        model.name, model.backend = other, "api"
+    bench.model.backend = "local"
     models = Models[EmbeddingModel](bench.model.name, bench.model, others.__getitem__)
     handler = EmbedHandler(
         models,

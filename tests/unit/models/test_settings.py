@@ -135,14 +135,27 @@ async def test_the_file_of_prices_that_the_environment_names_prices_the_model(
     assert SummarizeSettings().prices == file
 
 
-async def test_a_worker_for_local_models_whose_model_is_an_apis_refuses_to_start(
-    environment: pytest.MonkeyPatch,
+def test_a_worker_for_local_models_whose_stage_asks_an_api_says_that_it_has_little_to_do(
+    environment: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     environment.setenv("MILLRACE_WORKS_ON", "local")
-    EmbedSettings().check_local(by_api=EmbedSettings().embeds_by_api)
+    EmbedSettings().say_local(by_api=EmbedSettings().embeds_by_api)
+    assert caplog.messages == []
     environment.setenv("OPENAI_API_KEY", "sk-secret")
-    with pytest.raises(ConfigurationError, match="MILLRACE_WORKS_ON is local, but the settings choose an API"):
-        EmbedSettings().check_local(by_api=EmbedSettings().embeds_by_api)
+    EmbedSettings().say_local(by_api=EmbedSettings().embeds_by_api)
+    (said,) = caplog.messages
+    assert "MILLRACE_WORKS_ON is local, but the settings choose an API" in said
+
+
+@pytest.mark.parametrize(
+    ("works_on", "by_api", "warm"),
+    [("both", False, True), ("both", True, False), ("api", False, False), ("local", True, True)],
+)
+def test_no_local_model_is_loaded_for_what_may_never_be_asked(
+    environment: pytest.MonkeyPatch, works_on: str, by_api: bool, warm: bool
+) -> None:
+    environment.setenv("MILLRACE_WORKS_ON", works_on)
+    assert EmbedSettings().care_of_model(by_api=by_api).warm == warm
 
 
 @pytest.mark.parametrize(("works_on", "children", "places"), [("both", 1, 1), ("local", 3, 3), ("api", 1, 4)])

@@ -12,7 +12,7 @@ from millrace.models.port import Paid
 from millrace.models.question import Wrong
 from millrace.money import MicroUSD
 from millrace.sentences import split_sentences
-from millrace.stream.stage import MODEL_OPTION, Finished, Plan, StageHandler
+from millrace.stream.stage import BACKEND_OPTION, MODEL_OPTION, Finished, Plan, StageHandler
 from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, media_ready, share_created, transcript_ready
 from services.summarize_agent.complexity import Complexity
@@ -199,6 +199,16 @@ async def test_a_model_that_a_command_names_does_its_own_work() -> None:
     assert plan.work_key("summarize") != plan_of(ARTICLE, own).work_key("summarize")
     assert (await handler.work(plan, run)).model == "other"
     assert (own.asked, [task.text for task in other.asked]) == ([], [TEXT])
+
+
+def test_a_command_that_wants_no_api_gets_the_local_model_whatever_the_text_is() -> None:
+    own, simple, local = FakeSummarizer(), FakeSummarizer(), FakeSummarizer()
+    simple.model, local.model, local.backend = "cheap", "lexrank", "extractive"
+    models = Models[Summarizer](own.model, own, {"cheap": simple}.__getitem__, beside=(local.model, lambda: local))
+    handler = handler_of(models, simple="cheap")
+    plans = {backend: handler.plan(ARTICLE, {BACKEND_OPTION: backend}) for backend in ("api", "local")}
+    found = {backend: (plan.model, plan.local) for backend, plan in plans.items() if plan is not None}
+    assert found == {"api": ("cheap", False), "local": ("lexrank", True)}
 
 
 def test_media_without_words_for_different_reasons_are_different_work() -> None:

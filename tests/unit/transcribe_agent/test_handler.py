@@ -15,7 +15,7 @@ from millrace.models.tariffs import PerMinute, PerSecond
 from millrace.money import MicroUSD
 from millrace.store import transcripts
 from millrace.store.blobs import BlobMissing, LocalBlobStore
-from millrace.stream.stage import MODEL_OPTION, Finished, Plan, StageHandler
+from millrace.stream.stage import BACKEND_OPTION, MODEL_OPTION, Finished, Plan, StageHandler
 from millrace.testing.run import FakeRun
 from millrace.testing.samples import NOW, media_ready, share_created
 from services.transcribe_agent.chunks import Chunk
@@ -377,6 +377,9 @@ def test_a_command_for_a_model_that_is_not_here_is_refused_and_not_done_by_anoth
     assert bench.handler.plan(media_ready(), {MODEL_OPTION: "fake"}) == bench.plan()
     with pytest.raises(Poison, match="only the model fake is here, not large"):
         bench.handler.plan(media_ready(), {MODEL_OPTION: "large"})
+    assert bench.handler.plan(media_ready(), {BACKEND_OPTION: "local"}) == bench.plan()
+    with pytest.raises(Poison, match="no model with the backend api"):
+        bench.handler.plan(media_ready(), {BACKEND_OPTION: "api"})
 
 
 def test_the_event_is_about_this_share_and_says_what_the_work_cost(bench: Bench) -> None:
