@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    FilePath,
+    SecretStr,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from millrace.cluster import Cluster, Mechanism
 
 WorksOn = Literal["both", "api", "local"]
 Folder = Annotated[Path, AfterValidator(Path.absolute)]
@@ -39,12 +50,57 @@ LogLevel = Annotated[
 ]
 
 
-class ServiceSettings(TraceSettings, BaseSettings):
+class KafkaSettings(BaseModel):
+    """Where Kafka is, and how it is reached. Mixed into the settings of all services."""
+
+    kafka: str = Field(description="Bootstrap address, host:port; or several with commas between")
+    kafka_tls: bool = Field(
+        default=False,
+        description="Whether connections are encrypted and brokers verified; MILLRACE_KAFKA_CA implies it",
+    )
+    kafka_ca: FilePath | None = Field(
+        default=None,
+        description="PEM file of the authorities whose certificates brokers may have; by default those that the "
+        "machine trusts",
+    )
+    kafka_user: str | None = Field(default=None, min_length=1, description="Who the service is to Kafka (SASL)")
+    kafka_password: SecretStr | None = Field(default=None, description="The user's password")
+    kafka_mechanism: Mechanism = Field(
+        default="SCRAM-SHA-512", description="How the password is shown; PLAIN sends it, and only over TLS"
+    )
+
+    @model_validator(mode="after")
+    def _who_and_how(self) -> Self:
+        if (self.kafka_user is None) != (self.kafka_password is None):
+            raise ValueError("MILLRACE_KAFKA_USER and MILLRACE_KAFKA_PASSWORD go together: set both, or none")
+        if self.kafka_user is not None and self.kafka_mechanism == "PLAIN" and not self.cluster.tls:
+            raise ValueError("MILLRACE_KAFKA_MECHANISM is PLAIN, which sends the password: set MILLRACE_KAFKA_TLS")
+        return self
+
+    @property
+    def cluster(self) -> Cluster:
+        """Kafka, as this service sees it."""
+        return Cluster(
+            self.kafka,
+            tls=self.kafka_tls or self.kafka_ca is not None,
+            ca=self.kafka_ca,
+            user=self.kafka_user,
+            password="" if self.kafka_password is None else self.kafka_password.get_secret_value(),
+            mechanism=self.kafka_mechanism,
+        )
+
+
+class ClusterSettings(KafkaSettings, BaseSettings):
+    """Kafka alone, for commands that need nothing else."""
+
+    model_config = SettingsConfigDict(env_prefix="MILLRACE_", env_ignore_empty=True, frozen=True, extra="ignore")
+
+
+class ServiceSettings(KafkaSettings, TraceSettings, BaseSettings):
     """Where the other parts are. There is no safe default for them: a service that is not told refuses to start."""
 
     model_config = SettingsConfigDict(env_prefix="MILLRACE_", env_ignore_empty=True, frozen=True, extra="ignore")
 
-    kafka: str = Field(description="Bootstrap address, host:port")
     registry: str = Field(description="Base URL of the schema registry's Confluent API")
     postgres: SecretStr = Field(description="PostgreSQL URL with its password")
     log_level: LogLevel = Field(default="INFO", description="Least severe log level that is written")

@@ -7,7 +7,7 @@ import ctypes
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
@@ -46,19 +46,24 @@ def say(name: str, text: str) -> None:
     sys.stderr.flush()
 
 
-def load_settings(kind: type[S]) -> S:
-    """Settings from the environment.
+def load_settings(kind: type[S], **known: str) -> S:
+    """Settings from the environment; `known` go before it.
 
     :raises ConfigurationError: naming every setting that is missing or wrong, without its value.
     """
     try:
-        return kind()
+        return cast(Callable[..., S], kind)(**known)
     except ValidationError as exc:
-        wrong = [
-            f"{_variable(error['loc'])} ({error['msg'][0].lower()}{error['msg'][1:]})"
-            for error in exc.errors(include_input=False, include_url=False)
-        ]
+        found = exc.errors(include_input=False, include_url=False, include_context=False)
+        wrong = [_wrong(error["loc"], error["msg"]) for error in found]
     raise ConfigurationError(f"Set these in the environment: {', '.join(wrong)}.")
+
+
+def _wrong(place: tuple[int | str, ...], message: str) -> str:
+    """What is wrong with a setting, or with several together: those name themselves."""
+    if not place:
+        return message.removeprefix("Value error, ")
+    return f"{_variable(place)} ({message[0].lower()}{message[1:]})"
 
 
 def _variable(place: tuple[int | str, ...]) -> str:

@@ -64,11 +64,11 @@ async def open_millrace(folder: Path) -> AsyncIterator[Chain]:
     data.mkdir()
     with own_stack(data) as stack, Registry(stack.registry) as registry:
         catalog = Catalog.load()
-        await apply_topics(stack.kafka, catalog, replication=1, report=lambda _: None)
+        await apply_topics(stack.cluster, catalog, replication=1, report=lambda _: None)
         await asyncio.to_thread(register_schemas, stack.registry, catalog, lambda _: None)
         await asyncio.to_thread(migrate, stack.postgres)
         codec = await Codec.connect(registry, catalog, (CREATED,))
-        async with open_producer(stack.kafka) as producer, heard_on(stack.kafka, FINISHED) as finishes:
+        async with open_producer(stack.cluster) as producer, heard_on(stack.kafka, FINISHED) as finishes:
             writer = Writer(producer, codec, SystemClock(), source="benchmark", partitions={})
             with running(*_start(stack, folder)) as processes:
                 yield Chain(

@@ -12,6 +12,7 @@ import typer
 
 from millrace.cli import exits
 from millrace.cli.exits import one_sentence
+from millrace.cluster import Cluster
 from millrace.contracts import compat
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.drift import changes
@@ -20,6 +21,8 @@ from millrace.contracts.provision import apply_topics, check_schemas, describe_t
 from millrace.contracts.registry import without_credentials
 from millrace.contracts.topics import TopicSpec
 from millrace.errors import ConfigurationError
+from millrace.settings import ClusterSettings
+from millrace.startup import load_settings
 
 topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics, as schemas/topics.yaml declares them.")
 schemas_app = typer.Typer(no_args_is_help=True, help="Avro schemas and the registry that holds them.")
@@ -47,10 +50,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 def apply(kafka: KafkaOption = None, replication: ReplicationOption = None, as_json: JsonOption = False) -> None:
     """Create missing topics and mend their settings; run it as often as you like, nothing is ever deleted."""
     with one_sentence():
-        address = _required(kafka, "Kafka", "--kafka HOST:PORT", "MILLRACE_KAFKA")
+        cluster = _cluster(_required(kafka, "Kafka", "--kafka HOST:PORT", "MILLRACE_KAFKA"))
         catalog = Catalog.load()
         lines = _Lines(quiet=as_json)
-        done = asyncio.run(apply_topics(address, catalog, replication=replication, report=lines))
+        done = asyncio.run(apply_topics(cluster, catalog, replication=replication, report=lines))
     lines.end(f"{len(catalog.topics)} topics as declared, {len(done)} of them changed.", topics=len(catalog.topics))
 
 
@@ -59,7 +62,7 @@ def list_topics(kafka: KafkaOption = None, as_json: JsonOption = False) -> None:
     """List the declared topics; with a cluster's address, also how each stands there."""
     with one_sentence():
         specs = list(Catalog.load().topics.values())
-        states = _states(kafka, specs) if kafka else {}
+        states = _states(_cluster(kafka), specs) if kafka else {}
     if as_json:
         typer.echo(json.dumps([_as_json(spec, states.get(spec.name)) for spec in specs], indent=2))
         return
@@ -147,7 +150,12 @@ def _required(value: str | None, what: str, option: str, variable: str) -> str:
     return value
 
 
-def _states(kafka: str, specs: Sequence[TopicSpec]) -> dict[str, str]:
+def _cluster(address: str) -> Cluster:
+    """Kafka there, with what the environment says of TLS and of who one is."""
+    return load_settings(ClusterSettings, kafka=address).cluster
+
+
+def _states(kafka: Cluster, specs: Sequence[TopicSpec]) -> dict[str, str]:
     actual = describe_topics(kafka, [spec.name for spec in specs])
     states = {spec.name: "ok" for spec in specs}
     for spec in specs:

@@ -18,6 +18,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from millrace.cluster import Cluster
 from millrace.contracts import compat
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.drift import ActualTopic, Alter, Change, Conflict, Create, changes
@@ -33,7 +34,7 @@ _CURE = "run `millrace topics apply`"
 
 
 async def apply_topics(
-    kafka: str, catalog: Catalog, *, replication: int | None = None, report: Report
+    kafka: Cluster, catalog: Catalog, *, replication: int | None = None, report: Report
 ) -> list[Change]:
     """Create the topics that are missing and mend settings where that is safe; returns what was done.
 
@@ -45,7 +46,9 @@ async def apply_topics(
     return await asyncio.to_thread(_apply, kafka, catalog, replication, report)
 
 
-async def verify_topics(kafka: str, catalog: Catalog, names: Iterable[str], *, timeout_s: float = _TIMEOUT_S) -> None:
+async def verify_topics(
+    kafka: Cluster, catalog: Catalog, names: Iterable[str], *, timeout_s: float = _TIMEOUT_S
+) -> None:
     """Check that the topics exist and are as the catalogue says, before a service starts.
 
     :raises ConfigurationError: with everything that is missing or wrong, and the cure.
@@ -60,7 +63,7 @@ async def verify_topics(kafka: str, catalog: Catalog, names: Iterable[str], *, t
         )
 
 
-def describe_topics(kafka: str, names: Iterable[str], *, timeout_s: float = _TIMEOUT_S) -> dict[str, ActualTopic]:
+def describe_topics(kafka: Cluster, names: Iterable[str], *, timeout_s: float = _TIMEOUT_S) -> dict[str, ActualTopic]:
     """Those of the topics that exist, with all their settings. Blocking.
 
     :raises Unavailable: Kafka does not answer in time.
@@ -123,7 +126,7 @@ def check_schemas(catalog: Catalog, registry_url: str | None = None) -> list[str
     return found
 
 
-def _apply(kafka: str, catalog: Catalog, replication: int | None, report: Report) -> list[Change]:
+def _apply(kafka: Cluster, catalog: Catalog, replication: int | None, report: Report) -> list[Change]:
     wanted = _differences(kafka, catalog, replication)
     conflicts = [change for change in wanted if isinstance(change, Conflict)]
     done: list[Change] = [change for change in wanted if not isinstance(change, Conflict)]
@@ -138,11 +141,11 @@ def _apply(kafka: str, catalog: Catalog, replication: int | None, report: Report
     return done
 
 
-def _differences(kafka: str, catalog: Catalog, replication: int | None) -> list[Change]:
+def _differences(kafka: Cluster, catalog: Catalog, replication: int | None) -> list[Change]:
     return changes(catalog.topics.values(), describe_topics(kafka, catalog.topics), replication)
 
 
-def _await_visible(kafka: str, catalog: Catalog, replication: int | None) -> None:
+def _await_visible(kafka: Cluster, catalog: Catalog, replication: int | None) -> None:
     """Wait for the brokers: the controller confirms first, and a service that verifies at once would refuse."""
     deadline = time.monotonic() + _TIMEOUT_S
     while any(not isinstance(change, Conflict) for change in _differences(kafka, catalog, replication)):
@@ -202,13 +205,13 @@ def _configs(admin: AdminClient, names: list[str]) -> Mapping[str, dict[str, str
     return found
 
 
-def _admin(kafka: str) -> AdminClient:
+def _admin(kafka: Cluster) -> AdminClient:
     # Connection errors are told once, as an exception, rather than by librdkafka's lines on stderr.
-    return AdminClient({"bootstrap.servers": kafka, "log_level": 0, "socket.timeout.ms": int(_TIMEOUT_S * 1000)})
+    return AdminClient({**kafka.librdkafka(), "log_level": 0, "socket.timeout.ms": int(_TIMEOUT_S * 1000)})
 
 
 @contextmanager
-def _answering(kafka: str) -> Iterator[None]:
+def _answering(kafka: Cluster) -> Iterator[None]:
     """Translate what the client raises."""
     try:
         yield

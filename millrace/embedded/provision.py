@@ -21,7 +21,7 @@ async def provision(addresses: Addresses, report: Report) -> None:
 
     catalog = Catalog.load()
     topics, schemas, _ = await asyncio.gather(
-        apply_topics(addresses.kafka, catalog, report=_nothing),
+        apply_topics(addresses.cluster, catalog, report=_nothing),
         asyncio.to_thread(register_schemas, addresses.registry, catalog, _nothing),
         asyncio.to_thread(migrate, addresses.postgres),
     )

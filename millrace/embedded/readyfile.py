@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from millrace.cluster import Cluster
+
 
 @dataclass(frozen=True)
 class Addresses:
@@ -14,6 +16,11 @@ class Addresses:
     registry: str
     postgres: str
     gateway: str = ""
+
+    @property
+    def cluster(self) -> Cluster:
+        """Kafka, as whoever may do everything sees it."""
+        return Cluster(self.kafka)
 
 
 @dataclass(frozen=True)

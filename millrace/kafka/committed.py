@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from millrace.cluster import Cluster
 from millrace.errors import Unavailable
 
 
@@ -34,12 +35,12 @@ class Committed:
 
 
 @asynccontextmanager
-async def open_committed(kafka: str, group: str) -> AsyncIterator[Committed]:
+async def open_committed(kafka: Cluster, group: str) -> AsyncIterator[Committed]:
     """Connected.
 
     :raises Unavailable: no broker answers.
     """
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, group_id=group, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**kafka.aiokafka(), group_id=group, enable_auto_commit=False)
     try:
         await consumer.start()
     except KafkaError as exc:

@@ -11,6 +11,7 @@ from contextvars import Context
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
+from millrace.cluster import Cluster
 from millrace.errors import Poison, Unavailable
 from millrace.kafka.records import Header
 from millrace.tracing.spans import sending
@@ -27,8 +28,8 @@ LINGER_S = 0.05
 class Producer:
     """An idempotent producer (acks=all, murmur2) that does not give up while the broker is away."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
         self._current: AIOKafkaProducer | None = None
         self._replacing = asyncio.Lock()
         self._lingering: asyncio.Event | None = None
@@ -49,7 +50,7 @@ class Producer:
 
     async def _connect(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
+            **self._cluster.aiokafka(),
             enable_idempotence=True,
             acks="all",
             max_request_size=MAX_REQUEST_BYTES,
@@ -59,7 +60,7 @@ class Producer:
         except BaseException as exc:  # also when the start is cancelled: its tasks and connections would stay
             await producer.stop()
             if isinstance(exc, KafkaError):
-                raise Unavailable(f"Kafka at {self._bootstrap} does not answer ({type(exc).__name__})") from exc
+                raise Unavailable(f"Kafka at {self._cluster} does not answer ({type(exc).__name__})") from exc
             raise
         return producer
 
@@ -135,9 +136,9 @@ class Producer:
 
 
 @asynccontextmanager
-async def open_producer(bootstrap: str) -> AsyncIterator[Producer]:
+async def open_producer(cluster: Cluster) -> AsyncIterator[Producer]:
     """A started producer, stopped at the end."""
-    producer = Producer(bootstrap)
+    producer = Producer(cluster)
     await producer.start()
     try:
         yield producer

@@ -12,6 +12,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from millrace.cluster import Cluster
 from millrace.contracts.events import CostDecision, CostOp
 from millrace.contracts.headers import header
 from millrace.contracts.wire import Codec
@@ -33,7 +34,7 @@ class Answers:
     While it is behind or broken nobody gets an answer, so whoever waits times out: it fails closed.
     """
 
-    def __init__(self, kafka: str, topic: str, partitions: int, codec: Codec) -> None:
+    def __init__(self, kafka: Cluster, topic: str, partitions: int, codec: Codec) -> None:
         self._kafka = kafka
         self._partitions = [TopicPartition(topic, partition) for partition in range(partitions)]
         self._codec = codec
@@ -138,7 +139,7 @@ class Answers:
 
     def _consumer(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
-            bootstrap_servers=self._kafka,
+            **self._kafka.aiokafka(),
             # By default aiokafka hands out records of aborted transactions: grants that were never given.
             isolation_level="read_committed",
             enable_auto_commit=False,

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from millrace.clock import Clock, SystemClock
+from millrace.cluster import Cluster
 from millrace.contracts.events import DEFAULT_ACCOUNT, CapMode, CostDecision, CostRequest, Window
 from millrace.contracts.headers import headers
 from millrace.contracts.provision import describe_topics
@@ -259,7 +260,7 @@ class LedgerClient:
         )
 
 
-async def count_partitions(kafka: str, topic: str) -> int:
+async def count_partitions(kafka: Cluster, topic: str) -> int:
     """How many partitions a topic has.
 
     :raises Unavailable: Kafka does not answer.
@@ -273,7 +274,7 @@ async def count_partitions(kafka: str, topic: str) -> int:
 
 @asynccontextmanager
 async def open_ledger(
-    kafka: str,
+    kafka: Cluster,
     codec: Codec,
     producer: Producer,
     *,

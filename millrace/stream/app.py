@@ -21,7 +21,7 @@ from millrace.kafka.records import Partition
 from millrace.settings import StageSettings, WorksOn
 from millrace.startup import EXIT_CRASHED
 from millrace.stream.connect import OpenHandler, Parts, Task, connect
-from millrace.stream.faust_app import FaustApp, faust_settings
+from millrace.stream.faust_app import FaustApp, broker, faust_settings
 from millrace.stream.health import unready
 from millrace.stream.pool import JobPool
 from millrace.stream.ports import Stream
@@ -43,7 +43,7 @@ class StageApp(FaustApp, Generic[E, R]):
         self._hands_over = works_on == "api"
         super().__init__(
             spec.group,
-            broker=f"aiokafka://{settings.kafka}",
+            **broker(settings.cluster),
             Worker=StageWorker,
             consumer_group_instance_id=settings.instance,
             **faust_settings(spec.hard_limit),

@@ -107,7 +107,7 @@ async def connect(
         prefetch=settings.prefetch,
         hold=breaker.hold,
     )
-    committed = await stack.enter_async_context(open_committed(settings.kafka, app.conf.id))
+    committed = await stack.enter_async_context(open_committed(settings.cluster, app.conf.id))
     offsets = FaustOffsets(app, spec.topics, committed)
     watch = Watch(spec.name, jobs, offsets, TailWatch(jobs, die_of_gap), core.clock)
     stores = core.stores
@@ -137,8 +137,8 @@ async def _core(
     pool = await enter(open_pool(settings.postgres.get_secret_value(), size=settings.places + 6))
     await verify_migrated(pool)
     database = Database(pool)
-    producer = await enter(open_producer(settings.kafka))
-    ledger = await enter(open_ledger(settings.kafka, codec, producer, source=spec.group))
+    producer = await enter(open_producer(settings.cluster))
+    ledger = await enter(open_ledger(settings.cluster, codec, producer, source=spec.group))
     handler = await enter(open_handler(Resources(database, blobs)))
     stores = _stores(database, catalog, spec, settings)
     await stores.gates.look()  # what is closed stays closed over a restart
@@ -169,7 +169,7 @@ async def _codec(
     if hands_over:
         written.add(spec.requested_local)
     read = {*spec.topics, *spec.inputs, "share.created", *COST_TOPICS}
-    await verify_topics(settings.kafka, catalog, {*written, *read, spec.dead})
+    await verify_topics(settings.cluster, catalog, {*written, *read, spec.dead})
     registry = stack.enter_context(Registry(settings.registry))
     return await Codec.connect(registry, catalog, written)
 

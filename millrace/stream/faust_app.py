@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final
 import faust
 from faust.transport.drivers.aiokafka import Consumer, Transport
 
+from millrace.cluster import Cluster
 from millrace.kafka.records import Partition
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,19 @@ class SafeTransport(Transport):
     """Faust's aiokafka transport with the safe consumer."""
 
     Consumer: ClassVar[type[SafeConsumer]] = SafeConsumer
+
+
+def broker(cluster: Cluster) -> dict[str, Any]:
+    """Faust's settings of a cluster; the context of TLS goes into the credentials, beside them it is not heeded."""
+    found: dict[str, Any] = {"broker": ";".join(f"aiokafka://{one}" for one in cluster.address.split(","))}
+    context = cluster.tls_context() if cluster.tls else None
+    if cluster.user is not None:
+        found["broker_credentials"] = faust.SASLCredentials(
+            mechanism=cluster.mechanism, username=cluster.user, password=cluster.password, ssl_context=context
+        )
+    elif context is not None:
+        found["broker_credentials"] = faust.SSLCredentials(context)
+    return found
 
 
 class FaustApp(faust.App):

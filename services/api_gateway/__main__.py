@@ -97,7 +97,7 @@ async def serve(settings: GatewaySettings) -> None:
             probing = tasks.create_task(parts.publisher.run())
             draining = tasks.create_task(parts.drainer.run())
             reading = tasks.create_task(
-                DeadLetterProjection(parts.pool, settings.kafka, parts.catalog.dead_topics).run()
+                DeadLetterProjection(parts.pool, settings.cluster, parts.catalog.dead_topics).run()
             )
             removing = tasks.create_task(parts.remover.run())
             keeping = tasks.create_task(keep_order(parts.blobs, settings, settings.blobs, parts.clock))

@@ -70,7 +70,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
     close_to_strangers(settings)
     catalog = Catalog.load()
     written = (*TOPICS.values(), REQUESTS, *(f"{stage}.requested" for stage in catalog.stages))
-    await verify_topics(settings.kafka, catalog, (*written, DECISIONS, *catalog.dead_topics))
+    await verify_topics(settings.cluster, catalog, (*written, DECISIONS, *catalog.dead_topics))
     clock = SystemClock()
     await asyncio.to_thread(prepare_folder, settings.uploads, clock.now())
     with Registry(settings.registry) as registry:
@@ -78,9 +78,9 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
         async with (
             open_pool(settings.postgres.get_secret_value(), size=_POOL_SIZE) as pool,
             open_pool(settings.postgres.get_secret_value(), settings=SEARCH_SETTINGS) as searching,
-            open_producer(settings.kafka) as producer,
+            open_producer(settings.cluster) as producer,
             open_ledger(
-                settings.kafka, codec, producer, source=NAME, clock=clock, answer_within_s=settings.cap_change_s
+                settings.cluster, codec, producer, source=NAME, clock=clock, answer_within_s=settings.cap_change_s
             ) as ledger,
             open_embeddings(settings, care=None) as models,
             open_blobs(settings, settings.blobs) as blobs,
@@ -95,7 +95,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                 spoken=Spoken(pool, blobs),
                 grant_within_s=settings.search_grant_s,
             )
-            publisher = reliable(KafkaPublisher(settings.kafka, max_message_bytes=catalog.max_message_bytes))
+            publisher = reliable(KafkaPublisher(settings.cluster, max_message_bytes=catalog.max_message_bytes))
             drainer = Drainer(pool, publisher, publisher)
             watcher = Watcher(pool, blobs, catalog)
             remover = Remover(pool, blobs)
@@ -124,7 +124,7 @@ async def connected(settings: GatewaySettings) -> AsyncIterator[Resources]:
                     dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake),
                     sign_in=sign_in(settings, clock, http),
                     rate=RateLimit(settings.rate_limit),
-                    lags=Lags(settings.kafka),
+                    lags=Lags(settings.cluster),
                     watcher=watcher,
                     retries=RetryDesk(pool, codec, catalog, clock, drainer.wake),
                     deletions=DeleteDesk(pool, catalog, clock, drainer.wake, remover.wake),

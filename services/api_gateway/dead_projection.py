@@ -14,6 +14,7 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import KafkaError
 
+from millrace.cluster import Cluster
 from millrace.contracts.dead import DeadLetter, Place, read
 from millrace.store.pool import OUTAGES
 
@@ -45,7 +46,7 @@ class DeadLetterProjection:
     gateways do the same work side by side and the result is the same; dead letters are few.
     """
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], kafka: str, topics: Collection[str]) -> None:
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], kafka: Cluster, topics: Collection[str]) -> None:
         self._pool = pool
         self._kafka = kafka
         self._topics = topics
@@ -64,7 +65,7 @@ class DeadLetterProjection:
     async def _read(self) -> None:
         consumer = AIOKafkaConsumer(
             *self._topics,
-            bootstrap_servers=self._kafka,
+            **self._kafka.aiokafka(),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",  # of new partitions, and where retention has removed what would come next

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from millrace.cluster import Cluster
 from millrace.errors import Unavailable
 from millrace.telemetry.logs import LIBRDKAFKA
 
@@ -28,7 +29,7 @@ Place = tuple[str, int]
 class Lags:
     """Asks with clients of its own."""
 
-    def __init__(self, kafka: str) -> None:
+    def __init__(self, kafka: Cluster) -> None:
         self._kafka = kafka
         self._admin: AdminClient | None = None
 
@@ -57,7 +58,7 @@ class Lags:
         if not wanted:
             return {}
         if self._admin is None:
-            config: dict[str, str | int | float | bool] = {"bootstrap.servers": self._kafka, "client.id": _CLIENT}
+            config: dict[str, str | int | float | bool] = {**self._kafka.librdkafka(), "client.id": _CLIENT}
             self._admin = AdminClient(config, logger=logging.getLogger(LIBRDKAFKA))
         futures = self._admin.list_offsets(wanted, request_timeout=_ASK_S)
         return {
@@ -67,10 +68,10 @@ class Lags:
 
 
 @asynccontextmanager
-async def _groups(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
+async def _groups(kafka: Cluster) -> AsyncIterator[AIOKafkaAdminClient]:
     # Not librdkafka's, whose `list_consumer_group_offsets` ends the process by a segmentation fault while a group's
     # coordinator is not ready (its issue 5040).
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka, client_id=_CLIENT)
+    admin = AIOKafkaAdminClient(**kafka.aiokafka(), client_id=_CLIENT)
     try:
         await admin.start()
         yield admin

@@ -10,6 +10,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from millrace.cluster import Cluster
 from millrace.errors import Unavailable
 from millrace.telemetry.logs import LIBRDKAFKA
 from services.api_gateway.ports import OutboxRow, Unconfirmed
@@ -50,9 +51,11 @@ class KafkaPublisher:
     `lost` is called, on the event loop, with a reason when no broker can be reached any more.
     """
 
-    def __init__(self, bootstrap: str, *, max_message_bytes: int, confirm_within_s: float = CONFIRM_WITHIN_S) -> None:
+    def __init__(
+        self, cluster: Cluster, *, max_message_bytes: int, confirm_within_s: float = CONFIRM_WITHIN_S
+    ) -> None:
         self._config: dict[str, str | int | float | bool] = {
-            "bootstrap.servers": bootstrap,
+            **cluster.librdkafka(),
             "client.id": "millrace-api-gateway",
             "enable.idempotence": True,
             "acks": "all",

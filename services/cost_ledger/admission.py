@@ -76,7 +76,7 @@ class Admission:
         self._intake = Intake(codec, self._stopping)
         self._own = OwnRequests(setup)
         self._consumer = Consumer(
-            {"bootstrap.servers": setup.kafka, "group.id": f"{setup.app_id}-admission", **_GROUP},
+            {**setup.kafka.librdkafka(), "group.id": f"{setup.app_id}-admission", **_GROUP},
             logger=logging.getLogger(LIBRDKAFKA),
         )
         self._serving: dict[int, PartitionLedger] = {}

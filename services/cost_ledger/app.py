@@ -26,7 +26,7 @@ from millrace.kafka.producer import open_producer
 from millrace.ledger.topics import DECISIONS
 from millrace.store.pool import open_pool
 from millrace.store.version import verify_migrated
-from millrace.stream.faust_app import FAUST_SETTINGS, FaustApp
+from millrace.stream.faust_app import FAUST_SETTINGS, FaustApp, broker
 from millrace.stream.ports import Stream
 from millrace.stream.worker import StageWorker
 from millrace.telemetry.ops import serve_ops
@@ -61,7 +61,7 @@ class LedgerApp(FaustApp):
     def __init__(self, settings: LedgerSettings) -> None:
         super().__init__(
             settings.ledger_app_id,
-            broker=f"aiokafka://{settings.kafka}",
+            **broker(settings.cluster),
             Worker=StageWorker,
             **FAUST_SETTINGS,
         )
@@ -116,12 +116,12 @@ class LedgerApp(FaustApp):
             self._core = make_core(settings, self._catalog, codec)
         pool = await enter(open_pool(settings.postgres.get_secret_value(), size=2))
         await verify_migrated(pool)
-        producer = await enter(open_producer(settings.kafka))
+        producer = await enter(open_producer(settings.cluster))
         await enter(serve_ops(settings.ops_host, settings.ops_port, self.unready))
-        decisions = tables.KafkaDecisions(settings.kafka, topics.decisions, codec)
+        decisions = tables.KafkaDecisions(settings.cluster, topics.decisions, codec)
         self._ends = await enter(decisions.ends())
         changelogs = {changelog(settings.ledger_app_id, name): window for window, name in TABLES.items()}
-        self._tail = await enter(open_tail(settings.kafka, changelogs, topics.spend, codec))
+        self._tail = await enter(open_tail(settings.cluster, changelogs, topics.spend, codec))
         present = PresentWindows(self._clock)
         REGISTRY.register(present)
         self._open.callback(REGISTRY.unregister, present)

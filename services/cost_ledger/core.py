@@ -85,7 +85,7 @@ async def open_codec(settings: LedgerSettings, catalog: Catalog) -> AsyncIterato
     :raises Unavailable: a part does not answer.
     """
     own = ledger_catalog(catalog, settings)
-    await verify_topics(settings.kafka, own, own.topics)
+    await verify_topics(settings.cluster, own, own.topics)
     with Registry(settings.registry) as registry:
         yield await Codec.connect(registry, catalog, (REQUESTS, DECISIONS, SPEND, ALERTS))
 
@@ -97,7 +97,7 @@ def make_core(settings: LedgerSettings, catalog: Catalog, codec: Codec) -> Core:
     """
     caps = budgets.load(settings.budgets or budgets.PACKAGED)
     owner = f"{socket.gethostname()}:{os.getpid()}"
-    setup = LogSetup(settings.kafka, settings.topics, settings.ledger_app_id, owner, codec)
+    setup = LogSetup(settings.cluster, settings.topics, settings.ledger_app_id, owner, codec)
     partitions = catalog.topic(DECISIONS).partitions
     return Core(Admission(setup, codec, caps, partitions=partitions, clock=SystemClock()))
 

@@ -27,6 +27,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from millrace.cluster import Cluster
 from millrace.contracts.events import CostDecision, Event
 from millrace.contracts.headers import headers, new_trace, parse_traceparent
 from millrace.ledger.topics import DECISIONS, REQUEST_ID_HEADER, LedgerTopics
@@ -75,7 +76,7 @@ class Encoder(Protocol):
 class LogSetup:
     """What all partitions of one ledger share. `owner` names the process, for people."""
 
-    kafka: str
+    kafka: Cluster
     topics: LedgerTopics
     app_id: str
     owner: str
@@ -151,7 +152,7 @@ class PartitionLog:
         """Whoever had the id before is shut out."""
         writer = Producer(
             {
-                "bootstrap.servers": self._setup.kafka,
+                **self._setup.kafka.librdkafka(),
                 "transactional.id": transactional_id,
                 "transaction.timeout.ms": TRANSACTION_TIMEOUT_S * 1000,
                 "acks": "all",
@@ -224,7 +225,7 @@ class PartitionLog:
     def _reader(self) -> Consumer:
         return Consumer(
             {
-                "bootstrap.servers": self._setup.kafka,
+                **self._setup.kafka.librdkafka(),
                 "group.id": f"{self._setup.app_id}-rows",  # required, never joined
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,

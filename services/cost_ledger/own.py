@@ -26,7 +26,7 @@ class OwnRequests:
         self._setup = setup
         self._producer = Producer(
             {
-                "bootstrap.servers": setup.kafka,
+                **setup.kafka.librdkafka(),
                 "enable.idempotence": True,
                 "acks": "all",
                 "linger.ms": 0,

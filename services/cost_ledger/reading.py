@@ -37,7 +37,7 @@ class LedgerReader:
     """Blocking. Errors of the broker are `Unavailable`."""
 
     def __init__(self, settings: LedgerSettings, codec: Codec) -> None:
-        self._kafka = settings.kafka
+        self._kafka = settings.cluster
         self._topics = settings.topics
         self._tables: dict[Window, str] = {w: changelog(settings.ledger_app_id, name) for w, name in TABLES.items()}
         self._codec = codec
@@ -114,7 +114,7 @@ class LedgerReader:
         """Up to the end as it is at the start, or up to the first transaction that is still open."""
         consumer = Consumer(
             {
-                "bootstrap.servers": self._kafka,
+                **self._kafka.librdkafka(),
                 "group.id": f"read-{topic}",  # required, never joined
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,

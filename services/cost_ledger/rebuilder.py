@@ -32,9 +32,7 @@ class _Writer:
     def __init__(self, books: Books) -> None:
         self._books = books
         self._failed = 0
-        self._producer = Producer(
-            {"bootstrap.servers": books.settings.kafka, "enable.idempotence": True, "acks": "all"}
-        )
+        self._producer = Producer({**books.settings.cluster.librdkafka(), "enable.idempotence": True, "acks": "all"})
 
     def write(
         self,
@@ -79,7 +77,7 @@ async def rebuild(books: Books) -> Report:
     for partition in range(books.partitions):
         # Fenced first: whoever decides although he should not is shut out before the log is read to its end.
         settings = books.settings
-        setup = LogSetup(settings.kafka, settings.topics, settings.ledger_app_id, "rebuild", books.codec)
+        setup = LogSetup(settings.cluster, settings.topics, settings.ledger_app_id, "rebuild", books.codec)
         log = PartitionLog(setup, partition)
         stored = (await asyncio.to_thread(log.fence)).rows
         truth: Truth | None = None
@@ -133,7 +131,7 @@ def _count(report: Report, place: str, rows: int) -> None:
 def _nobody_works(settings: LedgerSettings) -> None:
     """Rows must not change while they are made anew."""
     groups = (settings.ledger_app_id, f"{settings.ledger_app_id}-admission")
-    admin = AdminClient({"bootstrap.servers": settings.kafka})
+    admin = AdminClient(settings.cluster.librdkafka())
     for group, described in admin.describe_consumer_groups(list(groups), request_timeout=15).items():
         members = len(described.result().members)
         if members:

@@ -11,6 +11,7 @@ import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
+from millrace.cluster import Cluster
 from millrace.contracts.events import CostDecision, CostSpend
 from millrace.contracts.headers import Headers, headers, new_trace
 from millrace.contracts.partitions import row_key
@@ -96,7 +97,7 @@ def declare(app: faust.App, name: str, partitions: int, home: Home) -> Rows:
 class KafkaDecisions:
     """Re-reads committed decisions from Kafka."""
 
-    def __init__(self, kafka: str, topic: str, codec: Codec) -> None:
+    def __init__(self, kafka: Cluster, topic: str, codec: Codec) -> None:
         self._kafka = kafka
         self._topic = topic
         self._codec = codec
@@ -104,7 +105,7 @@ class KafkaDecisions:
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._kafka,
+            **self._kafka.aiokafka(),
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="earliest",

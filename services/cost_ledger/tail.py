@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from pydantic_core import from_json
 
 from millrace.clock import millis
+from millrace.cluster import Cluster
 from millrace.contracts.events import CostSpend, Window
 from millrace.contracts.wire import Codec
 from millrace.errors import Poison
@@ -86,10 +87,10 @@ class Tail:
 
 
 @asynccontextmanager
-async def open_tail(kafka: str, tables: Mapping[str, Window], spend: str, codec: Codec) -> AsyncIterator[Tail]:
+async def open_tail(kafka: Cluster, tables: Mapping[str, Window], spend: str, codec: Codec) -> AsyncIterator[Tail]:
     """A reader in no group. `tables` are the changelogs' names."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=kafka,
+        **kafka.aiokafka(),
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="earliest",

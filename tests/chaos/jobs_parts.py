@@ -97,12 +97,12 @@ async def open_stage(folder: Path, target: Target = SUMMARIZE) -> AsyncIterator[
     with own_stack(data) as stack, serve_provider() as provider, Registry(stack.registry) as registry:
         catalog = target.catalog()
         provider.reply = target.reply
-        await apply_topics(stack.kafka, catalog, replication=1, report=lambda _: None)
+        await apply_topics(stack.cluster, catalog, replication=1, report=lambda _: None)
         await asyncio.to_thread(register_schemas, stack.registry, catalog, lambda _: None)
         await asyncio.to_thread(migrate, stack.postgres)
         await asyncio.to_thread(job_log.watch_database, stack.postgres)
         codec = await Codec.connect(registry, catalog, (target.reads,))
-        async with open_producer(stack.kafka) as producer:
+        async with open_producer(stack.cluster) as producer:
             stage = Stage(stack, codec, producer, folder, provider, target)
             ledger = Worker("services.cost_ledger", stage.environment(), folder / "ledger.log")
             tending = asyncio.create_task(_tend(ledger))

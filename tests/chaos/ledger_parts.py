@@ -196,7 +196,7 @@ async def open_ledger(folder: Path, control: str | None, brokers: int = 1) -> As
     with own_stack(data) as own, Registry(own.registry) as registry, several as kafka:
         catalog = Catalog.load()
         stack = own if kafka is None else dataclasses.replace(own, kafka=kafka.address)
-        await apply_topics(stack.kafka, catalog, replication=brokers, report=lambda _: None)
+        await apply_topics(stack.cluster, catalog, replication=brokers, report=lambda _: None)
         await asyncio.to_thread(register_schemas, stack.registry, catalog, lambda _: None)
         await asyncio.to_thread(migrate, stack.postgres)
         schema_id = registry.lookup("cost.requests-value", catalog.written_schema_for("cost.requests").text)

@@ -13,6 +13,7 @@ import pytest
 from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from millrace.cluster import Cluster
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.drift import Alter, Create
 from millrace.contracts.partitions import partition_for
@@ -52,31 +53,31 @@ def _quiet(_: str) -> None:
 
 async def test_applying_creates_everything_once(stack: Addresses, catalog: Catalog) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        await verify_topics(stack.kafka, catalog, catalog.topics)
+        await verify_topics(stack.cluster, catalog, catalog.topics)
     assert all(f"{name}: is missing" in str(refused.value) for name in catalog.topics)
     assert "run `millrace topics apply`" in str(refused.value)
 
     lines: list[str] = []
-    done = await apply_topics(stack.kafka, catalog, report=lines.append)
+    done = await apply_topics(stack.cluster, catalog, report=lines.append)
     assert [type(change) for change in done] == [Create] * len(catalog.topics)
     assert sorted(lines) == sorted(f"created {name}" for name in catalog.topics)
-    await verify_topics(stack.kafka, catalog, catalog.topics)
-    assert await apply_topics(stack.kafka, catalog, report=_quiet) == []
+    await verify_topics(stack.cluster, catalog, catalog.topics)
+    assert await apply_topics(stack.cluster, catalog, report=_quiet) == []
 
 
 async def test_two_that_apply_at_once_do_not_disturb_each_other(stack: Addresses, catalog: Catalog) -> None:
-    await asyncio.gather(*(apply_topics(stack.kafka, catalog, report=_quiet) for _ in range(3)))
-    await verify_topics(stack.kafka, catalog, catalog.topics)
+    await asyncio.gather(*(apply_topics(stack.cluster, catalog, report=_quiet) for _ in range(3)))
+    await verify_topics(stack.cluster, catalog, catalog.topics)
 
 
 async def test_a_setting_changed_by_hand_is_found_and_mended_alone(stack: Addresses, catalog: Catalog) -> None:
-    await apply_topics(stack.kafka, catalog, report=_quiet)
+    await apply_topics(stack.cluster, catalog, report=_quiet)
     rows = _named(catalog, "cost.rows")
     _set(stack.kafka, rows, {"segment.bytes": "1073741824", "retention.ms": "12345678"})
     with pytest.raises(ConfigurationError, match=r"segment\.bytes is 1073741824, not 33554432"):
-        await verify_topics(stack.kafka, catalog, [rows])
+        await verify_topics(stack.cluster, catalog, [rows])
 
-    done = await apply_topics(stack.kafka, catalog, report=_quiet)
+    done = await apply_topics(stack.cluster, catalog, report=_quiet)
     assert done == [Alter(rows, {"segment.bytes": "33554432"}, {"segment.bytes": "1073741824"})]
     assert _get(stack.kafka, rows, "retention.ms") == "12345678", "what the catalogue does not say is left alone"
 
@@ -84,23 +85,23 @@ async def test_a_setting_changed_by_hand_is_found_and_mended_alone(stack: Addres
 async def test_a_budget_on_producers_clocks_is_refused_and_the_rest_still_applied(
     stack: Addresses, catalog: Catalog
 ) -> None:
-    await apply_topics(stack.kafka, catalog, report=_quiet)
+    await apply_topics(stack.cluster, catalog, report=_quiet)
     requests, rows = _named(catalog, "cost.requests"), _named(catalog, "cost.rows")
     _set(stack.kafka, requests, {"message.timestamp.type": "CreateTime"})
     _set(stack.kafka, rows, {"segment.bytes": "1073741824"})
     with pytest.raises(ConfigurationError, match=r"message\.timestamp\.type is CreateTime and must be LogAppendTime"):
-        await apply_topics(stack.kafka, catalog, report=_quiet)
+        await apply_topics(stack.cluster, catalog, report=_quiet)
     assert _get(stack.kafka, rows, "segment.bytes") == "33554432"
 
 
 async def test_more_replicas_than_brokers_is_said_plainly(stack: Addresses, catalog: Catalog) -> None:
     with pytest.raises(ConfigurationError, match=r"refuses: .*replication factor"):
-        await apply_topics(stack.kafka, catalog, replication=3, report=_quiet)
+        await apply_topics(stack.cluster, catalog, replication=3, report=_quiet)
 
 
 async def test_a_kafka_that_is_not_there_is_unavailable(catalog: Catalog) -> None:
     with pytest.raises(Unavailable, match="does not answer"):
-        await verify_topics(f"127.0.0.1:{_closed_port()}", catalog, catalog.topics, timeout_s=1)
+        await verify_topics(Cluster(f"127.0.0.1:{_closed_port()}"), catalog, catalog.topics, timeout_s=1)
 
 
 async def test_registering_is_idempotent_and_holds_subjects_to_full_transitive(
@@ -147,7 +148,7 @@ async def test_a_real_registry_tells_an_unknown_id_from_its_absence(stack: Addre
 
 
 async def test_librdkafka_with_murmur2_chooses_our_partition(stack: Addresses, catalog: Catalog) -> None:
-    await apply_topics(stack.kafka, catalog, report=_quiet)
+    await apply_topics(stack.cluster, catalog, report=_quiet)
     topic = _named(catalog, "cost.requests")
     chosen: dict[str, int] = {}
 

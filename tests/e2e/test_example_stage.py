@@ -61,7 +61,7 @@ def transcript(parts: Apart, text: str) -> str:
 async def publish(parts: Apart, event: ShareEvent) -> None:
     with Registry(parts.addresses.registry) as registry:
         codec = await Codec.connect(registry, LINKS.catalog(), (LINKS.reads,))
-        async with open_producer(parts.addresses.kafka) as producer:
+        async with open_producer(parts.addresses.cluster) as producer:
             raw = codec.encode(LINKS.reads, event)
             await producer.send(LINKS.reads, key=event.share_id.encode(), value=raw, headers=[])
 

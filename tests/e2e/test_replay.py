@@ -53,7 +53,7 @@ def parts(provider: Provider) -> Iterator[Apart]:
 async def share(parts: Apart) -> None:
     with Registry(parts.addresses.registry) as registry:
         codec = await Codec.connect(registry, Catalog.load(), ("share.created",))
-        async with open_producer(parts.addresses.kafka) as producer:
+        async with open_producer(parts.addresses.cluster) as producer:
             for number in range(SHARES):
                 event = ShareCreated(
                     share_id=str(uuid.uuid4()),

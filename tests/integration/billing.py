@@ -21,6 +21,7 @@ from typing import Literal, get_args
 import httpx
 from aiohttp import web
 
+from millrace.cluster import Cluster
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.events import CostDecision
 from millrace.contracts.registry import Registry
@@ -227,9 +228,9 @@ async def _call(plan: Plan) -> None:
         codec = await Codec.connect(registry, Catalog.load(), (REQUESTS,))
         async with (
             httpx.AsyncClient(limits=httpx.Limits(max_connections=None), timeout=None) as http,  # noqa: S113  # pay() has one
-            open_producer(plan.kafka) as producer,
+            open_producer(Cluster(plan.kafka)) as producer,
             open_ledger(
-                plan.kafka,
+                Cluster(plan.kafka),
                 codec,
                 producer,
                 source=plan.name,

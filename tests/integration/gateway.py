@@ -99,7 +99,7 @@ class Gateway:
 async def provision(stack: Addresses) -> None:
     """Topics and schemas; may be repeated."""
     catalog = Catalog.load()
-    await apply_topics(stack.kafka, catalog, report=lambda _: None)
+    await apply_topics(stack.cluster, catalog, report=lambda _: None)
     await asyncio.to_thread(register_schemas, stack.registry, catalog, lambda _: None)
 
 
@@ -128,7 +128,7 @@ async def open_gateway(
         ],
     )
     clock, blobs, ledger = SystemClock(), LocalBlobStore(folder), FakeLedger()
-    publisher = reliable(KafkaPublisher(stack.kafka, max_message_bytes=catalog.max_message_bytes))
+    publisher = reliable(KafkaPublisher(stack.cluster, max_message_bytes=catalog.max_message_bytes))
     probing = asyncio.create_task(publisher.run())
     async with open_pool(database) as pool, open_pool(database, settings=SEARCH_SETTINGS) as searching:
         drainer = Drainer(pool, publisher, publisher)
@@ -150,7 +150,7 @@ async def open_gateway(
             caps=CapDesk(pool, deciding),
             unconfirmed=UnconfirmedDesk(pool, deciding),
             dead_letters=DeadLetterDesk(pool, codec, clock, drainer.wake),
-            lags=Lags(stack.kafka),
+            lags=Lags(stack.cluster),
             watcher=Watcher(pool, blobs, catalog),
             retries=RetryDesk(pool, codec, catalog, clock, drainer.wake),
             deletions=DeleteDesk(pool, catalog, clock, drainer.wake),

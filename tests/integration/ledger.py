@@ -65,7 +65,7 @@ class TestLedger:
 
     def setup(self, owner: str) -> LogSetup:
         """What a partition's log is made of."""
-        return LogSetup(self.stack.kafka, self.topics, self.app_id, owner, self.codec)
+        return LogSetup(self.stack.cluster, self.topics, self.app_id, owner, self.codec)
 
     def start(self, role: str = "all", *, later_ms: int | None = None) -> Service:
         """Start a worker; it is killed at the end of the test. With `later_ms`, its log's time is so much later."""
@@ -92,9 +92,9 @@ class TestLedger:
     async def client(self, *, answer_within_s: float = 60.0) -> AsyncIterator[LedgerClient]:
         """A client of this ledger, patient enough for a restart."""
         async with (
-            open_producer(self.stack.kafka) as producer,
+            open_producer(self.stack.cluster) as producer,
             open_ledger(
-                self.stack.kafka,
+                self.stack.cluster,
                 self.codec,
                 producer,
                 source="test",
@@ -162,7 +162,7 @@ async def ledger(stack: Addresses, name: str, database: str, folder: Path, budge
         ledger_topic_prefix=f"{name}.",
         ledger_app_id=f"{name}.ledger",
     )
-    await apply_topics(stack.kafka, ledger_catalog(catalog, settings), replication=1, report=lambda _: None)
+    await apply_topics(stack.cluster, ledger_catalog(catalog, settings), replication=1, report=lambda _: None)
     await asyncio.to_thread(register_schemas, stack.registry, catalog, lambda _: None)
     registry = Registry(stack.registry)
     codec = await Codec.connect(registry, catalog, (REQUESTS, DECISIONS, SPEND, ALERTS))

@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from benchmarks.spending import Spending, share_id, write_journal, write_work
 from millrace.clock import ManualClock
+from millrace.cluster import Cluster
 from millrace.contracts.analytics_api import (
     BreakEvenAnswer,
     BudgetStatusAnswer,
@@ -331,7 +332,7 @@ async def test_a_lag_is_what_a_group_has_not_committed(stack: Addresses, gateway
         consumer = Consumer({"bootstrap.servers": stack.kafka, "group.id": f"millrace-{unique}-agent"})
         await asyncio.to_thread(consumer.commit, offsets=[TopicPartition(topic, 0, 2)], asynchronous=False)
         consumer.close()
-        lags = Lags(stack.kafka)
+        lags = Lags(stack.cluster)
         assert await lags.of([unique, "nobody"]) == {unique: 3}
     finally:
         await asyncio.to_thread(admin.delete_topics([topic])[topic].result, 30)
@@ -360,7 +361,7 @@ async def test_the_pipeline_shows_every_stage_and_lives_without_kafka(gateway: G
         assert stage.done_last_day == sum(job["state"] == "done" for job in day)
         for state in ("waiting", "queued", "running", "parked", "failed"):
             assert getattr(stage, state) == sum(job["state"] == state for job in jobs), (stage.stage, state)
-    away = replace(gateway.parts, lags=Lags("127.0.0.1:1"))
+    away = replace(gateway.parts, lags=Lags(Cluster("127.0.0.1:1")))
     transport = httpx.ASGITransport(create_app(away, LOOPBACK), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         without = PipelineAnswer.model_validate_json((await http.get("/api/pipeline")).content)

@@ -17,7 +17,7 @@ async def test_they_are_those_that_a_member_has_committed_last(stack: Addresses,
     member = AIOKafkaConsumer(unique, bootstrap_servers=stack.kafka, group_id=unique, enable_auto_commit=False)
     await member.start()
     try:
-        async with open_committed(stack.kafka, unique) as committed:
+        async with open_committed(stack.cluster, unique) as committed:
             asked = [(unique, 0), (unique, 1)]
             assert await committed.offsets(asked) == {}
             for offset in (3, 7):

@@ -51,10 +51,10 @@ async def dead(
     await provision(stack)
     folder: Path = tmp_path_factory.mktemp("gateway")
     async with (
-        open_producer(stack.kafka) as producer,
+        open_producer(stack.cluster) as producer,
         open_gateway(stack, migrated, folder, WordLlamaModel()) as gateway,
     ):
-        reading = asyncio.create_task(DeadLetterProjection(gateway.pool, stack.kafka, CATALOG.dead_topics).run())
+        reading = asyncio.create_task(DeadLetterProjection(gateway.pool, stack.cluster, CATALOG.dead_topics).run())
         yield DeadLetters(gateway, producer)
         await dead_projection.stop(reading)
 
@@ -157,7 +157,7 @@ async def test_what_was_decided_stays_when_the_topics_are_read_again_from_their_
     before = await pool.fetchval("SELECT count(*) FROM dead_letters")
     await pool.execute("DELETE FROM dead_letters WHERE id NOT IN ($1, $2)", one, other)
     monkeypatch.setattr(dead_projection, "_READ", f"{dead_projection._READ} LIMIT 0")
-    again = asyncio.create_task(DeadLetterProjection(pool, stack.kafka, CATALOG.dead_topics).run())
+    again = asyncio.create_task(DeadLetterProjection(pool, stack.cluster, CATALOG.dead_topics).run())
     async with asyncio.timeout(20):
         while await pool.fetchval("SELECT count(*) FROM dead_letters") < before:  # noqa: ASYNC110  # rows have no events
             await asyncio.sleep(0.05)

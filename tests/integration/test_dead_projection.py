@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from aiokafka import ConsumerRecord
 
+from millrace.cluster import Cluster
 from millrace.store.migrate import migrate
 from millrace.store.pool import open_pool
 from services.api_gateway.dead_projection import DeadLetterProjection
@@ -36,7 +37,7 @@ async def kept(pool: asyncpg.Pool[asyncpg.Record]) -> list[int]:
 
 async def test_evidence_that_no_index_takes_is_cut(pool: asyncpg.Pool[asyncpg.Record]) -> None:
     long = token_hex(20_000)
-    await DeadLetterProjection(pool, "", ())._keep([record(0), record(1, share=long, error=long)])
+    await DeadLetterProjection(pool, Cluster(""), ())._keep([record(0), record(1, share=long, error=long)])
     assert await kept(pool) == [0, 1]
     row = await pool.fetchrow("SELECT share_id, error FROM dead_letters WHERE share_id IS NOT NULL")
     assert row is not None
@@ -49,7 +50,7 @@ async def test_a_letter_that_cannot_be_kept_is_left_out_and_named_without_its_co
     await pool.execute("ALTER TABLE dead_letters ADD CHECK (reason <> 'private')")
     letters = [record(0), record(1, reason="private"), record(2)]
     with caplog.at_level(logging.ERROR):
-        await DeadLetterProjection(pool, "", ())._keep(letters)
+        await DeadLetterProjection(pool, Cluster(""), ())._keep(letters)
     assert await kept(pool) == [0, 2]
     assert "summarize.dead-0@1" in caplog.text
     assert "private" not in caplog.text

@@ -181,7 +181,7 @@ async def test_grants_of_an_aborted_transaction_are_seen_by_nobody(running: Test
 
 
 async def test_the_log_is_read_up_to_its_end_past_aborted_records(fresh: TestLedger) -> None:
-    log = KafkaDecisions(fresh.stack.kafka, fresh.topics.decisions, fresh.codec)
+    log = KafkaDecisions(fresh.stack.cluster, fresh.topics.decisions, fresh.codec)
     value = fresh.codec.encode(DECISIONS, decision(new_id()))
     producer = AIOKafkaProducer(bootstrap_servers=fresh.stack.kafka, transactional_id=f"{fresh.prefix}writer")
     await producer.start()

@@ -110,8 +110,8 @@ async def test_without_kafka_the_answer_is_kept_and_the_loss_is_logged(
     running: TestLedger, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with (
-        open_producer(running.stack.kafka) as producer,
-        open_ledger(running.stack.kafka, running.codec, producer, source="test", topics=running.topics) as client,
+        open_producer(running.stack.cluster) as producer,
+        open_ledger(running.stack.cluster, running.codec, producer, source="test", topics=running.topics) as client,
         await reserve(client, "lost") as hold,
     ):
         hold.settle(MicroUSD(70))

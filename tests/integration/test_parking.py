@@ -146,8 +146,8 @@ async def parked(tmp_path: Path) -> AsyncIterator[Parked]:
         codec = await Codec.connect(registry, Catalog.load(), ("share.created", REQUESTS, DECISIONS))
         async with (
             open_pool(stack.postgres) as pool,
-            open_producer(stack.kafka) as producer,
-            open_ledger(stack.kafka, codec, producer, source="test") as client,
+            open_producer(stack.cluster) as producer,
+            open_ledger(stack.cluster, codec, producer, source="test") as client,
             processes(stack, tmp_path),
         ):
             yield Parked(pool, stack, codec, producer, CapDesk(pool, client), {})

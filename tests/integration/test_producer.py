@@ -21,7 +21,7 @@ async def producer(stack: Addresses, unique: str) -> AsyncIterator[Producer]:
     await admin.start()
     await admin.create_topics([NewTopic(unique, num_partitions=1, replication_factor=1)])
     await admin.close()
-    async with open_producer(stack.kafka) as made:
+    async with open_producer(stack.cluster) as made:
         yield made
 
 

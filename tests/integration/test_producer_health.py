@@ -14,6 +14,7 @@ import asyncpg
 import httpx
 import pytest
 
+from millrace.cluster import Cluster
 from millrace.embedded.readyfile import Addresses
 from millrace.models.wordllama import WordLlamaModel
 from millrace.store.migrate import migrate
@@ -112,7 +113,7 @@ async def test_a_gateway_says_how_its_producer_stands_and_whether_it_drains(gate
 
 
 async def test_a_gateway_whose_kafka_is_nobody_says_so_and_still_counts_the_outbox(gateway: Gateway) -> None:
-    away = reliable(KafkaPublisher(NOBODY, max_message_bytes=1_000_000))
+    away = reliable(KafkaPublisher(Cluster(NOBODY), max_message_bytes=1_000_000))
     probing = asyncio.create_task(away.run())
     app = create_app(replace(gateway.parts, publisher=away), LOOPBACK)
     await write(gateway.pool)

@@ -147,7 +147,7 @@ async def _connected(
     spec: StageSpec, settings: S, build: BuildHandler[S, E, R], *, rate: float
 ) -> AsyncIterator[_Parts]:
     catalog = Catalog.load(records=spec.records)
-    await verify_topics(settings.kafka, catalog, (*spec.inputs, spec.requested))
+    await verify_topics(settings.cluster, catalog, (*spec.inputs, spec.requested))
     with Registry(settings.registry) as registry:
         codec = await Codec.connect(registry, catalog, (spec.requested,))
         async with open_pool(settings.postgres.get_secret_value(), size=4) as pool:
@@ -156,8 +156,8 @@ async def _connected(
             async with (
                 open_blobs(settings, settings.blobs) as blobs,
                 build(settings, Resources(database, blobs)) as handler,
-                open_producer(settings.kafka) as producer,
-                open_log(settings.kafka, spec.inputs) as log,
+                open_producer(settings.cluster) as producer,
+                open_log(settings.cluster, spec.inputs) as log,
             ):
                 store = ReplayStore(database)
                 replayer = Replayer(

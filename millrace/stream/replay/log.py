@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka import Message as Record
 
 from millrace.clock import millis
+from millrace.cluster import Cluster
 from millrace.errors import ConfigurationError, Unavailable
 from millrace.kafka.records import Message, Partition
 from millrace.stream.replay.window import Stretch
@@ -126,12 +127,12 @@ def _message(record: Record) -> Message:
 
 
 @asynccontextmanager
-async def open_log(kafka: str, topics: Collection[str]) -> AsyncIterator[EventLog]:
+async def open_log(kafka: Cluster, topics: Collection[str]) -> AsyncIterator[EventLog]:
     """A reader of these topics; they must be there."""
     # librdkafka rather than aiokafka, which was seen never to stop when it had been told to forget a topic.
     consumer = Consumer(
         {
-            "bootstrap.servers": kafka,
+            **kafka.librdkafka(),
             "group.id": "millrace-replay",  # required, never joined
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",

@@ -7,6 +7,7 @@ from typing import cast
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import RequestTimedOutError
 
+from millrace.cluster import Cluster
 from millrace.kafka.producer import Producer
 
 
@@ -31,7 +32,7 @@ class Replaced(Producer):
     """Connects to these clients one after another."""
 
     def __init__(self, *clients: Client) -> None:
-        super().__init__("none")
+        super().__init__(Cluster("none"))
         self._clients = iter(clients)
 
     async def _connect(self) -> AIOKafkaProducer:

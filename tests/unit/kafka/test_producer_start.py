@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 
+from millrace.cluster import Cluster
 from millrace.kafka import producer as module
 from millrace.kafka.producer import Producer
 
@@ -28,7 +29,7 @@ class HangingProducer:
 
 async def test_a_start_that_is_cancelled_leaves_no_producer_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "AIOKafkaProducer", HangingProducer)
-    starting = asyncio.create_task(Producer("nowhere").start())
+    starting = asyncio.create_task(Producer(Cluster("nowhere")).start())
     await asyncio.sleep(0)
     made = HangingProducer.made
     await made.starting.wait()

@@ -8,6 +8,7 @@ from typing import cast
 
 from aiokafka import ConsumerRecord
 
+from millrace.cluster import Cluster
 from millrace.contracts.events import CostDecision, CostOp, CostOutcome
 from millrace.ledger.answers import Answers
 from millrace.ledger.topics import DECISIONS, REQUEST_ID_HEADER
@@ -39,7 +40,7 @@ def decision(request_id: str, op: CostOp, outcome: CostOutcome) -> CostDecision:
 
 async def test_only_an_answer_to_what_was_asked_is_one() -> None:
     codec = await codec_in_memory()
-    answers = Answers("none", DECISIONS, 1, codec)
+    answers = Answers(Cluster("none"), DECISIONS, 1, codec)
     with answers.expect("mine", "reserve") as found:
         for one in (
             decision("another's", "reserve", "granted"),
@@ -57,7 +58,7 @@ async def test_only_an_answer_to_what_was_asked_is_one() -> None:
 
 async def test_all_who_wait_for_the_same_request_hear_its_answer() -> None:
     codec = await codec_in_memory()
-    answers = Answers("none", DECISIONS, 1, codec)
+    answers = Answers(Cluster("none"), DECISIONS, 1, codec)
     one = decision("mine", "reserve", "granted")
     record = Record(codec.encode(DECISIONS, one), [(REQUEST_ID_HEADER, b"mine")])
     with answers.expect("mine", "reserve") as first:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from millrace.cluster import Cluster
 from millrace.contracts.events import CostRequest, Event
 from millrace.ledger.topics import LedgerTopics
 from services.cost_ledger import own
@@ -54,6 +55,6 @@ def test_more_holds_may_run_out_at_once_than_the_producer_holds(monkeypatch: pyt
         )
         for number in range(10)
     ]
-    OwnRequests(LogSetup("", LedgerTopics(), "app", "me", Ids())).append(0, expiries)
+    OwnRequests(LogSetup(Cluster(""), LedgerTopics(), "app", "me", Ids())).append(0, expiries)
     assert made.sent == [b"%d" % number for number in range(10)]
     assert made.queue == []

@@ -12,6 +12,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from pydantic_core import to_json
 
+from millrace.cluster import Cluster
 from millrace.contracts.events import CostSpend, Event
 from millrace.contracts.wire import Codec
 from millrace.errors import Poison, Unavailable
@@ -123,5 +124,5 @@ async def test_rows_wait_for_the_registry(at_once: None) -> None:
 
 async def test_decisions_that_are_read_again_wait_for_the_registry(at_once: None) -> None:
     answer = spend_row(1)  # whatever it is
-    decisions = KafkaDecisions("", "", cast(Codec, FlakyCodec(Unavailable("away"), answer)))
+    decisions = KafkaDecisions(Cluster(""), "", cast(Codec, FlakyCodec(Unavailable("away"), answer)))
     assert cast(object, await decisions._decode(b"")) is answer
