@@ -70,7 +70,7 @@ async def _run(options: UpOptions, outcomes: list[DemoReport], *, as_json: bool,
     report = reporter(as_json=as_json)
     async with everything(options, report) as ready:
         # The client is plain blocking code; the loop goes on looking after the services meanwhile.
-        outcome = await asyncio.to_thread(_show, ready, report, as_json=as_json)
+        outcome = await asyncio.to_thread(demonstrate, ready, report, as_json=as_json)
         outcomes.append(outcome)
         if stay:
             typer.echo("")
@@ -80,7 +80,8 @@ async def _run(options: UpOptions, outcomes: list[DemoReport], *, as_json: bool,
             await asyncio.Event().wait()
 
 
-def _show(ready: Ready, report: Report, *, as_json: bool) -> DemoReport:
+def demonstrate(ready: Ready, report: Report, *, as_json: bool) -> DemoReport:
+    """Share both by the gateway of what is ready, follow them and ask for them; shown as it comes. Blocking."""
     gateway = Client(ready.addresses.gateway, token=ready.token)
     with tempfile.TemporaryDirectory(prefix="millrace-demo-") as folder, gateway as client:
         video = make_video(Path(folder))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import millrace
+from millrace.cli.access import access_app
 from millrace.cli.budget import budget_app
 from millrace.cli.contracts import schemas_app, topics_app
 from millrace.cli.costs import costs
@@ -47,6 +48,7 @@ app.add_typer(storage_app, name="storage")
 app.add_typer(topics_app, name="topics")
 app.add_typer(database_app, name="database")
 app.add_typer(schemas_app, name="schemas")
+app.add_typer(access_app, name="access")
 
 
 def _version(asked: bool) -> None:

@@ -143,6 +143,10 @@ class Catalog:
                 yield f"the versions of {name} are not 1, 2, 3 and so on"
         for name in sorted(EVENT_TYPES.keys() - self.schemas.keys()):
             yield f"no schema belongs to the record {EVENT_TYPES[name].__name__}"
+        for stage, entry in self.stages.items():
+            for name in (*entry.reads, entry.writes):
+                if name not in self.topics:
+                    yield f"the stage {stage} names the topic {name}, which there is not"
         for example in self.examples:
             if str(example.schema) not in existing:
                 yield f"the example {example.file} belongs to no schema"

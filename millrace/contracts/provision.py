@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
@@ -23,7 +23,7 @@ from millrace.contracts import compat
 from millrace.contracts.catalog import Catalog
 from millrace.contracts.drift import ActualTopic, Alter, Change, Conflict, Create, changes
 from millrace.contracts.registry import FULL_TRANSITIVE, Registry
-from millrace.errors import ConfigurationError, Unavailable
+from millrace.errors import ConfigurationError, MillraceError, Unavailable
 
 Report = Callable[[str], None]
 """Told one line about each thing that was done."""
@@ -31,6 +31,7 @@ Report = Callable[[str], None]
 _TIMEOUT_S = 10.0
 _POLL_S = 0.1
 _CURE = "run `millrace topics apply`"
+_NOT_TRUSTED = "certificate verify failed"
 
 
 async def apply_topics(
@@ -58,8 +59,9 @@ async def verify_topics(
     actual = await asyncio.to_thread(describe_topics, kafka, [spec.name for spec in specs], timeout_s=timeout_s)
     found = changes(specs, actual)
     if found:
+        unseen = "" if kafka.user is None else f"; what {kafka.user} has no right to is missing here, too"
         raise ConfigurationError(
-            f"Kafka at {kafka} is not ready for this service ({'; '.join(map(str, found))}): {_CURE}."
+            f"Kafka at {kafka} is not ready for this service ({'; '.join(map(str, found))}): {_CURE}{unseen}."
         )
 
 
@@ -68,12 +70,11 @@ def describe_topics(kafka: Cluster, names: Iterable[str], *, timeout_s: float = 
 
     :raises Unavailable: Kafka does not answer in time.
     """
-    with _answering(kafka):
-        admin = _admin(kafka)
+    with asking(kafka) as client:
         # All topics are asked for: asking for one by name would create it on a cluster with auto-creation.
-        metadata = admin.list_topics(timeout=timeout_s).topics
+        metadata = client.list_topics(timeout=timeout_s).topics
         present = [name for name in names if name in metadata]
-        configs = _configs(admin, present)
+        configs = _configs(client, present)
     return {
         name: ActualTopic(
             name,
@@ -130,10 +131,9 @@ def _apply(kafka: Cluster, catalog: Catalog, replication: int | None, report: Re
     wanted = _differences(kafka, catalog, replication)
     conflicts = [change for change in wanted if isinstance(change, Conflict)]
     done: list[Change] = [change for change in wanted if not isinstance(change, Conflict)]
-    with _answering(kafka):
-        admin = _admin(kafka)
-        _create(admin, [change for change in done if isinstance(change, Create)], report)
-        _alter(admin, [change for change in done if isinstance(change, Alter)], report)
+    with asking(kafka) as client:
+        _create(client, [change for change in done if isinstance(change, Create)], report)
+        _alter(client, [change for change in done if isinstance(change, Alter)], report)
     if done:
         _await_visible(kafka, catalog, replication)
     if conflicts:
@@ -154,11 +154,11 @@ def _await_visible(kafka: Cluster, catalog: Catalog, replication: int | None) ->
         time.sleep(_POLL_S)
 
 
-def _create(admin: AdminClient, missing: list[Create], report: Report) -> None:
+def _create(client: AdminClient, missing: list[Create], report: Report) -> None:
     if not missing:
         return
     new = [NewTopic(c.spec.name, c.spec.partitions, c.replication, config=dict(c.config)) for c in missing]
-    for name, future in admin.create_topics(new, request_timeout=_TIMEOUT_S).items():
+    for name, future in client.create_topics(new, request_timeout=_TIMEOUT_S).items():
         try:
             future.result(timeout=2 * _TIMEOUT_S)
         except KafkaException as exc:
@@ -168,7 +168,7 @@ def _create(admin: AdminClient, missing: list[Create], report: Report) -> None:
         report(f"created {name}")
 
 
-def _alter(admin: AdminClient, differing: list[Alter], report: Report) -> None:
+def _alter(client: AdminClient, differing: list[Alter], report: Report) -> None:
     if not differing:
         return
     resources = [
@@ -182,16 +182,16 @@ def _alter(admin: AdminClient, differing: list[Alter], report: Report) -> None:
         )
         for change in differing
     ]
-    for future in admin.incremental_alter_configs(resources, request_timeout=_TIMEOUT_S).values():
+    for future in client.incremental_alter_configs(resources, request_timeout=_TIMEOUT_S).values():
         future.result(timeout=2 * _TIMEOUT_S)
     for change in differing:
         report(f"changed {change.name}: {', '.join(f'{k}={v}' for k, v in change.config.items())}")
 
 
-def _configs(admin: AdminClient, names: list[str]) -> Mapping[str, dict[str, str]]:
+def _configs(client: AdminClient, names: list[str]) -> Mapping[str, dict[str, str]]:
     if not names:
         return {}
-    asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in names])
+    asked = client.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in names])
     found: dict[str, dict[str, str]] = {}
     for resource, future in asked.items():
         try:
@@ -205,24 +205,42 @@ def _configs(admin: AdminClient, names: list[str]) -> Mapping[str, dict[str, str
     return found
 
 
-def _admin(kafka: Cluster) -> AdminClient:
-    # Connection errors are told once, as an exception, rather than by librdkafka's lines on stderr.
-    return AdminClient({**kafka.librdkafka(), "log_level": 0, "socket.timeout.ms": int(_TIMEOUT_S * 1000)})
-
-
 @contextmanager
-def _answering(kafka: Cluster) -> Iterator[None]:
-    """Translate what the client raises."""
+def asking(kafka: Cluster) -> Iterator[AdminClient]:
+    """An admin client; what it raises is translated.
+
+    :raises ConfigurationError: Kafka refuses what was asked, or who asked; or it is not who it should be.
+    :raises Unavailable: it does not answer.
+    """
+    met: list[KafkaError] = []
+    # Connection errors are told once, as an exception, rather than by librdkafka's lines on stderr.
+    quiet: dict[str, Any] = {"log_level": 0, "socket.timeout.ms": int(_TIMEOUT_S * 1000), "error_cb": met.append}
+    client = AdminClient({**kafka.librdkafka(), **quiet})
     try:
-        yield
+        yield client
     except TimeoutError as exc:
-        raise Unavailable(f"Kafka at {kafka} does not answer.") from exc
+        raise _away(kafka, client, met, "") from exc
     except KafkaException as exc:
         error = _error(exc)
         # Negative codes are librdkafka's own: no connection, no answer in time.
         if error.retriable() or error.code() < 0:
-            raise Unavailable(f"Kafka at {kafka} does not answer ({error.str()}).") from exc
+            raise _away(kafka, client, met, f" ({error.str()})") from exc
         raise ConfigurationError(f"Kafka at {kafka} refuses: {error.str()}.") from exc
+
+
+def _away(kafka: Cluster, client: AdminClient, met: list[KafkaError], why: str) -> MillraceError:
+    """Why there was no answer: librdkafka tries again for ever, also where nothing but another setting can help."""
+    client.poll(0)  # hands out what went wrong with connections
+    if any(error.code() == KafkaError._AUTHENTICATION for error in met):  # noqa: SLF001 - so it is called
+        return ConfigurationError(
+            f"Kafka at {kafka} does not know the user {kafka.user} by this password: set MILLRACE_KAFKA_USER and "
+            "MILLRACE_KAFKA_PASSWORD, or give the password to Kafka by `millrace access apply`."
+        )
+    if any(_NOT_TRUSTED in error.str() for error in met):
+        return ConfigurationError(
+            f"Kafka at {kafka} has a certificate that is not trusted here: name its authority in MILLRACE_KAFKA_CA."
+        )
+    return Unavailable(f"Kafka at {kafka} does not answer{why}.")
 
 
 def _error(exc: KafkaException) -> KafkaError:

@@ -18,13 +18,15 @@ STAGE_NAME = TypeAdapter[str](StageName)
 class StageEntry(BaseModel):
     """A stage as the catalogue knows it.
 
-    `module` is its agent's program, `local` whether it has a model of this machine's own, `spends` whether it asks
-    the ledger for money.
+    `module` is its agent's program, `reads` are the topics of the events that it works on and `writes` is that of its
+    results, `local` whether it has a model of this machine's own, `spends` whether it asks the ledger for money.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     module: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
+    reads: tuple[str, ...] = Field(min_length=1)
+    writes: str
     local: bool = False
     spends: bool = True
 

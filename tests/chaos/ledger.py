@@ -27,11 +27,11 @@ from typing import Final
 
 import asyncpg
 
-from tests.chaos.cluster import BROKERS
 from tests.chaos.command import conclude, say
 from tests.chaos.ledger_oracle import Finding, examine
 from tests.chaos.ledger_parts import FIRST_CAP, PARTITIONS, Ledger, open_ledger
 from tests.chaos.worker import STOP_YOURSELF, Worker
+from tests.support.brokers import BROKERS
 
 KILLS, PAUSES, BROKER_RESTARTS, REBALANCES = 5, 3, 1, 2
 PAUSE_S: Final = (11.0, 15.0)

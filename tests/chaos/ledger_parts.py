@@ -29,9 +29,9 @@ from millrace.contracts.provision import apply_topics, register_schemas
 from millrace.contracts.registry import Registry
 from millrace.embedded.readyfile import Addresses
 from millrace.store.migrate import migrate
-from tests.chaos.cluster import Cluster, cluster
 from tests.chaos.ledger_client import REQUEST, Plan
 from tests.chaos.worker import Worker
+from tests.support.brokers import Brokers, three_brokers
 from tests.support.process import begin
 from tests.support.stack import own_stack
 
@@ -47,7 +47,7 @@ class Ledger:
     """A stack of its own, workers, and clients."""
 
     def __init__(
-        self, stack: Addresses, folder: Path, schema_id: int, control: str | None, brokers: Cluster | None
+        self, stack: Addresses, folder: Path, schema_id: int, control: str | None, brokers: Brokers | None
     ) -> None:
         self.stack = stack
         self.brokers = brokers
@@ -192,7 +192,7 @@ async def open_ledger(folder: Path, control: str | None, brokers: int = 1) -> As
     data, cluster_data = folder / "stack", folder / "brokers"
     data.mkdir()
     cluster_data.mkdir()
-    several: AbstractContextManager[Cluster | None] = cluster(cluster_data) if brokers > 1 else nullcontext()
+    several: AbstractContextManager[Brokers | None] = three_brokers(cluster_data) if brokers > 1 else nullcontext()
     with own_stack(data) as own, Registry(own.registry) as registry, several as kafka:
         catalog = Catalog.load()
         stack = own if kafka is None else dataclasses.replace(own, kafka=kafka.address)

@@ -74,11 +74,14 @@ class Whole:
 
 
 @contextmanager
-def whole() -> Iterator[Whole]:
-    """Everything is ready."""
+def whole(*, brokers: bool = False) -> Iterator[Whole]:
+    """Everything is ready.
+
+    :param brokers: on three brokers that let nobody in who shows no password.
+    """
     with serve_provider() as provider:
         environment = provider.environment(embeds=True) | UNLIMITED | {"MILLRACE_INSTANCE": "the-only-one"}
-        with apart(environment, {"MILLRACE_BUDGETS": BUDGETS}) as parts:
+        with apart(environment, {"MILLRACE_BUDGETS": BUDGETS}, brokers=brokers) as parts:
             parts.start()
             yield Whole(parts, provider)
 
@@ -115,7 +118,7 @@ def check(made: Whole, texts: Mapping[str, str]) -> dict[str, int]:
     assert Counter((row["stage"], row["finished"]) for row in work) == {
         (stage, True): len(shares) for stage in STAGES
     }
-    again = {topic: repeats(read_all(parts.addresses.kafka, topic), shares) for topic in READY}
+    again = {topic: repeats(read_all(parts.cluster, topic), shares) for topic in READY}
 
     assert billed(made.provider) == Counter((text, stage) for text in texts.values() for stage in STAGES)
     # While the ledger is away holds are given up: nothing was called under those, and the invoice has none of them.
@@ -130,7 +133,7 @@ def check(made: Whole, texts: Mapping[str, str]) -> dict[str, int]:
     report = parts.millrace_json("budget", "audit")
     assert (report["ok"], report["difference_count"]) == (True, 0), report
 
-    dead = {topic: len(read_all(parts.addresses.kafka, topic)) for topic in Catalog.load().dead_topics}
+    dead = {topic: len(read_all(parts.cluster, topic)) for topic in Catalog.load().dead_topics}
     assert dead == dict.fromkeys(dead, 0)
     for table in ("dead_letters", "waiting", "outbox"):
         assert parts.sql(f"SELECT * FROM {table}") == [], table  # noqa: S608 - names of ours

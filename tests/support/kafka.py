@@ -7,13 +7,15 @@ from contextlib import contextmanager
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
+from millrace.cluster import Cluster
+
 
 @contextmanager
-def consumer(kafka: str, group: str = "a-reader") -> Iterator[Consumer]:
+def consumer(kafka: str | Cluster, group: str = "a-reader") -> Iterator[Consumer]:
     """A consumer that commits by request only, and says where partitions end."""
     made = Consumer(
         {
-            "bootstrap.servers": kafka,
+            **(Cluster(kafka) if isinstance(kafka, str) else kafka).librdkafka(),
             "group.id": group,
             "enable.auto.commit": False,
             "enable.partition.eof": True,
@@ -32,7 +34,7 @@ def partitions(of: Consumer, topic: str) -> list[TopicPartition]:
     return [TopicPartition(topic, number, OFFSET_BEGINNING) for number in numbers]
 
 
-def read_all(kafka: str, topic: str) -> list[Message]:
+def read_all(kafka: str | Cluster, topic: str) -> list[Message]:
     """Every committed record, in order within each partition."""
     with consumer(kafka) as reader:
         all_of = partitions(reader, topic)
@@ -48,7 +50,7 @@ def read_all(kafka: str, topic: str) -> list[Message]:
         return records
 
 
-def ends(kafka: str, topic: str) -> list[int]:
+def ends(kafka: str | Cluster, topic: str) -> list[int]:
     """Where each partition ends."""
     with consumer(kafka) as reader:
         return [reader.get_watermark_offsets(partition, 10)[1] for partition in partitions(reader, topic)]

@@ -161,11 +161,14 @@ def test_two_folders_cannot_say_something_about_the_same() -> None:
 @pytest.mark.parametrize(
     ("entry", "complaint"),
     [
-        ("Links: {module: a.b}", "stage Links: .*should match pattern"),
-        ("li-nks: {module: a.b}", "stage li-nks: "),
-        ("links: {module: a b}", "stage links: module: "),
+        ("Links: {module: a.b, reads: [share.created], writes: media.ready}", "stage Links: .*should match pattern"),
+        ("li-nks: {module: a.b, reads: [share.created], writes: media.ready}", "stage li-nks: "),
+        ("links: {module: a b, reads: [share.created], writes: media.ready}", "stage links: module: "),
         ("links: {}", "stage links: module: Field required"),
-        ("links: {module: a.b, colour: red}", "stage links: colour: "),
+        ("links: {module: a.b, reads: [share.created], writes: media.ready, colour: red}", "stage links: colour: "),
+        ("links: {module: a.b, reads: [], writes: media.ready}", "stage links: reads: "),
+        ("links: {module: a.b, reads: [a.b], writes: media.ready}", "the stage links names the topic a.b"),
+        ("links: {module: a.b, reads: [share.created], writes: c.d}", "the stage links names the topic c.d"),
     ],
 )
 def test_a_stage_that_cannot_be_one_is_named(tmp_path: Path, entry: str, complaint: str) -> None:

@@ -11,23 +11,35 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from millrace.cluster import Cluster
+from millrace.contracts.acls import OPERATOR, users
+from millrace.contracts.catalog import Catalog
 from millrace.embedded.artifacts import load_packages
 from millrace.embedded.java import find_java
 from millrace.embedded.kafka import KafkaPlan
 from millrace.embedded.paths import cache_folder
+from millrace.embedded.ports import LOOPBACK
 from millrace.embedded.process import Command, launcher_argv
-from tests.support.process import free_port
+from millrace.trial import CA_FILE, make_trial, passwords
+from tests.support.process import ROOT, free_port
 
 BROKERS: Final = 3
 DOWN_S: Final = 3.0
 """How long a killed broker stays away: longer than its session, so that the others take over."""
 _READY_WITHIN_S: Final = 90.0
+SETTINGS: Final = ROOT / "deploy/security/server.properties"
+_INSTALLED: Final = "/etc/millrace/security"
+_LOG_OF_REFUSALS: Final = """\
+      - name: kafka.authorizer.logger
+        level: info
+"""
 _REPLICATED: Final = {
     "default.replication.factor": "3",
     "min.insync.replicas": "2",
@@ -59,11 +71,29 @@ class Broker:
 
 
 @dataclass
-class Cluster:
-    """All of them."""
+class Brokers:
+    """All of them. `security` is the folder of a trial's files, where they let nobody in who shows no password."""
 
     address: str
     brokers: list[Broker] = field(default_factory=list)
+    security: Path | None = None
+
+    def seen_by(self, user: str) -> Cluster:
+        """The cluster, as a user of the trial's sees it."""
+        assert self.security is not None
+        password = (self.security / f"{user}.password").read_text()
+        return Cluster(self.address, tls=True, ca=self.security / CA_FILE, user=user, password=password)
+
+    def passwords(self) -> dict[str, str]:
+        """Of all but the operator, whose password the brokers were made with."""
+        assert self.security is not None
+        everybody = users(Catalog.load())
+        return {user: word for user, word in passwords(self.security, everybody).items() if user != OPERATOR}
+
+    def refusals(self) -> list[str]:
+        """What brokers' logs say of what they have refused."""
+        lines = [line for broker in self.brokers for line in broker.command.log.read_text().splitlines()]
+        return [line for line in lines if " is Denied " in line]
 
     def tend(self) -> None:
         """What a supervisor would do."""
@@ -91,8 +121,12 @@ def _run(command: Command) -> subprocess.Popen[bytes]:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
-    """Three brokers that answer; killed at the end."""
+def three_brokers(folder: Path, security: Path | None = None) -> Iterator[Brokers]:
+    """Three brokers that answer; killed at the end.
+
+    :param security: where the files of a trial are to be made; with it the brokers speak TLS, ask for passwords and
+        heed rights, by the very settings of deploy/security.
+    """
     lock = os.open(folder, os.O_RDONLY)
     jars, java = load_packages()["kafka"].folder(cache_folder(os.environ)), find_java()
     plans = [
@@ -101,19 +135,27 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     ]
     voters = ",".join(f"{n}@127.0.0.1:{plan.controller_port}" for n, plan in enumerate(plans, 1))
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    made = Cluster(",".join(plan.address for plan in plans))
+    made = Brokers(",".join(plan.address for plan in plans), security=security)
+    if security is not None:
+        make_trial(security, [LOOPBACK], users(Catalog.load()), datetime.now(UTC))
     try:
         for n, plan in enumerate(plans, 1):
             plan.folder.mkdir()
             plan.prepare()
             ours = {"node.id": str(n), "controller.quorum.voters": voters, **_REPLICATED}
+            if security is not None:
+                ours |= _secured(plan, security)
+                log = plan.folder / "log4j2.yaml"
+                log.write_text(log.read_text() + _LOG_OF_REFUSALS)
             with plan.configuration.open("a", encoding="utf-8") as file:  # of a setting, the last line holds
                 file.writelines(f"{name}={value}\n" for name, value in ours.items())
-            format_ = ("format", f"--cluster-id={cluster_id}", f"--config={plan.configuration}")
+            format_ = ["format", f"--cluster-id={cluster_id}", f"--config={plan.configuration}"]
+            if security is not None:
+                format_ += ["--add-scram", f"@{_credential(plan, security)}"]
             assert _run(plan._java("kafka.tools.StorageTool", *format_, heap_mib=128)).wait(60) == 0
             made.brokers.append(Broker(plan.command()))
         made.tend()
-        _wait(made.address)
+        _wait(Cluster(made.address) if security is None else made.seen_by(OPERATOR))
         yield made
     finally:
         for broker in made.brokers:
@@ -123,8 +165,28 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         os.close(lock)
 
 
-def _wait(address: str) -> None:
-    admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
+def _secured(plan: KafkaPlan, security: Path) -> dict[str, str]:
+    """The settings of deploy/security with this broker's own, which they name in their head."""
+    lines = (SETTINGS.read_text().replace(_INSTALLED, str(security))).splitlines()
+    found = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    client, internal = f"CLIENT://{plan.address}", f"INTERNAL://{LOOPBACK}:{free_port()}"
+    return found | {
+        "listeners": f"{client},{internal},CONTROLLER://{LOOPBACK}:{plan.controller_port}",
+        "advertised.listeners": f"{client},{internal}",
+        "ssl.keystore.location": str(security / f"{LOOPBACK}.pem"),
+    }
+
+
+def _credential(plan: KafkaPlan, security: Path) -> Path:
+    """The operator's first password, as a file: what is on a command line everybody can read."""
+    file = plan.folder / "operator.scram"
+    password = (security / f"{OPERATOR}.password").read_text()
+    file.write_text(f"SCRAM-SHA-512=[name={OPERATOR},password={password}]")
+    return file
+
+
+def _wait(kafka: Cluster) -> None:
+    admin = AdminClient({**kafka.librdkafka(), "log_level": 0})
     deadline = time.monotonic() + _READY_WITHIN_S
     while time.monotonic() < deadline:
         try:

@@ -1,0 +1,160 @@
+"""Makes a cluster know Millrace's users and what they may do (`acls.py` says it)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, cast
+
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialAlteration,
+    UserScramCredentialUpsertion,
+)
+
+from millrace.cluster import Cluster
+from millrace.contracts.acls import Grant, Operation, Resource
+from millrace.contracts.provision import Report, asking
+from millrace.errors import Unavailable
+
+_TIMEOUT_S: Final = 10.0
+_POLL_S: Final = 0.1
+_ITERATIONS: Final = 4096
+"""Of SCRAM, Kafka's own number; the passwords here are random, so more would only slow every connection down."""
+_RESOURCES: Final[Mapping[Resource, ResourceType]] = {
+    "topic": ResourceType.TOPIC,
+    "group": ResourceType.GROUP,
+    "transactional-id": ResourceType.TRANSACTIONAL_ID,
+}
+_OPERATIONS: Final[Mapping[Operation, AclOperation]] = {
+    "read": AclOperation.READ,
+    "write": AclOperation.WRITE,
+    "describe": AclOperation.DESCRIBE,
+    "describe-configs": AclOperation.DESCRIBE_CONFIGS,
+}
+_FROM_ANYWHERE: Final = "*"
+_ANY: Final = cast(str, None)
+"""Matches every name; the client's types do not say so."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What was done: users whose passwords were set, rights that were given, and such that were taken."""
+
+    users: tuple[str, ...]
+    given: tuple[str, ...]
+    taken: tuple[str, ...]
+
+
+async def apply_access(
+    kafka: Cluster, users: Iterable[str], wanted: Iterable[Grant], passwords: Mapping[str, str], report: Report
+) -> Applied:
+    """Set passwords (SCRAM-SHA-512), give what is wanted and take what these users have beyond it. Idempotent.
+
+    Rights are given before others are taken: nobody who works loses one that stays. Other users are left alone.
+
+    :param users: those whose rights these are to be.
+    :param passwords: by user; of users who are not in it the password stays.
+    :raises ConfigurationError: Kafka refuses, for instance because it checks no rights.
+    :raises Unavailable: Kafka does not answer.
+    """
+    return await asyncio.to_thread(_apply, kafka, list(users), list(wanted), passwords, report)
+
+
+def _apply(
+    kafka: Cluster, users: list[str], wanted: list[Grant], passwords: Mapping[str, str], report: Report
+) -> Applied:
+    with asking(kafka) as client:
+        if passwords:
+            changes = [_credential(user, password) for user, password in passwords.items()]
+            for user, future in client.alter_user_scram_credentials(changes, request_timeout=_TIMEOUT_S).items():
+                future.result(timeout=2 * _TIMEOUT_S)
+                report(f"the password of {user} is set")
+        ours = {f"User:{user}" for user in users}
+        there = {one for one in _known(client) if one.principal in ours}
+        bindings = {_binding(grant): grant for grant in wanted}
+        missing = [binding for binding in bindings if binding not in there]
+        if missing:
+            for binding, done in client.create_acls(missing, request_timeout=_TIMEOUT_S).items():
+                done.result(timeout=2 * _TIMEOUT_S)
+                report(str(bindings[binding]))
+        surplus = [binding for binding in there if binding not in bindings]
+        if surplus:
+            removed = client.delete_acls([_filter(binding) for binding in surplus], request_timeout=_TIMEOUT_S)
+            for gone in removed.values():
+                gone.result(timeout=2 * _TIMEOUT_S)
+            for binding in surplus:
+                report(f"no longer: {_said(binding)}")
+        _await_visible(client, ours, set(bindings))
+    return Applied(
+        tuple(passwords), tuple(str(bindings[one]) for one in missing), tuple(_said(one) for one in surplus)
+    )
+
+
+def _await_visible(client: AdminClient, ours: Collection[str], wanted: set[AclBinding]) -> None:
+    """Wait for the brokers: the controller confirms first, and a service that starts at once would be refused."""
+    deadline = time.monotonic() + _TIMEOUT_S
+    while {one for one in _known(client) if one.principal in ours} != wanted:
+        if time.monotonic() > deadline:
+            raise Unavailable("Kafka took the rights but does not show them yet; try again.")
+        time.sleep(_POLL_S)
+
+
+def _known(client: AdminClient) -> list[AclBinding]:
+    everything = AclBindingFilter(
+        ResourceType.ANY,
+        _ANY,
+        ResourcePatternType.ANY,
+        _ANY,
+        _ANY,
+        AclOperation.ANY,
+        AclPermissionType.ANY,
+    )
+    found = client.describe_acls(everything, request_timeout=_TIMEOUT_S).result(2 * _TIMEOUT_S)
+    return cast("list[AclBinding]", found)
+
+
+def _credential(user: str, password: str) -> UserScramCredentialAlteration:
+    info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, _ITERATIONS)
+    return UserScramCredentialUpsertion(user, info, password.encode())
+
+
+def _binding(grant: Grant) -> AclBinding:
+    return AclBinding(
+        _RESOURCES[grant.resource],
+        grant.name,
+        ResourcePatternType.PREFIXED if grant.prefixed else ResourcePatternType.LITERAL,
+        f"User:{grant.user}",
+        _FROM_ANYWHERE,
+        _OPERATIONS[grant.operation],
+        AclPermissionType.ALLOW,
+    )
+
+
+def _filter(binding: AclBinding) -> AclBindingFilter:
+    return AclBindingFilter(
+        binding.restype,
+        binding.name,
+        binding.resource_pattern_type,
+        binding.principal,
+        binding.host,
+        binding.operation,
+        binding.permission_type,
+    )
+
+
+def _said(one: AclBinding) -> str:
+    kind, operation = cast(ResourceType, one.restype), cast(AclOperation, one.operation)
+    words = f"{operation.name} the {kind.name}".lower().replace("_", "-")
+    name = f"{one.name}…" if one.resource_pattern_type == ResourcePatternType.PREFIXED else one.name
+    return f"{one.principal.removeprefix('User:')} may {words} {name}"
