@@ -25,6 +25,7 @@ REALTIME_FACTOR = Histogram(
 COST = Counter("ml_cost_dollars", "US dollars that calls really cost.", ["stage", "model"])
 BUDGET_EXCEEDED = Counter("ml_budget_exceeded", "Holds that the ledger refused.", ["stage", "cap"])
 DEAD_LETTERS = Counter("ml_dead_letters", "Messages given up on.", ["stage"])
+PAUSED = Gauge("ml_stage_paused", "1 while too many jobs end as dead letters and no new one is taken.", ["stage"])
 
 RETRIES = Counter("ml_task_retries", "Jobs that wait for another try after one that failed.", ["stage"])
 LEASE_WAITS = Counter("ml_lease_waits", "Jobs that wait for another worker that does the same work.", ["stage"])
