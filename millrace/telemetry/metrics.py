@@ -39,3 +39,11 @@ MODEL_SECONDS = Histogram(
 )
 TOKENS = Counter("ml_tokens_processed", "Tokens that models have read or written.", ["stage", "model", "direction"])
 AUDIO_SECONDS = Counter("ml_audio_duration_seconds", "Seconds of sound that models have heard.", ["stage", "model"])
+
+
+def begin(stage: str) -> None:
+    """Show a stage's counts at 0: to Prometheus a series that begins with 1 has not risen, and alerts nobody."""
+    for counter in (OVERDUE, DEAD_LETTERS, RETRIES, LEASE_WAITS):
+        counter.labels(stage)
+    for state in ("done", "skipped", "failed", "cancelled"):
+        TASKS.labels(stage, state)
