@@ -71,6 +71,11 @@ def series_of(metric: Known) -> Iterator[tuple[str, Labels]]:
             yield metric.name, labels
 
 
+def family_of(series: str) -> str:
+    """A series' metric: its name without endings."""
+    return re.sub("_(total|bucket|sum|count)$", "", series)
+
+
 def askable(scraped: Mapping[str, Labels]) -> dict[str, Labels]:
     """Labels of all that may be queried: what is scraped, with the labels of its target, and what is recorded."""
     known = {name: labels | OF_TARGETS for name, labels in {**FOREIGN, **scraped}.items()}
