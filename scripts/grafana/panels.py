@@ -242,7 +242,6 @@ def _choice(choice: Choice) -> Json:
         "label": choice.title,
         "type": "query",
         "datasource": _DATASOURCE,
-        "definition": query,
         "query": {"query": query, "refId": "A"},
         "refresh": 2,
         "sort": 1,

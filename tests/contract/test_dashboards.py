@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from scripts.grafana.__main__ import TARGET, files
 from tests.contract.observed import askable, choices, dashboards, ours, panels, put_in, queries
@@ -15,12 +20,33 @@ from tests.support.process import ROOT
 from tests.support.promql import read
 
 BOARDS = dashboards()
+register_default_plugins()  # queries of Prometheus and the kinds of panels
+MISSING = object()
 EACH_BOARD = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS.keys())
 PROVISIONING = ROOT / "deploy" / "grafana" / "provisioning"
 
 
 def test_the_files_are_what_the_script_writes() -> None:
     assert {file.name: file.read_text() for file in TARGET.iterdir()} == files(), "run: python -m scripts.grafana"
+
+
+@EACH_BOARD
+def test_grafana_knows_every_field_of_a_dashboard(board: dict[str, Any]) -> None:
+    """A field that it does not know is passed over without a word. What it adds are its defaults."""
+    read_by_grafana = json.loads(JSONEncoder().encode(Dashboard.from_json(board)))
+    assert list(lost(board, read_by_grafana)) == []
+
+
+def lost(written: Any, found: Any, place: str = "") -> Iterator[str]:  # noqa: ANN401 - any JSON
+    """Where what was written is not found again."""
+    if isinstance(written, dict) and isinstance(found, dict):
+        for key, value in written.items():
+            yield from lost(value, found.get(key, MISSING), f"{place}/{key}")
+    elif isinstance(written, list) and isinstance(found, list) and len(written) == len(found):
+        for number, pair in enumerate(zip(written, found, strict=True)):
+            yield from lost(*pair, f"{place}/{number}")
+    elif written != found:
+        yield place
 
 
 @EACH_BOARD
