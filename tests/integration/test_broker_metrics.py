@@ -23,6 +23,7 @@ from millrace.embedded.fetch import MIRROR_VARIABLE, fetch
 from millrace.embedded.java import find_java
 from millrace.embedded.kafka import KafkaPlan
 from millrace.embedded.paths import cache_folder
+from millrace.embedded.ports import choose_ports, port_is_free
 from tests.contract.observed import FOREIGN, OF_TARGETS, PROMETHEUS, askable, dashboards, ours, queries, rules
 from tests.support.process import begin, free_port
 from tests.support.promql import Labels, read
@@ -58,12 +59,14 @@ def told(agent: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seri
     folder = tmp_path_factory.mktemp("broker")
     lock = os.open(folder, os.O_RDONLY)
     kafka = fetch(load_packages()["kafka"], cache_folder(os.environ), print, os.environ.get(MIRROR_VARIABLE))
-    plan = KafkaPlan(folder, free_port(), free_port(), kafka, find_java(), folder / "broker.log", lock)
+    names = ("kafka", "controller", "metrics")
+    ports = choose_ports(names, given={}, remembered={}, is_free=port_is_free, folder=folder)
+    plan = KafkaPlan(folder, ports["kafka"], ports["controller"], kafka, find_java(), folder / "broker.log", lock)
     plan.prepare()
     asyncio.run(plan.format_if_new())
     java, *rest = plan.command().argv
-    port = free_port()
-    broker = begin([java, f"-javaagent:{agent}=127.0.0.1:{port}:{CONFIGURATION}", *rest], plan.log)
+    agents = f"-javaagent:{agent}=127.0.0.1:{ports['metrics']}:{CONFIGURATION}"
+    broker = begin([java, agents, *rest], plan.log)
     try:
         clients: dict[str, str | int | float | bool] = {"bootstrap.servers": plan.address, "log_level": 0}
         admin = AdminClient(clients)
@@ -71,7 +74,7 @@ def told(agent: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seri
         producer = Producer(clients)
         producer.produce("talk.of-mills", b"water", partition=1)
         assert producer.flush(30) == 0
-        yield scraped(f"http://127.0.0.1:{port}/metrics")
+        yield scraped(f"http://127.0.0.1:{ports['metrics']}/metrics")
     finally:
         broker.kill()
         broker.wait(20)
