@@ -11,7 +11,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from millrace.clock import SystemClock
 from millrace.store.blobs import counters
-from millrace.telemetry import fetching, metrics, producing
+from millrace.telemetry import fetching, metrics, ops, producing
 from services.cost_ledger import metrics as ledger
 from services.cost_ledger.present import PresentWindows
 from services.embed_agent import metrics as embedding
@@ -65,6 +65,7 @@ def sections() -> dict[str, list[Known]]:
         "media_agent": list(of(fetching)),
         "embed_agent": list(of(embedding)),
         "The agents and the gateway": list(of(counters)),
+        "The agents and the ledger": list(of(ops)),
         "cost_ledger": [*of(ledger), *present()],
         "api_gateway": [*of(producing), HTTP],
     }

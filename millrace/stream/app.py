@@ -56,6 +56,7 @@ class StageApp(FaustApp, Generic[E, R]):
         self._parts: Parts | None = None
         self._assigned = False
         metrics.WORKER.labels(spec.name, millrace.__version__, works_on).set(1)
+        metrics.begin(spec.name)
         for name in spec.topics:
             topic = self.topic(
                 name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True

@@ -17,6 +17,7 @@ from millrace.store.dead_gate import DeadGateStore
 from millrace.stream.breaker import pause
 from millrace.stream.dead_ratio import DeadLimit, too_many
 from millrace.stream.gates import Gates
+from millrace.telemetry import metrics
 
 log = logging.getLogger(__name__)
 LOOK_EVERY_S = 1.0
@@ -53,6 +54,7 @@ class DeadLetterBreaker:
         self._limit = limit
         self._ends: deque[bool] = deque(maxlen=limit.last)
         self._probe: Message | None = None
+        metrics.PAUSED.labels(gates.stage).set_function(lambda: gates.shut(DEAD_GATE) is not None)
 
     def closed(self) -> str | None:
         """Why nothing new is taken, or None."""

@@ -98,6 +98,7 @@ class Watch:
         self._tail = tail
         self._clock = clock
         self._liveness = Liveness()
+        self._shown: set[Partition] = set()
 
     def standstill(self) -> str | None:
         """What stands still, in words, or None."""
@@ -120,9 +121,11 @@ class Watch:
         positions = await self._offsets.positions()
         self._tail.look(positions)
         metrics.HELD_RECORDS.labels(self._stage).set(self._pool.held)
+        self._forget(self._shown - positions.keys())
         for at in positions:
             behind = max(self._offsets.end(at) - self._pool.expected(at), 0)
             metrics.LAG.labels(self._stage, at.topic, str(at.partition)).set(behind)
+            self._shown.add(at)
         committed = await self._offsets.committed(positions)
         pool = self._pool
         standings = {
@@ -130,3 +133,9 @@ class Watch:
             for at in positions
         }
         self._liveness.look(self._clock.now(), standings, has_room=pool.has_room)
+
+    def _forget(self, revoked: set[Partition]) -> None:
+        """Take away the lags of partitions that others have now: theirs would be counted twice."""
+        for at in revoked:
+            metrics.LAG.remove(self._stage, at.topic, str(at.partition))
+        self._shown -= revoked

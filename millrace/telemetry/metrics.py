@@ -25,6 +25,7 @@ REALTIME_FACTOR = Histogram(
 COST = Counter("ml_cost_dollars", "US dollars that calls really cost.", ["stage", "model"])
 BUDGET_EXCEEDED = Counter("ml_budget_exceeded", "Holds that the ledger refused.", ["stage", "cap"])
 DEAD_LETTERS = Counter("ml_dead_letters", "Messages given up on.", ["stage"])
+PAUSED = Gauge("ml_stage_paused", "1 while too many jobs end as dead letters and no new one is taken.", ["stage"])
 
 RETRIES = Counter("ml_task_retries", "Jobs that wait for another try after one that failed.", ["stage"])
 LEASE_WAITS = Counter("ml_lease_waits", "Jobs that wait for another worker that does the same work.", ["stage"])
@@ -38,3 +39,11 @@ MODEL_SECONDS = Histogram(
 )
 TOKENS = Counter("ml_tokens_processed", "Tokens that models have read or written.", ["stage", "model", "direction"])
 AUDIO_SECONDS = Counter("ml_audio_duration_seconds", "Seconds of sound that models have heard.", ["stage", "model"])
+
+
+def begin(stage: str) -> None:
+    """Show a stage's counts at 0: to Prometheus a series that begins with 1 has not risen, and alerts nobody."""
+    for counter in (OVERDUE, DEAD_LETTERS, RETRIES, LEASE_WAITS):
+        counter.labels(stage)
+    for state in ("done", "skipped", "failed", "cancelled"):
+        TASKS.labels(stage, state)

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, generate_latest
 
 from millrace.errors import ConfigurationError
 
 Readiness = Callable[[], str | None]
 """None when ready, otherwise one sentence that says what is missing."""
+READY = Gauge("ml_service_ready", "1 while the service makes progress, as /readyz says; 0 otherwise.")
 
 
 def _application(ready: Readiness) -> web.Application:
@@ -25,6 +26,7 @@ def _application(ready: Readiness) -> web.Application:
         return web.json_response({"status": "not ready", "reason": missing}, status=503)
 
     async def metrics(_: web.Request) -> web.Response:
+        READY.set(ready() is None)
         return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
@@ -40,10 +42,10 @@ async def serve_ops(host: str, port: int, ready: Readiness) -> AsyncIterator[int
     :return: the port that is bound.
     :raises ConfigurationError: the address is taken, or not this machine's.
     """
-    runner = web.AppRunner(_application(ready), access_log=None)
+    runner = web.AppRunner(_application(ready), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, shutdown_timeout=1.0)
+        site = web.TCPSite(runner, host, port)
         try:
             await site.start()
         except OSError as exc:

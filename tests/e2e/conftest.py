@@ -25,6 +25,10 @@ day = "0.0005"
 [accounts.spent.transcribe]
 hour = "0.001865"
 day = "10.00"
+
+# So that somebody has a cap of vectors.
+[accounts.capped.embed]
+day = "5.00"
 """
 
 

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 
 import pytest
+from prometheus_client import REGISTRY
 
 from millrace.contracts.dead import DEAD_GATE
 from millrace.kafka.records import Message, Partition
@@ -77,8 +78,10 @@ async def test_it_closes_when_most_jobs_end_as_dead_letters_and_says_so(breaker:
     for dead in (False, True, True):
         await end(breaker, dead=dead)
     assert breaker.closed() is None
+    assert REGISTRY.get_sample_value("ml_stage_paused", {"stage": STAGE}) == 0
     assert not await held(breaker, record())
     await end(breaker, dead=True)
+    assert REGISTRY.get_sample_value("ml_stage_paused", {"stage": STAGE}) == 1
     sentence = breaker.closed()
     assert sentence is not None
     assert "`millrace dead list --stage media`; one job is tried at " in sentence

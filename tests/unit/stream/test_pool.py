@@ -14,8 +14,10 @@ from millrace.clock import ManualClock, SystemClock
 from millrace.kafka.records import Message, Partition
 from millrace.stream.health import Offsets, TailWatch, Watch
 from millrace.stream.pool import JobPool
+from millrace.telemetry.metrics import LAG
+from tests.support.waiting import eventually
 
-AT = Partition("media.ready", 0)
+AT, OTHER = Partition("media.ready", 0), Partition("media.ready", 1)
 pytestmark = pytest.mark.timeout(10)
 
 
@@ -265,6 +267,34 @@ async def test_a_partition_that_is_revoked_during_a_look_does_not_end_the_watch(
         while not bench.gaps:
             await asyncio.sleep(0.01)
             assert not watching.done()
+    watching.cancel()
+
+
+async def test_the_lag_of_a_partition_that_others_have_now_is_not_shown(bench: Bench) -> None:
+    class Assigned(Offsets):
+        now: tuple[Partition, ...] = (AT, OTHER)
+
+        async def positions(self) -> Mapping[Partition, int]:
+            return dict.fromkeys(self.now, 0)
+
+        def end(self, at: Partition) -> int:
+            return 7
+
+        async def committed(self, partitions: Iterable[Partition]) -> Mapping[Partition, int]:
+            return {}
+
+    def lags() -> dict[str, float]:
+        (family,) = LAG.collect()
+        return {one.labels["partition"]: one.value for one in family.samples if one.labels["topic"] == AT.topic}
+
+    offsets = Assigned()
+    watch = Watch("media", bench.pool, offsets, TailWatch(bench.pool, bench.gap), SystemClock())
+    watching = asyncio.create_task(watch.run(every_s=0.01))
+    await eventually(lambda: lags() == {"0": 7, "1": 7}, "both lags")
+    offsets.now = (OTHER,)
+    await eventually(lambda: lags() == {"1": 7}, "the lag of the other one alone")
+    offsets.now = (AT, OTHER)
+    await eventually(lambda: lags() == {"0": 7, "1": 7}, "both lags again")
     watching.cancel()
 
 
