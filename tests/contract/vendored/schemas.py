@@ -1,7 +1,7 @@
 """Makes the schemas of this folder: `python tests/contract/vendored/schemas.py --kubernetes DIR --crds FILE…`.
 
-What is kept is upstream's own text without descriptions, and of Kubernetes only the kinds that Millrace has, with what
-they refer to. README.md says where the files come from.
+What is kept is upstream's own text without descriptions, and of Kubernetes only the kinds that Millrace has, with
+what they refer to. README.md says where the files come from.
 """
 
 from __future__ import annotations
@@ -56,8 +56,11 @@ def strict(node: object) -> object:
     if not isinstance(node, dict):
         return node
     schema = {name: strict(value) for name, value in node.items()}
-    if isinstance(schema.get("properties"), dict) and not (
-        node.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in node
+    # Within oneOf and the like there are no types, and fields that are named elsewhere.
+    if (
+        schema.get("type") == "object"
+        and isinstance(schema.get("properties"), dict)
+        and not (node.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in node)
     ):
         schema["additionalProperties"] = False
     if node.get("x-kubernetes-int-or-string") is True:
@@ -112,7 +115,9 @@ def write(file: Path, schema: Schema) -> None:
 def main() -> None:
     """Write all files."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kubernetes", type=Path, required=True, help="a folder v….-local-strict of kubernetes-validate")
+    parser.add_argument(
+        "--kubernetes", type=Path, required=True, help="a folder v….-local-strict of kubernetes-validate"
+    )
     parser.add_argument("--crds", type=Path, nargs="+", required=True, help="CustomResourceDefinitions, one a file")
     asked = parser.parse_args()
     write(HERE / "kubernetes" / "kinds.json", kubernetes(asked.kubernetes))

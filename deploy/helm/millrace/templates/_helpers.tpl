@@ -40,7 +40,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 - {name: MILLRACE_KAFKA_USER, value: {{ $kafka.user.name | quote }}}
 {{- include "millrace.secret" (dict "name" "MILLRACE_KAFKA_PASSWORD" "secret" $kafka.user) | trim | nindent 0 }}
 {{- else }}
-- {name: MILLRACE_KAFKA_USER, value: millrace-{{ .user }}}
+- {name: MILLRACE_KAFKA_USER, value: {{ .user }}}
 {{- include "millrace.secret" (dict "name" "MILLRACE_KAFKA_PASSWORD" "secret" (dict "existingSecret" (printf "millrace-%s" .user) "key" "password")) | trim | nindent 0 }}
 {{- end }}
 {{- end }}
