@@ -388,7 +388,7 @@ def test_values_that_cannot_work_are_refused_with_a_reason(values: str) -> None:
 
 def _paths(values: dict[str, Any], before: str = "") -> Iterator[str]:
     for name, value in values.items():
-        if isinstance(value, dict) and value and name not in {"resources", "scaling", "requests", "limits"}:
+        if isinstance(value, dict) and value and name not in {"resources", "settings"}:
             yield from _paths(value, f"{before}{name}.")
         else:
             yield f"{before}{name}"
