@@ -209,20 +209,13 @@ def test_the_schemas_find_what_kubernetes_does_not_know() -> None:
 # What the chart says about the code
 
 
-def _environment(found: list[Document], pod: Pod, container: Document, ca: Path) -> dict[str, str]:
-    """What a container is told; secrets and mounted files are stood in for."""
+def environment_of(found: list[Document], container: Document) -> dict[str, str]:
+    """What a container is told; secrets are stood in for."""
     told: dict[str, str] = {}
     for source in container.get("envFrom", ()):
-        name = source["configMapRef"]["name"]
-        told |= next(
-            each["data"] for each in found if each["kind"] == "ConfigMap" and each["metadata"]["name"] == name
-        )
+        told |= one(found, "ConfigMap", source["configMapRef"]["name"].removeprefix("millrace-"))["data"]
     for variable in container["env"]:
         told[variable["name"]] = variable.get("value", "postgresql://stands-in-for-a-secret-of-32-bytes/x")
-    if "MILLRACE_KAFKA_CA" in told:
-        mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
-        assert str(Path(told["MILLRACE_KAFKA_CA"]).parent) in mounts, pod.name
-        told["MILLRACE_KAFKA_CA"] = str(ca)
     return told
 
 
@@ -241,7 +234,11 @@ def test_services_know_every_variable_and_take_its_value(
         settings = SETTINGS.get(component(pod))
         if settings is None:
             continue
-        told = _environment(rendered, pod, pod.spec["containers"][0], ca)
+        told = environment_of(rendered, pod.spec["containers"][0])
+        if "MILLRACE_KAFKA_CA" in told:
+            mounts = {mount["mountPath"] for mount in pod.spec["containers"][0]["volumeMounts"]}
+            assert str(Path(told["MILLRACE_KAFKA_CA"]).parent) in mounts, pod.name
+            told["MILLRACE_KAFKA_CA"] = str(ca)
         assert told.keys() - _known(settings) == set(), pod.name
         with monkeypatch.context() as environment:
             for name in _known(settings):
@@ -251,14 +248,12 @@ def test_services_know_every_variable_and_take_its_value(
             settings()
 
 
-def test_the_setup_runs_commands_that_there_are_with_variables_that_they_know(
-    rendered: list[Document], tmp_path: Path
-) -> None:
+def test_the_setup_runs_commands_that_there_are_with_variables_that_they_know(rendered: list[Document]) -> None:
     (pod,) = (pod for pod in pods(rendered) if component(pod) == "setup")
     known = _known(CoreSettings) | _known(ClusterSettings) | {ReplicationOption.__metadata__[0].envvar}  # type: ignore[attr-defined]
     commands = []
     for container in containers(pod):
-        assert _environment(rendered, pod, container, tmp_path).keys() - known == set()
+        assert environment_of(rendered, container).keys() - known == set()
         program, *command = container["command"]
         assert program == "millrace"
         commands.append(tuple(command))

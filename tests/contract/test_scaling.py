@@ -190,6 +190,12 @@ def test_the_next_hour_is_room_again_unless_the_day_is_spent(tmp_path: Path) -> 
     rooms(tmp_path, (spent, 0), (ledger.series(), 0))
 
 
+def test_an_hour_is_spent_however_much_the_day_has_left(tmp_path: Path) -> None:
+    caps = set_cap("hour", 100 * CENTS, "a"), set_cap("day", 900 * CENTS, "a")
+    ledger = Ledger(*caps, reserve("1", 99 * CENTS), settle("1", 99 * CENTS))
+    rooms(tmp_path, (ledger.series(), 0))
+
+
 def test_the_accounts_total_counts_and_another_stage_does_not(tmp_path: Path) -> None:
     total = Ledger(set_cap("day", 100 * CENTS, "a", "total"), reserve("1", 99 * CENTS, scope="summarize"))
     rooms(tmp_path, (total.series(), 0))
