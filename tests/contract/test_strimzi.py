@@ -191,8 +191,7 @@ async def test_a_backup_is_restored_as_it_was(stack: Addresses, tmp_path: Path) 
         done = await asyncio.to_thread(back_up, original, tmp_path)
         assert done.returncode == 0, done.stderr
         dump = only(tmp_path)
-        command = [find_postgres() / "pg_restore", "--exit-on-error", "--no-owner", f"--dbname={restored}", dump]
-        await asyncio.to_thread(subprocess.run, command, check=True, timeout=60)
+        await asyncio.to_thread(restore, dump, restored)
         assert rows(restored, "SELECT v::text FROM of_vectors") == [{"v": "[1,2,3]"}]
         assert rows(restored, TABLES) == rows(original, TABLES)
         assert rows(restored, "SELECT version_num FROM alembic_version") != []
@@ -213,6 +212,12 @@ def test_a_backup_that_fails_says_so_and_leaves_the_others(stack: Addresses, tmp
     old = aged(tmp_path / "millrace-8.dump", 8)
     assert back_up(urlsplit(stack.postgres)._replace(path="/nowhere").geturl(), tmp_path).returncode != 0
     assert list(tmp_path.glob("*.dump")) == [old]
+
+
+def restore(dump: Path, dsn: str) -> None:
+    """As docs/deploying-kubernetes.md says."""
+    program = find_postgres() / "pg_restore"
+    subprocess.run([program, "--exit-on-error", "--no-owner", f"--dbname={dsn}", dump], check=True, timeout=60)
 
 
 def only(folder: Path) -> Path:

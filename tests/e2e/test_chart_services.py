@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -81,7 +82,7 @@ def test_the_setup_and_all_services_run_as_the_chart_says(tmp_path: Path) -> Non
                 environment = told(found, pod, pod.spec["containers"][0], stack)
                 started.append((pod, start(pod, environment, tmp_path)))
             for pod, service in started:
-                until(lambda at=service: is_ready_or_dead(at), f"{pod.name}: see {service.log}", READY_WITHIN_S)
+                until(partial(is_ready_or_dead, service), f"{pod.name}: see {service.log}", READY_WITHIN_S)
                 assert_probes_are_answered(pod, service)
             for _, service in started:
                 service.signal(signal.SIGTERM)
