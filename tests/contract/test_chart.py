@@ -368,6 +368,8 @@ REFUSED: Final = {
     "settings.MILLRACE_KAFKA_PASSWORD=x": "MILLRACE_KAFKA_PASSWORD",
     "registry.url=http://me:secret@registry:8081": "registry",
     "kafka.mechanism=PLAIN,kafka.tls=false": "tls",
+    "storage.mode=s3": "storage.bucket",
+    "setup.bucket=true": "storage.bucket",
     "image.tag=latest": "tag",
     "ingress.enabled=true": "ingress.host",
     "services.media-agnet.enabled=true": "media-agnet",

@@ -40,7 +40,6 @@ def installed(stack: Addresses) -> list[Document]:
         "kafka.tls": "false",
         "kafka.mechanism": "",
         "registry.url": stack.registry,
-        "storage.mode": "local",
         "setup.replication": "1",
     }
     return chart("default", "--set", ",".join(f"{name}={value}" for name, value in values.items()))
