@@ -14,6 +14,7 @@ import yaml
 from pydantic_settings import BaseSettings
 from typer.testing import CliRunner
 
+import millrace
 from millrace.cli.contracts import ReplicationOption
 from millrace.cli.main import app
 from millrace.contracts.catalog import Catalog
@@ -332,6 +333,10 @@ def test_a_managed_kafka_is_a_matter_of_values() -> None:
         assert told["MILLRACE_KAFKA_PASSWORD"]["valueFrom"]["secretKeyRef"]["name"] == "kafka-user"
         assert "MILLRACE_KAFKA_CA" not in told
         assert not any(volume["name"] == "kafka-ca" for volume in pod.spec["volumes"])
+
+
+def test_the_chart_is_of_this_version() -> None:
+    assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == millrace.__version__
 
 
 def test_an_image_goes_by_its_digest_if_there_is_one() -> None:

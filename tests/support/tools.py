@@ -11,6 +11,7 @@ import pytest
 
 _HOW_TO_GET: Final = {
     "promtool": "Debian's package prometheus has it",
+    "prometheus-node-exporter": "Debian's package of that name has it",
     "helm": "go install helm.sh/helm/v4/cmd/helm@v4.3.2",
 }
 
