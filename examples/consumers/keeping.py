@@ -1,0 +1,62 @@
+"""What all examples do with a message: keep the newest event of a share as FOLDER/TOPIC/KEY.json.
+
+Nothing goes wrong when a message comes again, after a crash, a rebalance or a replay: the file is written as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+TOPICS = ("share.created", "media.ready", "transcript.ready", "summary.ready", "embedding.ready")
+_KEY = re.compile(r"[0-9A-Za-z|-]+")
+
+
+class Keeper:
+    """The files of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def take(self, topic: str, key: bytes | None, ce_id: str | None, event: Mapping[str, object] | None) -> str:
+        """Do what a message asks for, and say in one word what that was: kept, known, removed, absent or odd."""
+        name = (key or b"").decode("utf-8", "replace")
+        if not _KEY.fullmatch(name):  # it becomes the name of a file, and anybody may have written it
+            return "odd"
+        file = self._folder / topic / f"{name}.json"
+        if event is None:  # a tombstone: the share was deleted
+            existed = file.exists()
+            file.unlink(missing_ok=True)
+            return "removed" if existed else "absent"
+        text = json.dumps({"ce_id": ce_id, "event": event}, default=_milliseconds, ensure_ascii=False, sort_keys=True)
+        if file.exists() and file.read_text(encoding="utf-8") == text:
+            return "known"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beside = file.with_suffix(".new")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(file)  # whole or not at all
+        return "kept"
+
+
+def ce_id(headers: object) -> str | None:
+    """The id that a repeat of the same event has, too; of headers as Kafka clients give them."""
+    found = dict(headers) if isinstance(headers, (list, tuple)) else {}
+    return found["ce_id"].decode() if found.get("ce_id") else None
+
+
+def security() -> tuple[str | None, str | None, str | None]:
+    """The private CA, user and password, as far as the environment has them."""
+    names = ("MILLRACE_KAFKA_CA", "MILLRACE_KAFKA_USER", "MILLRACE_KAFKA_PASSWORD")
+    ca, user, password = (os.environ.get(name) or None for name in names)
+    return ca, user, password
+
+
+def _milliseconds(value: object) -> int:
+    """Times as they are in Avro, so that every language writes the same."""
+    if not isinstance(value, datetime):
+        raise TypeError(f"{type(value).__name__} has no JSON")
+    return round(value.timestamp() * 1000)
