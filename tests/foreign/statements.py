@@ -1,7 +1,7 @@
 """SQL as text: its tokens, its statements, and the query of a table or view, to compare ksqlDB's with Flink's. Pure.
 
 Evened out is only what means the same by definition: comments, line breaks, the case of words outside of quotes,
-Flink's backticks around a word that it reserves, and ksqlDB's EMIT CHANGES, which says that the result goes on (whether
+Flink's backticks around a word that it reserves, and ksqlDB's EMIT CHANGES, which says that the result goes on (if
 Flink's does is a setting). Everything else has to be the same word for word, so no rule here could be wrong.
 """
 
