@@ -15,6 +15,7 @@ settings=$(mktemp)
 trap 'rm -f "$settings"' EXIT
 {
   protocol=plaintext
+  if [ "${MILLRACE_KAFKA_TLS:-}" = true ]; then protocol=ssl; fi
   if [ -n "${MILLRACE_KAFKA_CA:-}" ]; then
     protocol=ssl
     echo "ssl.ca.location=$MILLRACE_KAFKA_CA"

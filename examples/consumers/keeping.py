@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 TOPICS = ("share.created", "media.ready", "transcript.ready", "summary.ready", "embedding.ready")
 _KEY = re.compile(r"[0-9A-Za-z|-]+")
@@ -48,11 +49,26 @@ def ce_id(headers: object) -> str | None:
     return found["ce_id"].decode() if found.get("ce_id") else None
 
 
-def security() -> tuple[str | None, str | None, str | None]:
-    """The private CA, user and password, as far as the environment has them."""
-    names = ("MILLRACE_KAFKA_CA", "MILLRACE_KAFKA_USER", "MILLRACE_KAFKA_PASSWORD")
-    ca, user, password = (os.environ.get(name) or None for name in names)
-    return ca, user, password
+class Security(NamedTuple):
+    """How Kafka is spoken to. `ca`: PEM file of who signs brokers' certificates; None: whom this machine trusts."""
+
+    tls: bool
+    ca: str | None
+    user: str | None
+    password: str
+
+    @property
+    def protocol(self) -> str:
+        """Kafka's name for it."""
+        return ("SASL_" if self.user else "") + ("SSL" if self.tls else "PLAINTEXT")
+
+
+def security() -> Security:
+    """As the environment says it, by the names of Millrace's own settings."""
+    ca = os.environ.get("MILLRACE_KAFKA_CA") or None
+    tls = ca is not None or os.environ.get("MILLRACE_KAFKA_TLS", "") == "true"
+    user = os.environ.get("MILLRACE_KAFKA_USER") or None
+    return Security(tls, ca, user, os.environ.get("MILLRACE_KAFKA_PASSWORD", ""))
 
 
 def _milliseconds(value: object) -> int:

@@ -52,19 +52,20 @@ class Events:
 
 def settings() -> dict[str, object]:
     """Of the consumer. Unlike librdkafka, aiokafka has to be told to read committed."""
-    ca, user, password = security()
+    secured = security()
     found: dict[str, object] = {
         "bootstrap_servers": os.environ["MILLRACE_KAFKA"].split(","),
         "group_id": os.environ.get("GROUP", "my-team"),
         "auto_offset_reset": "earliest",
         "enable_auto_commit": False,
         "isolation_level": "read_committed",
-        "security_protocol": ("SASL_" if user else "") + ("SSL" if ca else "PLAINTEXT"),
+        "security_protocol": secured.protocol,
     }
-    if ca:
-        found["ssl_context"] = ssl.create_default_context(cafile=ca)
-    if user:
-        found |= {"sasl_mechanism": "SCRAM-SHA-512", "sasl_plain_username": user, "sasl_plain_password": password}
+    if secured.tls:
+        found["ssl_context"] = ssl.create_default_context(cafile=secured.ca)
+    if secured.user:
+        found["sasl_mechanism"] = "SCRAM-SHA-512"
+        found |= {"sasl_plain_username": secured.user, "sasl_plain_password": secured.password}
     return found
 
 

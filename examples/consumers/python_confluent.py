@@ -22,7 +22,7 @@ from examples.consumers.keeping import TOPICS, Keeper, ce_id, security
 
 def settings() -> dict[str, str | bool]:
     """Of the consumer. librdkafka reads committed by itself."""
-    ca, user, password = security()
+    secured = security()
     found: dict[str, str | bool] = {
         "bootstrap.servers": os.environ["MILLRACE_KAFKA"],
         "group.id": os.environ.get("GROUP", "my-team"),
@@ -30,12 +30,13 @@ def settings() -> dict[str, str | bool]:
         # An offset is committed only once its message is dealt with: who dies before reads it again.
         "enable.auto.offset.store": False,
         "enable.partition.eof": True,
-        "security.protocol": ("sasl_" if user else "") + ("ssl" if ca else "plaintext"),
+        "security.protocol": secured.protocol,
     }
-    if ca:
-        found["ssl.ca.location"] = ca
-    if user and password:
-        found |= {"sasl.mechanism": "SCRAM-SHA-512", "sasl.username": user, "sasl.password": password}
+    if secured.ca:
+        found["ssl.ca.location"] = secured.ca
+    if secured.user:
+        found["sasl.mechanism"] = "SCRAM-SHA-512"
+        found |= {"sasl.username": secured.user, "sasl.password": secured.password}
     return found
 
 

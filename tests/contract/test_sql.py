@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -43,6 +44,11 @@ def topic_of(statement: list[str]) -> str:
     return statement[statement.index("KAFKA_TOPIC") + 2].strip("'")
 
 
+def fields_of(topic: str, catalog: Catalog) -> dict[str, object]:
+    """Name and type of each field of a topic's events."""
+    return {field["name"]: field["type"] for field in json.loads(catalog.written_schema_for(topic).text)["fields"]}
+
+
 def declared(ksql: list[list[str]]) -> dict[str, list[str]]:
     """Statements that give a topic a name, by that name."""
     return {one[2]: one for one in ksql if one[0] == "CREATE" and "SELECT" not in one}
@@ -54,7 +60,7 @@ def test_both_dialects_ask_the_same_of_the_ledgers_decisions() -> None:
 
 
 def test_flink_takes_columns_that_decisions_have_and_only_what_is_committed(catalog: Catalog) -> None:
-    fields = {field["name"]: field["type"] for field in catalog.written_schema_for("cost.decisions").parsed["fields"]}
+    fields = fields_of("cost.decisions", catalog)
     create = without_backticks(statements(SPEND.read_text(encoding="utf-8"))[0])
     columns = create[create.index("(") + 1 : create.index("WITH")]
     named = {
@@ -105,8 +111,7 @@ def test_every_word_of_ksqldbs_queries_is_a_column_of_what_they_read(ksql: list[
     for name, statement in declared(ksql).items():
         columns[name] = _declared_columns(statement)
         if topic_of(statement) in AVRO:
-            fields = catalog.written_schema_for(topic_of(statement)).parsed["fields"]
-            columns[name] |= {field["name"].upper() for field in fields}
+            columns[name] |= {field.upper() for field in fields_of(topic_of(statement), catalog)}
         stamped = statement[statement.index("TIMESTAMP") + 2].strip("'").upper() if "TIMESTAMP" in statement else None
         assert stamped is None or stamped in columns[name], name
     for statement in ksql:

@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from pyflink.table import EnvironmentSettings, TableEnvironment
+from pyflink.table import EnvironmentSettings, TableEnvironment  # type: ignore[import-not-found]
 
 PARALLEL = 2
 

@@ -134,7 +134,7 @@ def _as_avro(value: object) -> Json:
 
 def _examples(schema: SchemaSpec) -> list[Json]:
     """The golden examples of a schema's version, as records of that version."""
-    names = [field["name"] for field in schema.parsed["fields"]]
+    names = [field["name"] for field in json.loads(schema.text)["fields"]]
     found = []
     for example in CATALOG.examples:
         if (example.schema.name, example.schema.version) == (schema.name, schema.version):

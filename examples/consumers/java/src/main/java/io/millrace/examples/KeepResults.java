@@ -92,7 +92,8 @@ public final class KeepResults {
     found.put("value.deserializer", RegistryAvroDeserializer.class);
     String ca = setting("MILLRACE_KAFKA_CA");
     String user = setting("MILLRACE_KAFKA_USER");
-    found.put("security.protocol", (user == null ? "" : "SASL_") + (ca == null ? "PLAINTEXT" : "SSL"));
+    boolean tls = ca != null || "true".equals(setting("MILLRACE_KAFKA_TLS"));
+    found.put("security.protocol", (user == null ? "" : "SASL_") + (tls ? "SSL" : "PLAINTEXT"));
     if (ca != null) {
       found.put("ssl.truststore.type", "PEM");
       found.put("ssl.truststore.location", ca);
