@@ -21,7 +21,7 @@ KSQL: Final = SPEND.parents[1] / "ksql" / "statements.sql"
 GRAMMAR: Final = os.environ.get("MILLRACE_TEST_KSQL_GRAMMAR")
 _KEYWORDS: Final = """
 SELECT FROM WHERE GROUP BY AS EMIT CHANGES CASE WHEN THEN ELSE END IN AND IS NOT NULL CAST JOIN WITHIN ON GRACE PERIOD
-DAY DAYS HOUR WINDOW TUMBLING SIZE RETENTION BIGINT SUM COUNT AVG MAX UNIX_TIMESTAMP FROM_BYTES
+DAY DAYS HOUR WINDOW TUMBLING SIZE RETENTION BIGINT SUM COUNT AVG MAX UNIX_TIMESTAMP FROM_BYTES COALESCE
 """
 WORDS: Final = frozenset(_KEYWORDS.split())
 """Words and functions of ksqlDB that the queries use; any other has to be a column, or a name that they give."""
@@ -99,6 +99,13 @@ def test_ksqldb_writes_to_topics_of_its_own_alone(ksql: list[list[str]], catalog
     assert len(written) == len(set(written)) > 3
     assert all(topic.startswith("ksql.") for topic in written)
     assert not set(written) & set(catalog.topics)
+
+
+def test_statements_may_be_loaded_again(ksql: list[list[str]]) -> None:
+    # What is there already is refused by its name; a second INSERT INTO would go on beside the first.
+    assert {one[0] for one in ksql} == {"SET", "CREATE"}
+    made = [one[2] for one in ksql if one[0] == "CREATE"]
+    assert len(made) == len(set(made))
 
 
 def test_ksqldb_reads_committed(ksql: list[list[str]]) -> None:

@@ -5,246 +5,50 @@ All of them end with the same files, and say the same of each message.
 
 from __future__ import annotations
 
-import io
-import json
-import os
 import shutil
-import struct
-import subprocess
-import sys
 import uuid
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import pytest
-from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
-from fastavro import schemaless_writer
 
-from examples.consumers.keeping import TOPICS, Keeper
-from millrace import ids
-from millrace.contracts.catalog import Catalog
-from millrace.contracts.headers import headers, new_trace
+from examples.consumers.keeping import Keeper
 from millrace.contracts.provision import register_schemas
-from millrace.contracts.registry import Registry
-from millrace.contracts.schemas import SchemaSpec
-from millrace.embedded.java import find_java
 from millrace.embedded.readyfile import Addresses
 from tests.foreign.jars import fetch_jars
-from tests.support.process import ROOT
+from tests.support.readers import CATALOG, JAVA, KCAT, PYTHON, Told, compiled_java, files, read, tell, without_values
 
-CATALOG: Final = Catalog.load()
-EXAMPLES: Final = ROOT / "examples" / "consumers"
-JAVA: Final = EXAMPLES / "java"
-MAIN: Final = "io.millrace.examples.KeepResults"
 NO_KCAT: Final = pytest.mark.skipif(
     shutil.which("kcat") is None, reason="kcat is not installed (Debian: apt-get install kcat)"
 )
-Json = dict[str, object]
-
-
-class Said(NamedTuple):
-    """What a reader says of a message."""
-
-    word: str
-    topic: str
-    key: str
-
-
-@dataclass
-class Told:
-    """What is on the topics, and what a reader of all has to make of it."""
-
-    kafka: str
-    registry: str
-    prefix: str
-    said: Counter[Said] = field(default_factory=Counter)
-    kept: dict[str, Json] = field(default_factory=dict)
-    redone: Said | None = None
-    """The message that has the id of an earlier one, and another content."""
-
-    @property
-    def topics(self) -> list[str]:
-        return [f"{self.prefix}{topic}" for topic in TOPICS]
-
-
-class Telling:
-    """Puts messages on topics of the test's own, and writes down what readers are to do."""
-
-    def __init__(self, told: Told, registry: Registry) -> None:
-        self.told = told
-        self._registry = registry
-        self._producer = Producer(
-            {"bootstrap.servers": told.kafka, "transactional.id": told.prefix, "partitioner": "murmur2_random"}
-        )
-        self._producer.init_transactions(30)
-
-    def event(self, word: str, topic: str, schema: SchemaSpec, event: Json, *, key: str | None = None) -> None:
-        """An event as it is written with a version of the topic's schema."""
-        name = str(event["share_id"]) if key is None else key
-        schema_id = self._registry.lookup(f"{topic}-value", schema.text)
-        assert schema_id is not None
-        value = io.BytesIO()
-        value.write(struct.pack(">bI", 0, schema_id))
-        schemaless_writer(value, schema.parsed, event)
-        ce_id = self._send(topic, name, value.getvalue(), str(event.get("work_key", event["share_id"])))
-        if word == "odd":
-            self._says("odd", topic, name)
-        elif word != "never":
-            self._says(word, topic, name)
-            self.told.kept[f"{self.told.prefix}{topic}/{name}"] = {"ce_id": ce_id, "event": _as_avro(event)}
-
-    def tombstone(self, word: str, topic: str, share_id: str) -> None:
-        """The share was deleted."""
-        self._send(topic, share_id, None, "deleted")
-        self._says(word, topic, share_id)
-        self.told.kept.pop(f"{self.told.prefix}{topic}/{share_id}", None)
-
-    def begin(self) -> None:
-        self._producer.begin_transaction()
-
-    def commit(self) -> None:
-        self._producer.commit_transaction(30)
-
-    def abort(self) -> None:
-        self._producer.flush(30)
-        self._producer.abort_transaction(30)
-
-    def _says(self, word: str, topic: str, key: str) -> None:
-        self.told.said[Said(word, f"{self.told.prefix}{topic}", key)] += 1
-
-    def _send(self, topic: str, key: str, value: bytes | None, work: str) -> str:
-        ce_id = ids.event_id(topic, key, work)
-        now = datetime.now(UTC)
-        with_it = headers(topic, ce_id, source="test", subject=key, time=now, traceparent=new_trace())
-        self._producer.produce(f"{self.told.prefix}{topic}", value, key.encode(), headers=list(with_it))
-        return ce_id
-
-
-def _as_avro(value: object) -> Json:
-    """As JSON with times in milliseconds, as they are in Avro."""
-    plain = json.dumps(value, default=lambda moment: round(moment.timestamp() * 1000))
-    found: Json = json.loads(plain)
-    return found
-
-
-def _examples(schema: SchemaSpec) -> list[Json]:
-    """The golden examples of a schema's version, as records of that version."""
-    names = [field["name"] for field in json.loads(schema.text)["fields"]]
-    found = []
-    for example in CATALOG.examples:
-        if (example.schema.name, example.schema.version) == (schema.name, schema.version):
-            event = schema.event_type.model_validate_json(example.text).model_dump()
-            found.append({name: event[name] for name in names})
-    assert found, schema
-    return found
 
 
 @pytest.fixture(scope="module")
 def told(stack: Addresses) -> Iterator[Told]:
-    """Topics with a story: see the comments."""
+    """The story on topics of the tests' own."""
     register_schemas(stack.registry, CATALOG, report=lambda _: None)
-    made = Told(stack.kafka, stack.registry, f"t{uuid.uuid4().hex[:10]}.")
-    admin = AdminClient({"bootstrap.servers": stack.kafka})
+    made = Told(stack.cluster, stack.registry, f"t{uuid.uuid4().hex[:10]}.")
+    admin = AdminClient(stack.cluster.librdkafka())
     for created in admin.create_topics([NewTopic(topic, 2, 1) for topic in made.topics]).values():
         created.result(30)
-    with Registry(stack.registry) as registry:
-        telling = Telling(made, registry)
-        telling.begin()
-        for topic in TOPICS:
-            _story(telling, topic)
-        telling.commit()
-        telling.begin()  # of a transaction that is aborted: never was
-        schema = CATALOG.written_schema_for("summary.ready")
-        telling.event("never", "summary.ready", schema, _examples(schema)[0] | {"share_id": str(uuid.uuid4())})
-        telling.abort()
+    tell(made)
     yield made
     admin.delete_topics(made.topics)
 
 
-def _story(telling: Telling, topic: str) -> None:
-    for schema in CATALOG.subjects()[f"{topic}-value"]:  # readers of today read what was written years ago
-        for event in _examples(schema):
-            share = {"share_id": str(uuid.uuid4())}
-            telling.event("kept", topic, schema, event | share)
-            telling.event("known", topic, schema, event | share)  # told again, after a crash or by a replay
-    event = _examples(schema)[0]
-    # A share that is deleted; the tombstone is repeated, and comes for one that nobody has heard of, too.
-    deleted = str(uuid.uuid4())
-    telling.event("kept", topic, schema, event | {"share_id": deleted})
-    telling.tombstone("removed", topic, deleted)
-    telling.tombstone("absent", topic, deleted)
-    telling.tombstone("absent", topic, str(uuid.uuid4()))
-    # Done once more by force: the same work has the same id, and what comes of it holds.
-    if topic == "summary.ready":
-        redone = {"share_id": str(uuid.uuid4())}
-        telling.event("kept", topic, schema, event | redone)
-        telling.event(
-            "kept", topic, schema, event | redone | {"summary": "Another one. \u201c\u00e9\U0001f600\u201d"}
-        )
-        telling.told.redone = Said("kept", f"{telling.told.prefix}{topic}", redone["share_id"])
-        telling.event("odd", topic, schema, event, key="../../outside")
-
-
-def _read(told: Told, program: Sequence[str | Path], folder: Path, group: str) -> Counter[Said]:
-    """Run a reader until the end; what it says."""
-    places = {"MILLRACE_KAFKA": told.kafka, "MILLRACE_REGISTRY": told.registry, "GROUP": group}
-    ended = subprocess.run(
-        [*program, folder, *told.topics],
-        env={**os.environ, **places},
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=90,
-    )
-    assert ended.returncode == 0, ended.stderr
-    return Counter(Said(*line.split(" ", 2)) for line in ended.stdout.splitlines())
-
-
-def _files(folder: Path) -> dict[str, Json]:
-    found = {}
-    for file in folder.rglob("*"):
-        if file.is_file():
-            found[str(file.relative_to(folder).with_suffix(""))] = json.loads(file.read_text(encoding="utf-8"))
-    return found
-
-
 @pytest.fixture(scope="module")
-def java(tmp_path_factory: pytest.TempPathFactory) -> list[str | Path]:
-    """The Java reader, compiled against what its pom.xml names."""
-    classes = tmp_path_factory.mktemp("classes")
-    libraries = os.pathsep.join(map(str, fetch_jars("reader")))
-    (compiler,) = fetch_jars("compiler")  # Eclipse's, as a runtime of Java has none
-    program = find_java().executable
-    sources = sorted(JAVA.rglob("*.java"))
-    ended = subprocess.run(
-        [program, "-jar", compiler, "-17", "-cp", libraries, "-d", classes, *sources],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=90,
-    )
-    assert ended.returncode == 0, ended.stderr
-    return [program, "-cp", f"{classes}{os.pathsep}{libraries}", MAIN, "--end"]
-
-
-PYTHON: Final[Mapping[str, list[str | Path]]] = {
-    name: [sys.executable, "-m", f"examples.consumers.{name}", "--end"]
-    for name in ("python_confluent", "python_aiokafka")
-}
+def java(tmp_path_factory: pytest.TempPathFactory) -> Sequence[str | Path]:
+    return compiled_java(tmp_path_factory.mktemp("classes"))
 
 
 def _as_told(told: Told, program: Sequence[str | Path], folder: Path) -> None:
-    assert _read(told, program, folder, uuid.uuid4().hex) == told.said
-    assert _files(folder) == told.kept
-    # A group that begins anew tells everything once more, and nothing comes of it.
-    _read(told, program, folder, uuid.uuid4().hex)
-    assert _files(folder) == told.kept
+    assert read(told, program, folder, uuid.uuid4().hex) == told.said
+    assert files(folder) == told.kept
+    # A group that begins anew is told everything once more, and nothing comes of it.
+    read(told, program, folder, uuid.uuid4().hex)
+    assert files(folder) == told.kept
 
 
 @pytest.mark.parametrize("name", PYTHON)
@@ -252,26 +56,24 @@ def test_a_reader_in_python_keeps_the_newest_of_each_share(told: Told, name: str
     _as_told(told, PYTHON[name], tmp_path / "kept")
 
 
-def test_a_reader_in_java_keeps_the_newest_of_each_share(told: Told, java: list[str | Path], tmp_path: Path) -> None:
+def test_a_reader_in_java_keeps_the_newest_of_each_share(
+    told: Told, java: Sequence[str | Path], tmp_path: Path
+) -> None:
     _as_told(told, java, tmp_path / "kept")
 
 
 @NO_KCAT
 def test_a_reader_with_kcat_keeps_which_event_is_the_newest(told: Told, tmp_path: Path) -> None:
     folder = tmp_path / "kept"
-    said = _read(told, [EXAMPLES / "kcat.sh"], folder, "none")
-    # Without the values it cannot see that one with a known id has another content.
-    assert told.redone is not None
-    expected = told.said - Counter([told.redone]) + Counter([told.redone._replace(word="known")])
-    assert said == expected
-    assert _files(folder) == {name: {"ce_id": kept["ce_id"]} for name, kept in told.kept.items()}
+    said = read(told, KCAT, folder, "none")
+    assert (said, files(folder)) == without_values(told)
 
 
 @pytest.mark.parametrize("name", PYTHON)
 def test_a_reader_goes_on_where_its_group_has_ended(told: Told, name: str, tmp_path: Path) -> None:
     group = uuid.uuid4().hex
-    assert _read(told, PYTHON[name], tmp_path, group) == told.said
-    assert not _read(told, PYTHON[name], tmp_path, group)
+    assert read(told, PYTHON[name], tmp_path, group) == told.said
+    assert not read(told, PYTHON[name], tmp_path, group)
 
 
 def test_the_java_reader_is_tested_with_what_its_pom_names() -> None:
