@@ -13,6 +13,7 @@ shift
 # In a file that nobody else can read, as a process's arguments are there for all to see.
 settings=$(mktemp)
 trap 'rm -f "$settings"' EXIT
+mark=${settings##*.} # begins a line, and nobody who writes messages knows it
 {
   protocol=plaintext
   if [ "${MILLRACE_KAFKA_TLS:-}" = true ]; then protocol=ssl; fi
@@ -30,11 +31,14 @@ trap 'rm -f "$settings"' EXIT
 
 for topic in "$@"; do
   mkdir -p "$folder/$topic"
-  kcat -F "$settings" -b "$MILLRACE_KAFKA" -C -t "$topic" -o beginning -e -q -f '%k\t%S\t%h\n' |
-    while IFS=$'\t' read -r key size headers; do
+  kcat -F "$settings" -b "$MILLRACE_KAFKA" -C -t "$topic" -o beginning -e -q -f "$mark\t%S\t%K\t%k\t%h\n" |
+    while IFS=$'\t' read -r begins size length key headers; do
+      [ "$begins" = "$mark" ] || continue # the rest of a message that has a line break in it
       file=$folder/$topic/$key.json
-      if [[ ! $key =~ ^[0-9A-Za-z|-]+$ ]]; then # it becomes the name of a file
+      # It becomes the name of a file, and anybody may have written it; a tab in it would make it end too early.
+      if [[ ! $key =~ ^[0-9A-Za-z|-]+$ ]] || [ "${#key}" != "$length" ]; then
         said=odd
+        key=-
       elif [ "$size" = -1 ]; then # no value, a tombstone: the share was deleted
         if [ -e "$file" ]; then said=removed; else said=absent; fi
         rm -f "$file"

@@ -24,10 +24,13 @@ class Keeper:
         self._folder = folder
 
     def take(self, topic: str, key: bytes | None, ce_id: str | None, event: Mapping[str, object] | None) -> str:
-        """Do what a message asks for, and say in one word what that was: kept, known, removed, absent or odd."""
+        """Do what a message asks for; what that was (kept, known, removed, absent or odd), the topic and the key."""
         name = (key or b"").decode("utf-8", "replace")
         if not _KEY.fullmatch(name):  # it becomes the name of a file, and anybody may have written it
-            return "odd"
+            return f"odd {topic} -"
+        return f"{self._do(topic, name, ce_id, event)} {topic} {name}"
+
+    def _do(self, topic: str, name: str, ce_id: str | None, event: Mapping[str, object] | None) -> str:
         file = self._folder / topic / f"{name}.json"
         if event is None:  # a tombstone: the share was deleted
             existed = file.exists()

@@ -79,8 +79,7 @@ async def read(folder: Path, topics: list[str], *, to_end: bool) -> None:
             for batch in batches.values():
                 for message in batch:
                     event = None if message.value is None else await events.read(message.value)
-                    done = keeper.take(message.topic, message.key, ce_id(message.headers), event)
-                    print(done, message.topic, (message.key or b"").decode("utf-8", "replace"), flush=True)
+                    print(keeper.take(message.topic, message.key, ce_id(message.headers), event), flush=True)
             if batches:
                 await consumer.commit()  # of what is dealt with: who dies before reads it again
             if to_end and not batches and await _ended(consumer):

@@ -63,9 +63,7 @@ def read(folder: Path, topics: list[str], *, to_end: bool) -> None:
             ended.discard(place)
             raw = message.value()
             event = None if raw is None else deserialize(raw, SerializationContext(topic, MessageField.VALUE))
-            key = message.key()
-            done = keeper.take(topic, key, ce_id(message.headers()), event)
-            print(done, topic, (key or b"").decode("utf-8", "replace"), flush=True)
+            print(keeper.take(topic, message.key(), ce_id(message.headers()), event), flush=True)
             consumer.store_offsets(message)
     finally:
         consumer.close()  # commits what was stored

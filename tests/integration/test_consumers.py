@@ -88,5 +88,5 @@ def test_the_java_reader_is_tested_with_what_its_pom_names() -> None:
 
 @pytest.mark.parametrize("key", [b"../x", b"", None, b"a/b", b"\xff"])
 def test_a_key_that_is_no_name_of_a_file_is_passed_over(tmp_path: Path, key: bytes | None) -> None:
-    assert Keeper(tmp_path).take("summary.ready", key, "1", {}) == "odd"
+    assert Keeper(tmp_path).take("summary.ready", key, "1", {}) == "odd summary.ready -"
     assert not list(tmp_path.rglob("*"))

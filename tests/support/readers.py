@@ -88,7 +88,7 @@ class Telling:
         schemaless_writer(value, schema.parsed, event)
         ce_id = self._send(topic, name, value.getvalue(), str(event.get("work_key", event["share_id"])))
         if word == "odd":
-            self._says("odd", topic, name)
+            self._says("odd", topic, "-")
         elif word != "never":
             self._says(word, topic, name)
             self.told.kept[f"{self.told.prefix}{topic}/{name}"] = {"ce_id": ce_id, "event": _as_avro(event)}
@@ -174,7 +174,8 @@ def _story(telling: Telling, topic: str) -> None:
             "kept", topic, schema, event | redone | {"summary": "Another one. \u201c\u00e9\U0001f600\u201d"}
         )
         telling.told.redone = Said("kept", f"{telling.told.prefix}{topic}", redone["share_id"])
-        telling.event("odd", topic, schema, event, key="../../outside")
+        for key in ("../../outside", f"{deleted}\t-1\tce_id=1", f"{deleted}\n{deleted}", ""):
+            telling.event("odd", topic, schema, event, key=key)
 
 
 def read(

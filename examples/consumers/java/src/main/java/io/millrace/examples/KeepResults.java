@@ -41,7 +41,7 @@ public final class KeepResults {
       while (true) {
         var records = consumer.poll(Duration.ofSeconds(1));
         for (var one : records) {
-          System.out.println(take(folder, one) + " " + one.topic() + " " + one.key());
+          System.out.println(take(folder, one));
         }
         consumer.commitSync(); // of what is dealt with: who dies before reads it again
         if (toEnd && records.isEmpty() && ended(consumer)) {
@@ -59,8 +59,12 @@ public final class KeepResults {
   private static String take(Path folder, ConsumerRecord<String, GenericRecord> message) throws IOException {
     String key = message.key() == null ? "" : message.key();
     if (!KEY.matcher(key).matches()) { // it becomes the name of a file, and anybody may have written it
-      return "odd";
+      return "odd " + message.topic() + " -";
     }
+    return act(folder, message, key) + " " + message.topic() + " " + key;
+  }
+
+  private static String act(Path folder, ConsumerRecord<String, GenericRecord> message, String key) throws IOException {
     Path file = folder.resolve(message.topic()).resolve(key + ".json");
     if (message.value() == null) { // a tombstone: the share was deleted
       return Files.deleteIfExists(file) ? "removed" : "absent";
