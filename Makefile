@@ -30,6 +30,8 @@ lint: .venv/installed ## Style, types, import arrows
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/millrace schemas check
+	$(BIN)/hadolint deploy/image/Dockerfile
+	$(BIN)/shellcheck $$(git ls-files '*.sh')
 
 test: .venv/installed ## All tests, against a real broker, registry and database
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile

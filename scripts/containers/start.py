@@ -26,7 +26,9 @@ URLS: Final = {
     "schema registry": "http://127.0.0.1:8081/apis/ccompat/v7",
     "Kafka": "127.0.0.1:19092,127.0.0.1:19093,127.0.0.1:19094",
 }
-_LOOK_EVERY_S: Final = 2.0
+METRICS_TOKEN: Final = ("millrace", "token", "--user", "prometheus", "--user-only", "--days", "3650", "--json")
+SIGN_IN_LINK: Final = ("millrace", "token", "--link", "--gateway", GATEWAY, "--json")
+_LOOK_EVERY_S: Final = 1.0
 _START: Final = (
     "Start everything in containers and wait until it is healthy. The first time this makes secrets in "
     "deploy/compose/secrets and builds the images, which takes some minutes."
@@ -53,9 +55,8 @@ def _start(compose: Compose, within_s: float, *, build: bool, as_json: bool) -> 
     words = ("up", "--detach", "--remove-orphans", *(["--build"] if build else []))
     say(f"starting {len(wanted)} services; what Docker says of it is in {log}")
     _wait(compose, compose.begin(*words, log=log), wanted, within_s, log)
-    token = _token(compose, "--user", "prometheus", "--user-only", "--days", "3650")["token"]
-    write_token(SECRETS, token)
-    link = _token(compose, "--link", "--gateway", GATEWAY)["link"]
+    write_token(SECRETS, _token(compose, METRICS_TOKEN)["token"])
+    link = _token(compose, SIGN_IN_LINK)["link"]
     if as_json:
         show(json.dumps({"urls": URLS, "link": link, "secrets": str(SECRETS)}, indent=2))
         return
@@ -102,8 +103,8 @@ def _check(compose: Compose, found: Sequence[Container]) -> None:
             raise Stopped(f"{one.service} is {one.words}." + (f" The end of its log:\n{said}" if said else ""))
 
 
-def _token(compose: Compose, *words: str) -> dict[str, str]:
+def _token(compose: Compose, words: Sequence[str]) -> dict[str, str]:
     """Made by the gateway's own program, which has the secret in its environment."""
-    answer = compose.ask("exec", "-T", "api-gateway", "millrace", "token", *words, "--json")
+    answer = compose.ask("exec", "-T", "api-gateway", *words)
     found: dict[str, str] = json.loads(answer)
     return found

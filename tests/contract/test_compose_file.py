@@ -20,6 +20,7 @@ from scripts.compose_env import page
 from scripts.configuration import SECTIONS, variables
 from scripts.containers.secret_files import make_secrets
 from scripts.containers.start import URLS
+from scripts.image_parts import DOCKERFILE
 from tests.support.compose_file import COMPOSE, ROOT, SECRETS, document, services
 from tests.support.tools import tool
 
@@ -101,7 +102,7 @@ def test_ports_are_open_to_this_machine_alone(name: str) -> None:
 def test_what_needs_no_way_out_has_none() -> None:
     assert document()["networks"]["inside"] == {"internal": True}
     inside = {name for name, service in SERVICES.items() if "outside" not in service.get("networks", ["none"])}
-    assert inside == {"postgres", "s3", "s3-expiry", "setup", "cost-ledger", "ksqldb-statements"}
+    assert inside == {"postgres", "s3", "s3-expiry", "setup", "cost-ledger", "ksqldb-statements", "node-exporter"}
 
 
 def test_every_image_has_a_version() -> None:
@@ -112,7 +113,7 @@ def test_every_image_has_a_version() -> None:
 
 def test_broker_and_registry_are_those_that_tests_run_against() -> None:
     known = load_packages()
-    assert SERVICES["kafka-1"]["image"].endswith(f":{known['kafka'].artifacts[0].version}")
+    assert f"FROM apache/kafka:{known['kafka'].artifacts[0].version} AS kafka\n" in DOCKERFILE.read_text()
     assert SERVICES["registry"]["image"].endswith(f":{known['registry'].artifacts[0].version}")
 
 

@@ -1,4 +1,4 @@
-"""deploy/image/Dockerfile: linted, a target for each service, with its own packages and no more rights than it needs."""
+"""deploy/image/Dockerfile: linted, a target for each service, with its packages and no more rights than it needs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_every_service_has_a_target_that_runs_it() -> None:
     assert set(built.values()) <= stages
     modules = {name: target.module for name, target in TARGETS.items() if target.module}
     assert modules == {name: f"services.{name.replace('-', '_')}" for name in modules}
-    assert modules.keys() == built.keys() - {"setup", "s3", "s3-expiry", "ksqldb-statements", "transcribe-agent-gpu"}
+    assert modules.keys() == set(built.values()) - {"setup", "s3", "kafka", "transcribe-agent-gpu"}
 
 
 def test_images_are_named_after_this_version() -> None:
@@ -61,7 +61,7 @@ def test_no_target_that_is_run_is_root_or_has_tools_to_build_with() -> None:
         users = [
             user for stage in reversed(ancestors) for user in re.findall(r"^USER (.*)$", bodies[stage], re.MULTILINE)
         ]
-        assert users[-1] == "10001:10001", name
+        assert users[-1] == ("1000:1000" if name == "kafka" else "10001:10001"), name
 
 
 def test_models_are_where_they_run() -> None:

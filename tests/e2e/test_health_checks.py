@@ -7,12 +7,14 @@ real port where the file names the container's.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,7 @@ from tests.support.waiting import until
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 AGENTS: Final = ("media-agent", "transcribe-agent", "summarize-agent", "embed-agent", "cost-ledger")
+SERVICES: Final = (*AGENTS, "api-gateway")
 PARTS: Final = {"kafka-1": "kafka", "registry": "registry", "postgres": "postgres"}
 WITHIN_S: Final = 10.0
 """What the file gives each command."""
@@ -91,10 +94,10 @@ def check(up: Running, service: str) -> Said:
 
 
 @contextmanager
-def hanging(up: Running, service: str) -> Iterator[None]:
-    """It stands still with its children: its port is open, and nobody answers."""
-    process = psutil.Process(part(up, service).pid)
-    stopped = [process, *process.children(recursive=True)]
+def hanging(up: Running, *names: str) -> Iterator[None]:
+    """They stand still with their children: their ports are open, and nobody answers."""
+    processes = [psutil.Process(part(up, name).pid) for name in names]
+    stopped = [one for process in processes for one in (process, *process.children(recursive=True))]
     for one in stopped:
         one.suspend()
     try:
@@ -104,13 +107,36 @@ def hanging(up: Running, service: str) -> Iterator[None]:
             one.resume()
 
 
+def says(up: Running, service: str, what: Callable[[Said], bool], within_s: float = 30) -> Said:
+    """Wait until a check says something."""
+    said = [check(up, service)]
+
+    def again() -> bool:
+        said.append(check(up, service))
+        return what(said[-1])
+
+    until(again, f"the check of {service}, which says {said[-1]}", within_s)
+    return said[-1]
+
+
 def green(up: Running, service: str) -> Said:
     """Wait until a check passes."""
-    return until(lambda: said if (said := check(up, service)).status == 0 else None, f"{service} to be healthy", 90)
+    return says(up, service, lambda said: said.status == 0, 90)
 
 
-@pytest.mark.parametrize("service", [*AGENTS, "api-gateway", *PARTS])
-def test_a_process_that_hangs_turns_its_check_red_and_one_that_goes_on_green(up: Running, service: str) -> None:
+def test_services_that_hang_turn_their_checks_red_and_when_they_go_on_green(up: Running) -> None:
+    for service in SERVICES:
+        green(up, service)
+    with hanging(up, *SERVICES), ThreadPoolExecutor(len(SERVICES)) as at_once:
+        said = list(at_once.map(lambda service: check(up, service), SERVICES))
+    assert {one.status for one in said} == {1}
+    assert {re.sub(r":\d+", "", one.text) for one in said} == {"127.0.0.1 does not answer within 8 s."}
+    for service in SERVICES:
+        green(up, service)
+
+
+@pytest.mark.parametrize("service", PARTS)
+def test_a_part_that_hangs_turns_its_check_red_and_one_that_goes_on_green(up: Running, service: str) -> None:
     green(up, service)
     with hanging(up, service):
         said = check(up, service)
@@ -138,7 +164,7 @@ def test_a_service_that_was_killed_turns_its_check_red_until_it_is_back(up: Runn
 
 def test_a_gateway_without_its_database_is_not_healthy(up: Running) -> None:
     with hanging(up, "postgres"):
-        said = until(lambda: one if (one := check(up, "api-gateway")).status else None, "the gateway to notice", 30)
+        said = says(up, "api-gateway", lambda said: said.status != 0)
         assert said.text == "not ready: The database does not answer."
     green(up, "api-gateway")
 
@@ -146,11 +172,8 @@ def test_a_gateway_without_its_database_is_not_healthy(up: Running) -> None:
 def test_a_gateway_without_kafka_stays_healthy_and_says_what_is_away(up: Running) -> None:
     """As its readiness does: shares are taken and kept."""
     with hanging(up, "kafka-1"):
-        said = until(
-            lambda: one if "degraded" in (one := check(up, "api-gateway")).text else None, "it to notice", 30
-        )
-        assert said.status == 0
-    until(lambda: green(up, "api-gateway").text == "ready", "Kafka to be there again")
+        assert says(up, "api-gateway", lambda said: "degraded" in said.text).status == 0
+    says(up, "api-gateway", lambda said: said.text == "ready")
 
 
 def test_another_server_at_the_port_is_no_broker(up: Running) -> None:
