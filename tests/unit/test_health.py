@@ -9,6 +9,7 @@ import pytest
 
 from millrace.health import address, look, sentence
 from tests.support.process import free_port
+from tests.support.web import QuietHandler, served
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,21 @@ def test_what_says_no_address_is_refused(arguments: list[str]) -> None:
 )
 def test_it_says_what_the_service_says(body: bytes, said: str) -> None:
     assert sentence(503, body) == said
+
+
+class Service(QuietHandler):
+    """Is ready at one path, and not at the others."""
+
+    def do_GET(self) -> None:  # noqa: N802 - as http.server names it
+        ready = self.path == "/readyz"
+        self.answer(200 if ready else 503, "application/json", b'{"status": "it"}')
+
+
+@pytest.mark.parametrize(("path", "ready"), [("/readyz", True), ("/healthz", False)])
+def test_only_a_200_is_ready_whatever_is_said(path: str, ready: bool) -> None:
+    with served(Service) as place:
+        host, port = place.split(":")
+        assert look(host, int(port), path) == (ready, "it")
 
 
 def test_a_port_that_nobody_listens_on_is_said() -> None:
