@@ -31,7 +31,7 @@ lint: .venv/installed ## Style, types, import arrows
 	$(BIN)/lint-imports
 	$(BIN)/millrace schemas check
 	$(BIN)/hadolint deploy/image/Dockerfile
-	$(BIN)/shellcheck $$(git ls-files '*.sh')
+	$(BIN)/shellcheck $$(find deploy examples scripts -name '*.sh')
 
 test: .venv/installed ## All tests, against a real broker, registry and database
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile

@@ -14,7 +14,7 @@ fi
 trap 'exit 0' TERM INT
 while true; do
   if [ -d "$1" ]; then
-    find "$1" -type f -mtime "+$((days - 1))" -delete
+    find "$1" -type f -mtime "+$((days - 1))" -exec rm -f {} + # BusyBox may have no -delete
     find "$1" -mindepth 1 -depth -type d -mmin +60 -exec rmdir {} + 2>/dev/null || true # those that are not empty stay
   fi
   touch "$looked"

@@ -203,7 +203,4 @@ def test_no_secret_is_in_a_file_of_the_tree() -> None:
             assert not re.search(r"PASSWORD|SECRET|TOKEN|_KEY\b", variable), (name, variable)
             assert not re.search(r"://[^/@\s]+:[^/@\s]+@", str(value)), (name, variable)
     assert not re.search(r"^[A-Z_]*(PASSWORD|SECRET|TOKEN)[A-Z_]*=.", SETTINGS_FILE.read_text(), re.MULTILINE)
-    ignored = subprocess.run(
-        ["git", "check-ignore", "--quiet", f"{SECRETS}gateway.env"], cwd=ROOT, check=False, timeout=20
-    )
-    assert ignored.returncode == 0
+    assert SECRETS in (ROOT / ".gitignore").read_text().splitlines()
