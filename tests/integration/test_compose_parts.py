@@ -148,6 +148,7 @@ def s3(tmp_path: Path) -> Iterator[S3Server]:
 
 
 @pytest.mark.versitygw
+@pytest.mark.timeout(300)
 def test_the_setup_job_makes_everything_and_may_be_repeated(stack: Addresses, s3: S3Server, tmp_path: Path) -> None:
     job = services()["setup"]
     environment = {
