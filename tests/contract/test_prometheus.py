@@ -20,6 +20,7 @@ from tests.support.promql import read
 from tests.support.tools import tool
 
 ALERTS = {rule.alert: rule for rule in rules() if rule.alert is not None}
+GRAFANA = ROOT / "deploy" / "grafana"
 TOKEN = "/run/secrets/metrics-token"
 
 
@@ -113,3 +114,28 @@ def test_every_service_is_scraped_once() -> None:
     assert sorted(target.split(":")[0] for target in targets) == sorted(
         name.replace("_", "-") for name in programs(Catalog.load())
     )
+
+
+def test_every_target_is_a_service_of_compose_at_the_port_that_it_has_there() -> None:
+    services = yaml.safe_load((ROOT / "compose.kafka.yml").read_text())["services"]
+    ports = {"millrace": "MILLRACE_OPS_PORT", "millrace-gateway": "MILLRACE_HTTP_PORT"}
+    for job in yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["scrape_configs"]:
+        for host, port in (target.split(":") for target in job["static_configs"][0]["targets"]):
+            assert host in services
+            if (setting := ports.get(job["job_name"])) is not None:
+                assert services[host]["environment"][setting] == port, host
+            elif job["job_name"] == "kafka":
+                assert f"={port}:/etc/kafka-jmx.yml" in services[host]["environment"]["KAFKA_OPTS"], host
+
+
+def test_compose_puts_files_where_they_are_looked_for() -> None:
+    services = yaml.safe_load((ROOT / "compose.kafka.yml").read_text())["services"]
+    (provider,) = yaml.safe_load((GRAFANA / "provisioning" / "dashboards" / "millrace.yml").read_text())["providers"]
+    (source,) = yaml.safe_load((GRAFANA / "provisioning" / "datasources" / "prometheus.yml").read_text())[
+        "datasources"
+    ]
+    mounted = {volume.split(":")[1]: volume.split(":")[0] for volume in services["grafana"]["volumes"]}
+    assert mounted[provider["options"]["path"]] == "./deploy/grafana/dashboards"
+    assert mounted["/etc/grafana/provisioning"] == "./deploy/grafana/provisioning"
+    assert TOKEN in {volume.split(":")[1] for volume in services["prometheus"]["volumes"]}
+    assert source["url"] == "http://prometheus:9090"
