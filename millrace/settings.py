@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -12,7 +13,6 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
-    FilePath,
     SecretStr,
     model_validator,
 )
@@ -58,7 +58,7 @@ class KafkaSettings(BaseModel):
         default=False,
         description="Whether connections are encrypted and brokers verified; MILLRACE_KAFKA_CA implies it",
     )
-    kafka_ca: FilePath | None = Field(
+    kafka_ca: Path | None = Field(
         default=None,
         description="PEM file of the authorities whose certificates brokers may have; by default those that the "
         "machine trusts",
@@ -75,6 +75,13 @@ class KafkaSettings(BaseModel):
             raise ValueError("MILLRACE_KAFKA_USER and MILLRACE_KAFKA_PASSWORD go together: set both, or none")
         if self.kafka_user is not None and self.kafka_mechanism == "PLAIN" and not self.cluster.tls:
             raise ValueError("MILLRACE_KAFKA_MECHANISM is PLAIN, which sends the password: set MILLRACE_KAFKA_TLS")
+        try:
+            if self.cluster.tls:
+                self.cluster.tls_context()
+        except ssl.SSLError:
+            raise ValueError(f"MILLRACE_KAFKA_CA holds no certificate of an authority: {self.kafka_ca}") from None
+        except OSError as exc:
+            raise ValueError(f"MILLRACE_KAFKA_CA cannot be read: {self.kafka_ca} ({exc.strerror})") from None
         return self
 
     @property

@@ -20,18 +20,19 @@ _PASSWORD_BYTES: Final = 24
 
 
 def make_trial(folder: Path, hosts: Sequence[str], users: Iterable[str], now: datetime) -> list[Path]:
-    """Write the files, for this user's eyes alone; the authority's key is not kept.
+    """Write the files; what is secret for this user's eyes alone. The authority's key is not kept.
 
-    `ca.pem` is what clients trust, `HOST.pem` a broker's key and certificate, `USER.password` a password.
+    `ca.pem` is what clients trust, and everybody may read it; `HOST.pem` is a broker's key and certificate,
+    `USER.password` a password.
 
     :raises ConfigurationError: the folder has something in it, or cannot be written.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise ConfigurationError(f"{folder} is not empty: name a new folder, what is there may be in use.")
         authority = Authority("Millrace trial", now, VALID)
-        made = [_write(folder / CA_FILE, authority.certificate)]
+        made = [_write(folder / CA_FILE, authority.certificate, 0o644)]
         for host in dict.fromkeys(hosts):
             issued = authority.issue(BROKER, [host])
             made.append(_write(folder / f"{host}.pem", issued.key + issued.certificate + authority.certificate))
@@ -53,12 +54,16 @@ def passwords(folder: Path, users: Iterable[str]) -> dict[str, str]:
         found = {user: file.read_text().strip() for user, file in files.items() if file.exists()}
     except OSError as exc:
         raise ConfigurationError(f"The passwords in {folder} cannot be read: {exc.strerror}.") from exc
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"A password in {folder} is no text in UTF-8.") from None
+    if empty := [user for user, password in found.items() if not password]:
+        raise ConfigurationError(f"{files[empty[0]]} is empty: a password is its content.")
     if not found:
         raise ConfigurationError(f"{folder} has no password of anybody: USER.password is the file of a user.")
     return found
 
 
-def _write(path: Path, content: bytes) -> Path:
-    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+def _write(path: Path, content: bytes, mode: int = 0o600) -> Path:
+    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
         file.write(content)
     return path

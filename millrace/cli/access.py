@@ -49,11 +49,13 @@ def apply(
         typer.Option("--passwords", metavar="FOLDER", help="Also set the passwords there, each in USER.password"),
     ] = None,
     kafka: Annotated[str | None, typer.Option(envvar="MILLRACE_KAFKA", help="Bootstrap address, host:port")] = None,
+    take: Annotated[bool, typer.Option("--take", help="Take what these users may do beyond their rules")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Give every service's user its rights, and take what they have beyond them; run it as often as you like.
+    """Give every service's user its rights, and say what they have beyond them; run it as often as you like.
 
-    As whom is said by MILLRACE_KAFKA_USER, MILLRACE_KAFKA_PASSWORD and MILLRACE_KAFKA_CA: the operator.
+    With stages of your own MILLRACE_CONTRACTS must be set, as ever: their rights are in no rule otherwise. As whom
+    it is done is said by MILLRACE_KAFKA_USER, MILLRACE_KAFKA_PASSWORD and MILLRACE_KAFKA_CA: the operator.
     """
     report = reporter(as_json=as_json)
     with one_sentence():
@@ -62,11 +64,12 @@ def apply(
         known = {} if passwords_from is None else passwords(passwords_from, users)
         known.pop(acls.OPERATOR, None)  # whoever does this is that user: its password is changed by hand
         settings = load_settings(ClusterSettings, **({} if kafka is None else {"kafka": kafka}))
-        done = asyncio.run(apply_access(settings.cluster, users, acls.grants(catalog), known, report))
+        done = asyncio.run(apply_access(settings.cluster, users, acls.grants(catalog), known, report, take=take))
     if as_json:
         typer.echo(json.dumps(asdict(done), indent=2))
     else:
-        show(f"{len(done.users)} passwords set, {len(done.given)} rights given, {len(done.taken)} taken.")
+        left = f", {len(done.beyond)} in no rule" if done.beyond else ""
+        show(f"{len(done.users)} passwords set, {len(done.given)} rights given, {len(done.taken)} taken{left}.")
 
 
 @access_app.command("trial")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -43,68 +44,105 @@ _OPERATIONS: Final[Mapping[Operation, AclOperation]] = {
     "describe-configs": AclOperation.DESCRIBE_CONFIGS,
 }
 _FROM_ANYWHERE: Final = "*"
+_USER: Final = "User:"
+_EVERYBODY: Final = "User:*"
 _ANY: Final = cast(str, None)
 """Matches every name; the client's types do not say so."""
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What was done: users whose passwords were set, rights that were given, and such that were taken."""
+    """What was done: users whose passwords were set, rights that were given, and such that were taken.
+
+    `beyond`: rights of these users that are in no rule and were left. `everybody`: rights of everybody, which no rule
+    about a user can take. What is denied by hand is left, and told by nobody.
+    """
 
     users: tuple[str, ...]
     given: tuple[str, ...]
     taken: tuple[str, ...]
+    beyond: tuple[str, ...]
+    everybody: tuple[str, ...]
 
 
 async def apply_access(
-    kafka: Cluster, users: Iterable[str], wanted: Iterable[Grant], passwords: Mapping[str, str], report: Report
+    kafka: Cluster,
+    users: Iterable[str],
+    wanted: Iterable[Grant],
+    passwords: Mapping[str, str],
+    report: Report,
+    *,
+    take: bool = False,
 ) -> Applied:
-    """Set passwords (SCRAM-SHA-512), give what is wanted and take what these users have beyond it. Idempotent.
+    """Set passwords (SCRAM-SHA-512) and give what is wanted. Idempotent.
 
     Rights are given before others are taken: nobody who works loses one that stays. Other users are left alone.
 
     :param users: those whose rights these are to be.
     :param passwords: by user; of users who are not in it the password stays.
+    :param take: take what these users may do beyond that, too.
     :raises ConfigurationError: Kafka refuses, for instance because it checks no rights.
     :raises Unavailable: Kafka does not answer.
     """
-    return await asyncio.to_thread(_apply, kafka, list(users), list(wanted), passwords, report)
+    return await asyncio.to_thread(_apply, kafka, frozenset(users), list(wanted), passwords, report, take=take)
 
 
 def _apply(
-    kafka: Cluster, users: list[str], wanted: list[Grant], passwords: Mapping[str, str], report: Report
+    kafka: Cluster,
+    users: AbstractSet[str],
+    wanted: list[Grant],
+    passwords: Mapping[str, str],
+    report: Report,
+    *,
+    take: bool,
 ) -> Applied:
     with asking(kafka) as client:
-        if passwords:
-            changes = [_credential(user, password) for user, password in passwords.items()]
-            for user, future in client.alter_user_scram_credentials(changes, request_timeout=_TIMEOUT_S).items():
-                future.result(timeout=2 * _TIMEOUT_S)
-                report(f"the password of {user} is set")
-        ours = {f"User:{user}" for user in users}
-        there = {one for one in _known(client) if one.principal in ours}
+        _set_passwords(client, passwords, report)
+        allowed = [one for one in _known(client) if one.permission_type == AclPermissionType.ALLOW]
+        everybody = tuple(_said(one) for one in allowed if one.principal == _EVERYBODY)
         bindings = {_binding(grant): grant for grant in wanted}
-        missing = [binding for binding in bindings if binding not in there]
+        there = {one for one in allowed if one.principal.removeprefix(_USER) in users}
+        missing = [one for one in bindings if one not in there]
+        surplus = sorted((one for one in there if one not in bindings), key=_said)
         if missing:
-            for binding, done in client.create_acls(missing, request_timeout=_TIMEOUT_S).items():
+            for one, done in client.create_acls(missing, request_timeout=_TIMEOUT_S).items():
                 done.result(timeout=2 * _TIMEOUT_S)
-                report(str(bindings[binding]))
-        surplus = [binding for binding in there if binding not in bindings]
-        if surplus:
-            removed = client.delete_acls([_filter(binding) for binding in surplus], request_timeout=_TIMEOUT_S)
-            for gone in removed.values():
+                report(str(bindings[one]))
+        if surplus and take:
+            filters = [_filter(one) for one in surplus]
+            for gone in client.delete_acls(filters, request_timeout=_TIMEOUT_S).values():
                 gone.result(timeout=2 * _TIMEOUT_S)
-            for binding in surplus:
-                report(f"no longer: {_said(binding)}")
-        _await_visible(client, ours, set(bindings))
+        for one in surplus:
+            report(f"no longer: {_said(one)}" if take else f"in no rule, and left: {_said(one)} (--take takes it)")
+        for rule in everybody:
+            report(f"{rule}: rules about users change nothing about that")
+        _await_visible(client, set(bindings), set(surplus) if take else set())
+    beyond = tuple(_said(one) for one in surplus)
     return Applied(
-        tuple(passwords), tuple(str(bindings[one]) for one in missing), tuple(_said(one) for one in surplus)
+        tuple(passwords),
+        tuple(str(bindings[one]) for one in missing),
+        beyond if take else (),
+        () if take else beyond,
+        everybody,
     )
 
 
-def _await_visible(client: AdminClient, ours: Collection[str], wanted: set[AclBinding]) -> None:
+def _set_passwords(client: AdminClient, passwords: Mapping[str, str], report: Report) -> None:
+    if not passwords:
+        return
+    changes = [_credential(user, password) for user, password in passwords.items()]
+    for user, future in client.alter_user_scram_credentials(changes, request_timeout=_TIMEOUT_S).items():
+        future.result(timeout=2 * _TIMEOUT_S)
+        report(f"the password of {user} is set")
+
+
+def _await_visible(client: AdminClient, given: set[AclBinding], taken: set[AclBinding]) -> None:
     """Wait for the brokers: the controller confirms first, and a service that starts at once would be refused."""
     deadline = time.monotonic() + _TIMEOUT_S
-    while {one for one in _known(client) if one.principal in ours} != wanted:
+    while True:
+        known = set(_known(client))
+        if given <= known and not taken & known:
+            return
         if time.monotonic() > deadline:
             raise Unavailable("Kafka took the rights but does not show them yet; try again.")
         time.sleep(_POLL_S)
@@ -134,7 +172,7 @@ def _binding(grant: Grant) -> AclBinding:
         _RESOURCES[grant.resource],
         grant.name,
         ResourcePatternType.PREFIXED if grant.prefixed else ResourcePatternType.LITERAL,
-        f"User:{grant.user}",
+        f"{_USER}{grant.user}",
         _FROM_ANYWHERE,
         _OPERATIONS[grant.operation],
         AclPermissionType.ALLOW,
@@ -157,4 +195,5 @@ def _said(one: AclBinding) -> str:
     kind, operation = cast(ResourceType, one.restype), cast(AclOperation, one.operation)
     words = f"{operation.name} the {kind.name}".lower().replace("_", "-")
     name = f"{one.name}…" if one.resource_pattern_type == ResourcePatternType.PREFIXED else one.name
-    return f"{one.principal.removeprefix('User:')} may {words} {name}"
+    who = "everybody" if one.principal == _EVERYBODY else one.principal.removeprefix(_USER)
+    return f"{who} may {words} {name}" + ("" if one.host == _FROM_ANYWHERE else f" from {one.host}")

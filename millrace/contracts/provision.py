@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -233,14 +235,32 @@ def _away(kafka: Cluster, client: AdminClient, met: list[KafkaError], why: str) 
     client.poll(0)  # hands out what went wrong with connections
     if any(error.code() == KafkaError._AUTHENTICATION for error in met):  # noqa: SLF001 - so it is called
         return ConfigurationError(
-            f"Kafka at {kafka} does not know the user {kafka.user} by this password: set MILLRACE_KAFKA_USER and "
-            "MILLRACE_KAFKA_PASSWORD, or give the password to Kafka by `millrace access apply`."
+            f"Kafka at {kafka} does not know the user {kafka.user} by this password ({kafka.mechanism}): set "
+            "MILLRACE_KAFKA_USER and MILLRACE_KAFKA_PASSWORD, or let Kafka know it by `millrace access apply`."
         )
     if any(_NOT_TRUSTED in error.str() for error in met):
         return ConfigurationError(
-            f"Kafka at {kafka} has a certificate that is not trusted here: name its authority in MILLRACE_KAFKA_CA."
+            f"Kafka at {kafka} has a certificate that is not trusted here ({_why_not_trusted(kafka)}): name its "
+            "authority in MILLRACE_KAFKA_CA, and the brokers in MILLRACE_KAFKA as their certificates do."
         )
     return Unavailable(f"Kafka at {kafka} does not answer{why}.")
+
+
+def _why_not_trusted(kafka: Cluster) -> str:
+    """What is wrong with a broker's certificate; librdkafka says the same of every fault."""
+    for address in kafka.address.split(","):
+        host, _, port = address.rpartition(":")
+        try:
+            with (
+                socket.create_connection((host, int(port)), timeout=_TIMEOUT_S) as plain,
+                kafka.tls_context().wrap_socket(plain, server_hostname=host),
+            ):
+                continue
+        except ssl.SSLCertVerificationError as exc:
+            return exc.verify_message.rstrip(".")
+        except OSError:
+            continue
+    return "as librdkafka says"
 
 
 def _error(exc: KafkaException) -> KafkaError:

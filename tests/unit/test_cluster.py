@@ -102,7 +102,8 @@ def test_a_file_of_authorities_is_tls(monkeypatch: pytest.MonkeyPatch, trial: Pa
             "MILLRACE_KAFKA_MECHANISM is PLAIN, which sends the password: set MILLRACE_KAFKA_TLS",
         ),
         ({"MECHANISM": "GSSAPI"}, "MILLRACE_KAFKA_MECHANISM"),
-        ({"CA": "/nowhere"}, r"MILLRACE_KAFKA_CA \(path does not point to a file\)"),
+        ({"CA": "/nowhere"}, r"MILLRACE_KAFKA_CA cannot be read: /nowhere \(No such file or directory\)"),
+        ({"CA": "/etc/hostname"}, "MILLRACE_KAFKA_CA holds no certificate of an authority: /etc/hostname"),
     ],
 )
 def test_settings_that_do_not_go_together_are_a_sentence_without_the_password(
@@ -127,6 +128,10 @@ def test_a_trials_passwords_are_read_for_those_who_have_one(trial: Path, tmp_pat
     assert len(found["somebody"]) >= 32
     with pytest.raises(ConfigurationError, match="has no password of anybody"):
         passwords(tmp_path, ["somebody"])
+    for content, sentence in ((b"\n", "is empty"), (b"\xff\xfe", "no text in UTF-8")):
+        (trial / "somebody.password").write_bytes(content)
+        with pytest.raises(ConfigurationError, match=sentence):
+            passwords(trial, ["somebody"])
 
 
 def test_no_two_trials_have_a_password_in_common(tmp_path: Path) -> None:
