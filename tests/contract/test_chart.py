@@ -6,6 +6,7 @@ import copy
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from pydantic_settings import BaseSettings
 from typer.testing import CliRunner
 
 import millrace
+from millrace.certificates import Authority
 from millrace.cli.contracts import ReplicationOption
 from millrace.cli.main import app
 from millrace.contracts.catalog import Catalog
@@ -230,7 +232,7 @@ def test_services_know_every_variable_and_take_its_value(
     rendered: list[Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ca = tmp_path / "ca.crt"
-    ca.touch()
+    ca.write_bytes(Authority("of a test", datetime.now(UTC), timedelta(days=1)).certificate)
     for pod in pods(rendered):
         settings = SETTINGS.get(component(pod))
         if settings is None:
