@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,7 +55,7 @@ class Cluster:
         """Arguments of aiokafka's clients."""
         found: dict[str, Any] = {"bootstrap_servers": self.address, "security_protocol": self.protocol}
         if self.tls:
-            found["ssl_context"] = self.tls_context()
+            found["ssl_context"] = self.tls_context
         if self.user is not None:
             found |= {
                 "sasl_mechanism": self.mechanism,
@@ -63,8 +64,11 @@ class Cluster:
             }
         return found
 
+    @cached_property
     def tls_context(self) -> ssl.SSLContext:
         """Verifies certificates, and that they are those of the hosts that were asked.
+
+        Made once: a client that connects anew does not fail because the file is being replaced just then.
 
         :raises OSError: the file of authorities cannot be read; `ssl.SSLError` if it holds none.
         """

@@ -77,7 +77,7 @@ class KafkaSettings(BaseModel):
             raise ValueError("MILLRACE_KAFKA_MECHANISM is PLAIN, which sends the password: set MILLRACE_KAFKA_TLS")
         try:
             if self.cluster.tls:
-                self.cluster.tls_context()
+                _ = self.cluster.tls_context
         except ssl.SSLError:
             raise ValueError(f"MILLRACE_KAFKA_CA holds no certificate of an authority: {self.kafka_ca}") from None
         except OSError as exc:

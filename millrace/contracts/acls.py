@@ -29,6 +29,7 @@ _STATUS: Final = "task.status"
 _REQUESTS, _DECISIONS = "cost.requests", "cost.decisions"
 _COMMANDS: Final = "stage.requested"
 _LEDGER_APP: Final = "millrace-cost-ledger"
+_LEDGER_OWNER: Final = "cost_ledger"
 _EVERY: Final = "*"
 
 
@@ -79,14 +80,14 @@ def _agent(stage: StageName, entry: StageEntry) -> Iterator[Grant]:
 def _gateway(catalog: Catalog) -> Iterator[Grant]:
     dead = [dead_topic(stage) for stage in catalog.stages]
     # Also what it never begins to tell: a deleted share's tombstones go to every topic that tells of it.
-    told = (name for name in catalog.topics if catalog.topic(name).owner != LEDGER.replace("-", "_"))
+    told = (name for name, topic in catalog.topics.items() if topic.owner != _LEDGER_OWNER)
     yield from _topics(GATEWAY, (name for name in told if name not in dead), "write")
     yield from _topics(GATEWAY, (*dead, _DECISIONS), "read")
     yield Grant(GATEWAY, "group", "millrace-", "describe", prefixed=True)  # how far the agents are behind
 
 
 def _ledger(catalog: Catalog) -> Iterator[Grant]:
-    own = [name for name, topic in catalog.topics.items() if topic.owner == "cost_ledger"]
+    own = [name for name, topic in catalog.topics.items() if topic.owner == _LEDGER_OWNER]
     yield from _topics(LEDGER, (*own, _REQUESTS), "read")
     yield from _topics(LEDGER, (*own, _REQUESTS), "write")
     yield Grant(LEDGER, "group", _LEDGER_APP, "read", prefixed=True)

@@ -253,7 +253,7 @@ def _why_not_trusted(kafka: Cluster) -> str:
         try:
             with (
                 socket.create_connection((host, int(port)), timeout=_TIMEOUT_S) as plain,
-                kafka.tls_context().wrap_socket(plain, server_hostname=host),
+                kafka.tls_context.wrap_socket(plain, server_hostname=host),
             ):
                 continue
         except ssl.SSLCertVerificationError as exc:

@@ -107,7 +107,7 @@ class SafeTransport(Transport):
 def broker(cluster: Cluster) -> dict[str, Any]:
     """Faust's settings of a cluster; the context of TLS goes into the credentials, beside them it is not heeded."""
     found: dict[str, Any] = {"broker": ";".join(f"aiokafka://{one}" for one in cluster.address.split(","))}
-    context = cluster.tls_context() if cluster.tls else None
+    context = cluster.tls_context if cluster.tls else None
     if cluster.user is not None:
         found["broker_credentials"] = faust.SASLCredentials(
             mechanism=cluster.mechanism, username=cluster.user, password=cluster.password, ssl_context=context

@@ -75,6 +75,13 @@ def test_every_client_is_told_who_it_is_and_whom_to_trust(secured: Cluster) -> N
         assert "Millrace trial" in str(authority["subject"])
 
 
+def test_a_file_that_is_replaced_just_now_ends_no_client_that_connects_anew(secured: Cluster) -> None:
+    before = secured.aiokafka()["ssl_context"]
+    assert secured.ca is not None
+    secured.ca.unlink()
+    assert secured.aiokafka()["ssl_context"] is before
+
+
 def test_a_password_is_in_no_text_of_it(secured: Cluster) -> None:
     assert str(secured) == BROKERS
     assert "s3cret" not in repr(secured)
